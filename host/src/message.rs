@@ -1,0 +1,271 @@
+//! The nouns of the product: what people say, what the bot says, and what went wrong.
+//!
+//! Plain data that every stage speaks. It does not know the contract's generated types: `plugin::bindings`
+//! converts them here, once for each contract version.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Pairs by which a later platform or host says more than the frozen types can.
+pub type Extra = Vec<(String, String)>;
+
+/// One HTTP request, exactly as the platform sent it.
+#[derive(Debug, Clone, Default)]
+pub struct HttpRequest {
+    pub method: String,
+    /// The public URL that the platform called, for schemes that sign it.
+    pub url: String,
+    /// Path below the channel's own mount point, with a leading slash.
+    pub path: String,
+    /// Raw query string, without the question mark.
+    pub query: String,
+    /// In arrival order; names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+}
+
+/// One HTTP response, to a platform or from one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpResponse {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    Direct,
+    Group,
+}
+
+/// Who said it. The id is the platform's own and reaches a log only hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sender {
+    pub id: String,
+    pub name: Option<String>,
+    #[serde(default)]
+    pub extra: Extra,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaKind {
+    Image,
+    Audio,
+    Video,
+    File,
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub kind: MediaKind,
+    pub name: Option<String>,
+    pub media_type: Option<String>,
+    pub reference: String,
+    #[serde(default)]
+    pub extra: Extra,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+impl Role {
+    /// The name that chat APIs and chat templates use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Tool => "tool",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    Text(String),
+    Attachment(Attachment),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    pub name: String,
+    pub description: String,
+    /// JSON Schema.
+    pub parameters: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolCall {
+    pub id: String,
+    pub name: String,
+    /// JSON.
+    pub arguments: String,
+}
+
+/// One entry of a prompt or of a conversation's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Utterance {
+    pub role: Role,
+    pub content: Vec<Content>,
+    #[serde(default)]
+    pub tool_calls: Vec<ToolCall>,
+    #[serde(default)]
+    pub tool_call_id: Option<String>,
+}
+
+impl Utterance {
+    /// An utterance of nothing but text.
+    pub fn text(role: Role, text: impl Into<String>) -> Self {
+        Self { role, content: vec![Content::Text(text.into())], tool_calls: Vec::new(), tool_call_id: None }
+    }
+
+    /// Its text parts, joined by line breaks; attachments are left out.
+    pub fn plain_text(&self) -> String {
+        let texts = self.content.iter().filter_map(|part| match part {
+            Content::Text(text) => Some(text.as_str()),
+            Content::Attachment(_) => None,
+        });
+        texts.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// One verified message from a platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The platform's own id; retries carry the same one.
+    pub id: String,
+    /// The ordered thread this belongs to.
+    pub conversation: String,
+    pub group: Option<String>,
+    pub scope: Scope,
+    pub sender: Sender,
+    /// The bot itself was named or written to directly.
+    pub addressed: bool,
+    pub text: String,
+    pub quoted: Option<String>,
+    pub attachments: Vec<Attachment>,
+    /// History that the caller brought along: untrusted.
+    pub context: Vec<Utterance>,
+    /// Milliseconds since the Unix epoch, by the platform's clock.
+    pub sent_at: Option<u64>,
+    /// Where the reply goes: opaque to the host, encrypted at rest.
+    #[serde(skip)]
+    pub address: Vec<u8>,
+    #[serde(default)]
+    pub extra: Extra,
+}
+
+/// What the bot says, in CommonMark.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    pub text: String,
+    #[serde(default)]
+    pub title: Option<String>,
+    #[serde(default)]
+    pub suggestions: Vec<String>,
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
+    #[serde(default)]
+    pub extra: Extra,
+}
+
+impl Reply {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+/// A pipeline's question to a model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Prompt {
+    /// A model name from the configuration; none takes the channel's default.
+    pub model: Option<String>,
+    pub messages: Vec<Utterance>,
+    pub tools: Vec<Tool>,
+    pub tool_choice: Option<String>,
+    pub max_tokens: Option<u32>,
+    pub temperature: Option<f32>,
+    pub stop: Vec<String>,
+    /// JSON Schema that the answer must satisfy.
+    pub response_schema: Option<String>,
+    pub cacheable: bool,
+    /// False: the text is for the asking stage alone; no filter, no update.
+    pub show: bool,
+    pub extra: Extra,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FinishReason {
+    Stop,
+    Length,
+    ToolCalls,
+    Filtered,
+    Cancelled,
+    Other,
+}
+
+/// What a model said, whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    pub model: String,
+    pub text: String,
+    pub tool_calls: Vec<ToolCall>,
+    pub finish_reason: FinishReason,
+    pub prompt_tokens: u32,
+    pub completion_tokens: u32,
+    pub extra: Extra,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The caller's fault; a retry cannot help.
+    Invalid,
+    /// Wrong or missing credentials or signature.
+    Unauthorized,
+    /// Slow down.
+    Throttled,
+    /// Passing trouble, nothing was done; a retry may help.
+    Unavailable,
+    /// It may have been done: a blind repeat could double it.
+    Uncertain,
+    /// The address, window or conversation has expired.
+    Gone,
+    /// A defect in the plugin.
+    Internal,
+    Other,
+}
+
+/// A refusal or failure that a plugin or the host puts into words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Fault {
+    pub kind: FaultKind,
+    /// One plain sentence for an operator. Never holds a secret or message text.
+    pub reason: String,
+    pub retry_after: Option<Duration>,
+}
+
+impl Fault {
+    pub fn new(kind: FaultKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into(), retry_after: None }
+    }
+
+    /// Whether trying again later may help.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.kind, FaultKind::Throttled | FaultKind::Unavailable | FaultKind::Uncertain)
+    }
+}

@@ -1,0 +1,89 @@
+//! A prompt in, a stream of deltas out: what a language model is to the host.
+//!
+//! It does not know conversations, plugins or platforms. Backends: `gguf` in this process, `openai` over
+//! HTTP, `echo` to try the wiring without a model.
+
+pub mod echo;
+#[cfg(feature = "native")]
+pub mod gguf;
+pub mod openai;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use tokio::time::Instant;
+
+use crate::message::{Fault, FaultKind, FinishReason, Prompt, ToolCall};
+
+/// One step of a model's answer. A stream ends with `Done` or with an error, never silently.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    Text(String),
+    ToolCall(ToolCall),
+    Done(Usage),
+}
+
+/// The closing figures of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub finish_reason: FinishReason,
+    pub prompt_tokens: u32,
+    pub completion_tokens: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    #[error("the model is busy; try again in {} s", retry_after.as_secs().max(1))]
+    Busy { retry_after: Duration },
+    #[error("the prompt has {prompt_tokens} tokens and the model's context {context_tokens}; shorten the history or raise `context`")]
+    ContextExceeded { prompt_tokens: u32, context_tokens: u32 },
+    /// The backend refuses this request for good: a wrong key, an unknown model, a bad parameter.
+    #[error("the model refuses: {0}")]
+    Refused(String),
+    #[error("the model did not finish in time")]
+    TimedOut,
+    #[error("the model cannot be reached: {0}")]
+    Unavailable(String),
+    /// The answer broke off: a truncated stream, garbage, a failed step.
+    #[error("the model's answer broke off: {0}")]
+    Broken(String),
+}
+
+impl ModelError {
+    /// A short word for metrics.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            ModelError::Busy { .. } => "busy",
+            ModelError::ContextExceeded { .. } => "context_exceeded",
+            ModelError::Refused(_) => "refused",
+            ModelError::TimedOut => "timed_out",
+            ModelError::Unavailable(_) => "unavailable",
+            ModelError::Broken(_) => "broken",
+        }
+    }
+
+    /// What a pipeline is told.
+    pub fn fault(&self) -> Fault {
+        let kind = match self {
+            ModelError::Busy { .. } => FaultKind::Throttled,
+            ModelError::ContextExceeded { .. } | ModelError::Refused(_) => FaultKind::Invalid,
+            ModelError::TimedOut | ModelError::Unavailable(_) | ModelError::Broken(_) => FaultKind::Unavailable,
+        };
+        let retry_after = match self {
+            ModelError::Busy { retry_after } => Some(*retry_after),
+            _ => None,
+        };
+        Fault { kind, reason: self.to_string(), retry_after }
+    }
+}
+
+/// The answer as it comes; dropping it cancels the generation.
+pub type Answer = BoxStream<'static, Result<Delta, ModelError>>;
+
+/// A language model behind any backend.
+#[async_trait]
+pub trait Model: Send + Sync + std::fmt::Debug {
+    /// Starts one answer. The whole of it, retries included, ends by `deadline`.
+    async fn ask(&self, prompt: &Prompt, deadline: Instant) -> Result<Answer, ModelError>;
+}

@@ -1,0 +1,173 @@
+//! What must outlive the process: the inbox, the outbox, histories, plugin memories, minted tokens.
+//!
+//! The trait is what the stages need; `sqlite` keeps it on one node. It does not know HTTP, plugins or
+//! models, and it takes the time from its caller so that a test can step it.
+//!
+//! A turn's row goes `received → generating → answered → delivering → delivered | dead | withdrawn`.
+//! A claim is a lease on the oldest unfinished turn of a conversation, so that turns of one conversation
+//! run one after another. Each write of a claimed turn carries the claim's fence: who lost the lease
+//! changes nothing.
+
+pub mod sqlite;
+pub mod vault;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Millis;
+use crate::message::{Message, Reply, Utterance};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full, or the file cannot be written: nothing was stored.
+    #[error("the store cannot write: {0}; free space or mend the disk, nothing needs a restart")]
+    Unavailable(String),
+    /// Another claim holds this turn by now.
+    #[error("the lease of this turn is lost: another worker holds it")]
+    LeaseLost,
+    /// The file is damaged, newer than this binary, or sealed by another key.
+    #[error("the store is not usable: {0}")]
+    Unusable(String),
+    #[error("a value of {bytes} bytes is over the limit of {limit}")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("this plugin's memory is full: {limit} keys")]
+    Quota { limit: usize },
+}
+
+/// One message on its way into the inbox.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    pub message: Message,
+    /// Follows the turn through every log line.
+    pub request_id: String,
+    /// Somebody waits on the line for the answer: a delivery may not send it before this time.
+    pub hold_delivery_until: Option<Millis>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acceptance {
+    New,
+    /// A row with this channel and message id is there already.
+    Duplicate,
+}
+
+/// A lease on one turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The turn's row, in order of arrival.
+    pub turn: i64,
+    /// Changes with each claim.
+    pub fence: i64,
+}
+
+/// How far a claimed turn had come.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// No answer is stored: ask (again).
+    Unanswered,
+    /// The answer is stored: deliver it, from this checkpoint on.
+    Answered { reply: Reply, checkpoint: Vec<u8> },
+}
+
+/// A turn that this worker may run until the lease ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    pub lease: Lease,
+    pub channel: String,
+    pub message: Message,
+    pub request_id: String,
+    pub received_at: Millis,
+    pub progress: Progress,
+    /// Claims of this turn so far, this one included.
+    pub claims: u32,
+    /// Failed attempts of the stage it is in: asking, or delivering.
+    pub attempts: u32,
+}
+
+/// What came of a message, for a platform that asks again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    Pending,
+    Answered(Reply),
+    Dead,
+    Withdrawn,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// The platform's ids of what was sent.
+    Delivered { receipt: Vec<String> },
+    Dead { reason: String },
+    /// The person took the message back, or nobody waits for the answer any more.
+    Withdrawn,
+}
+
+/// Figures for metrics and readiness.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queue {
+    pub unfinished: u64,
+    pub dead: u64,
+    /// When the oldest unfinished message came in.
+    pub oldest_received_at: Option<Millis>,
+}
+
+/// Everything that a node must not forget. All writes are durable when they return.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Puts the messages into the inbox in one transaction, in order.
+    async fn accept(&self, channel: &str, now: Millis, messages: Vec<Incoming>) -> Result<Vec<Acceptance>, StoreError>;
+
+    /// Ends the unfinished turns of these messages without an answer; tells which there were.
+    async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError>;
+
+    /// Leases the next turn that is due: the oldest unfinished one of a conversation that nobody leases.
+    /// A turn that was `received` is `generating` by now.
+    async fn claim(&self, now: Millis, lease: Duration) -> Result<Option<Claim>, StoreError>;
+
+    /// Holds the lease for longer.
+    async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError>;
+
+    /// Stores the answer: `answered`. Its delivery is due at once unless it is held.
+    async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<(), StoreError>;
+
+    /// Records what a delivery has done so far: `delivering`.
+    async fn checkpoint(&self, lease: Lease, now: Millis, checkpoint: &[u8]) -> Result<(), StoreError>;
+
+    /// Gives the lease back; the turn is due again at `until`. A `failure` counts as a failed attempt.
+    async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError>;
+
+    /// Ends the turn. A delivered one enters the history: `said` are its utterances, oldest first.
+    async fn finish(&self, lease: Lease, now: Millis, ending: &Ending, said: &[Utterance]) -> Result<(), StoreError>;
+
+    /// What came of a message; none if it is unknown.
+    async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError>;
+
+    /// The answer was handed over on the line where it was asked for (`hold_delivery_until`): ends the
+    /// turn if it is answered and unfinished. `said` enters the history.
+    async fn handed_over(&self, channel: &str, message_id: &str, now: Millis, said: &[Utterance]) -> Result<bool, StoreError>;
+
+    /// A held delivery goes on from this checkpoint, at this time.
+    async fn release_hold(&self, channel: &str, message_id: &str, due: Millis, checkpoint: &[u8]) -> Result<(), StoreError>;
+
+    /// The last `turns` exchanges of a conversation, oldest first.
+    async fn history(&self, channel: &str, conversation: &str, turns: u32) -> Result<Vec<Utterance>, StoreError>;
+
+    /// Forgets a conversation's history.
+    async fn forget(&self, channel: &str, conversation: &str) -> Result<(), StoreError>;
+
+    /// When the next turn is due that nobody leases or whose lease has ended; none if there is nothing to do.
+    async fn next_due(&self) -> Result<Option<Millis>, StoreError>;
+
+    async fn queue(&self) -> Result<Queue, StoreError>;
+
+    /// Deletes finished turns older than `before` and keys past their life.
+    async fn sweep(&self, now: Millis, before: Millis) -> Result<u64, StoreError>;
+
+    /// A plugin's small memory. `space` keeps channels and plugins apart.
+    async fn get(&self, space: &str, now: Millis, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    async fn set(&self, space: &str, now: Millis, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<(), StoreError>;
+    async fn delete(&self, space: &str, key: &str) -> Result<(), StoreError>;
+    async fn increment(&self, space: &str, now: Millis, key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, StoreError>;
+}
