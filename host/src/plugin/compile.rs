@@ -141,8 +141,9 @@ fn private(_folder: &Path) -> std::io::Result<()> {
 pub fn compile_here(package: &Package, output: &Path) -> anyhow::Result<()> {
     use anyhow::Context as _;
     lower_priority();
-    let engine = Engine::new(&crate::plugin::engine::settings())?;
-    let code = engine.precompile_component(&package.bytes)?;
+    let refused = |error: wasmtime::Error| anyhow::anyhow!("{error:#}");
+    let engine = Engine::new(&crate::plugin::engine::settings()).map_err(refused)?;
+    let code = engine.precompile_component(&package.bytes).map_err(refused)?;
     std::fs::write(output, code).with_context(|| format!("cannot write `{}`", output.display()))
 }
 

@@ -54,7 +54,6 @@ fn pool(slots: u32) -> InstanceAllocationStrategy {
         .total_memories(slots)
         .total_tables(slots)
         .total_stacks(slots)
-        .total_gc_heaps(0)
         .max_memory_size(MEMORY_BYTES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
         .linear_memory_keep_resident(MEMORY_KEPT_BYTES)

@@ -120,7 +120,7 @@ impl OwnTime {
             CallHook::CallingWasm | CallHook::ReturningFromHost => self.since = Some(Instant::now()),
             CallHook::ReturningFromWasm | CallHook::CallingHost => self.stop(),
         }
-        if hook == CallHook::CallingHost {
+        if matches!(hook, CallHook::CallingHost) {
             self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or_else(|| wasmtime::Error::msg("too many host calls in one call"))?;
         }
         Ok(())

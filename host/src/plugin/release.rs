@@ -59,7 +59,9 @@ impl Release {
         let component = unsafe { Component::deserialize_file(engine, compiled) };
         let component = component.map_err(|error| LinkError::Load(format!("{error:#}")))?;
         let linked = Linked::new(engine, &component, package.manifest.kind).map_err(|error| LinkError::Link(format!("{error:#}")))?;
-        let bounds = Bounds { memory_bytes: package.manifest.limits.memory_bytes, time: package.manifest.limits.time };
+        let limits = &package.manifest.limits;
+        let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(super::engine::MEMORY_BYTES_MAX);
+        let bounds = Bounds { memory_bytes, time: limits.time };
         Ok(Release { digest: package.digest, manifest: package.manifest, engine: engine.clone(), bounds, linked, witness })
     }
 

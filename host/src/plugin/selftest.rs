@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use serde_json::Value;
 
 use crate::clock::FixedClock;
-use crate::message::HttpRequest;
+use crate::message::{HttpRequest, Message};
 use crate::plugin::manifest::{self, Manifest, SelfTest};
 use crate::plugin::secrets::Secrets;
 use crate::plugin::services::{NoHttp, NoMemory, Services};
@@ -69,22 +70,32 @@ fn expected(test: &SelfTest) -> String {
         manifest::Reception::Inquire => "inquire",
         manifest::Reception::Refuse => "refuse",
     };
-    sentence(word, test.expect.status, test.expect.messages)
+    sentence(word, test.expect.status, test.expect.messages.clone())
 }
 
 /// The reception in the same words, with no more detail than the manifest asks for.
 fn describe(reception: &Reception, test: &SelfTest) -> String {
     let (word, status, messages) = match reception {
-        Reception::Answer(response) => ("answer", Some(response.status), 0),
-        Reception::Accept(accepted) => ("accept", Some(accepted.response.status), accepted.messages.len()),
-        Reception::Inquire(inquiry) => ("inquire", None, inquiry.messages.len()),
-        Reception::Refuse(fault) => ("refuse", Some(fault.status()), 0),
+        Reception::Answer(response) => ("answer", Some(response.status), &[][..]),
+        Reception::Accept(accepted) => ("accept", Some(accepted.response.status), &accepted.messages[..]),
+        Reception::Inquire(inquiry) => ("inquire", None, &inquiry.messages[..]),
+        Reception::Refuse(fault) => ("refuse", Some(fault.status()), &[][..]),
     };
-    sentence(word, status.filter(|_| test.expect.status.is_some()), test.expect.messages.map(|_| messages as u64))
+    let asked = test.expect.messages.as_ref();
+    let messages = asked.map(|asked| messages.iter().enumerate().map(|(at, message)| narrow(message, asked.get(at))).collect());
+    sentence(word, status.filter(|_| test.expect.status.is_some()), messages)
 }
 
-fn sentence(word: &str, status: Option<u16>, messages: Option<u64>) -> String {
+/// The fields of a message that its manifest speaks of.
+fn narrow(message: &Message, asked: Option<&Value>) -> Value {
+    let (Ok(Value::Object(message)), Some(Value::Object(asked))) = (serde_json::to_value(message), asked) else {
+        return Value::Null;
+    };
+    message.into_iter().filter(|(name, _)| asked.contains_key(name)).collect()
+}
+
+fn sentence(word: &str, status: Option<u16>, messages: Option<Vec<Value>>) -> String {
     let status = status.map_or_else(String::new, |status| format!(", status {status}"));
-    let messages = messages.map_or_else(String::new, |count| format!(", {count} messages"));
+    let messages = messages.map_or_else(String::new, |messages| format!(", messages {}", Value::Array(messages)));
     format!("`{word}`{status}{messages}")
 }

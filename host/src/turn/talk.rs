@@ -3,12 +3,13 @@
 use tokio::sync::watch;
 
 use super::Turns;
+use crate::config::CHAT_CHANNEL;
 use crate::conversation::Heard;
 use crate::message::{Message, Scope, Sender};
 use crate::store::StoreError;
 
-/// The name under which the host's own door keeps its turns.
-pub const CHAT: &str = "(chat)";
+
+
 
 /// An open line.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub enum Refused {
 impl Turns {
     /// Stores what a person asks and opens a line to its turn. Sessions of different people are different.
     pub async fn talk(&self, person: &str, session_id: &str, query: String, request_id: &str) -> Result<Talking, Refused> {
-        let channel = self.channels.get(CHAT).ok_or(Refused::Closed)?;
+        let channel = self.channels.get(CHAT_CHANNEL).ok_or(Refused::Closed)?;
         let message_id = uuid::Uuid::now_v7().to_string();
         let heard = self.listeners.listen((channel.name.clone(), message_id.clone()));
         let message = Message {
