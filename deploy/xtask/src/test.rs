@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Named places where a test may stop the host. They are on in every step, since each set of features is a build.
 const FEATURES: [&str; 3] = ["--workspace", "--features", "parlor/failpoints"];
+/// Likewise, but without `native`: remote models only and no llama.cpp, as a function in a cloud has it.
+const WITHOUT_NATIVE: [&str; 4] =
+    ["--workspace", "--no-default-features", "--features", "parlor/compile,parlor/failpoints"];
 
 struct Step {
     name: &'static str,
@@ -111,13 +114,14 @@ fn clippy_plugins(run: &Run) -> Result<Outcome> {
 
 fn doc(run: &Run) -> Result<Outcome> {
     let mut cargo = run.environment.cargo();
-    ok(cargo.arg("doc").args(FEATURES).arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
+    // Naming examples brings the features of the dev-dependencies, hence the builds that clippy made.
+    cargo.arg("doc").args(FEATURES).args(["--no-deps", "--lib", "--examples"]);
+    ok(cargo.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// The host as a function in a cloud has it: remote models only, no llama.cpp.
+/// With all members and targets, since alone the host would have other features of its dependencies: a build more.
 fn without_native(run: &Run) -> Result<Outcome> {
-    let mut cargo = run.environment.cargo();
-    ok(cargo.args(["check", "--package", "parlor", "--no-default-features", "--features", "compile"]))
+    ok(run.environment.cargo().arg("check").args(WITHOUT_NATIVE).arg("--all-targets"))
 }
 
 fn plugins(run: &Run) -> Result<Outcome> {

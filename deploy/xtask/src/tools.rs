@@ -97,6 +97,7 @@ fn is_installed(wheels: &[&Wheel], folder: &Path) -> bool {
 }
 
 fn install(wheels: &[&Wheel], folder: &Path) -> Result<()> {
+    pip::ensure_pip()?;
     let names: Vec<&str> = wheels.iter().map(|wheel| wheel.name).collect();
     eprintln!("getting {} into {} (about 55 MB, once)", names.join(" and "), folder.display());
     let new = folder.with_extension("new");
