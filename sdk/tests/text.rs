@@ -64,9 +64,9 @@ fn weight_is_what_the_caller_says() {
 
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        Just("```rust\n".to_owned()),
-        Just("```\n".to_owned()),
-        Just("~~~~\n".to_owned()),
+        Just("\n```rust\n".to_owned()),
+        Just("\n```\n".to_owned()),
+        Just("\n~~~~\n".to_owned()),
         Just("\n\n".to_owned()),
         Just(" ".to_owned()),
         Just(FAMILY.to_owned()),
@@ -79,6 +79,7 @@ fn pieces() -> impl Strategy<Value = String> {
 /// Words and emoji, without the blanks and fences that a cut may change.
 fn substance(text: &str) -> String {
     text.lines()
+        .map(str::trim)
         .filter(|line| !line.starts_with("```") && !line.starts_with("~~~"))
         .collect::<String>()
         .replace(' ', "")
