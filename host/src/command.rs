@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::telemetry::log::Format;
 
 /// A small host that lets sandboxed guests hold conversations.
@@ -74,5 +74,5 @@ fn load(path: &Path) -> anyhow::Result<Config> {
         .with_context(|| format!("cannot read `{}`; name another file with `--config`", path.display()))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Config::parse(&text, folder, &|name| std::env::var(name).ok())
-        .map_err(|problems| anyhow::anyhow!("{}", problems.render(&path.display().to_string())))
+        .map_err(|problems| anyhow::anyhow!("{}", config::render(&problems, &path.display().to_string()).trim_end()))
 }

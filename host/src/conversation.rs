@@ -28,7 +28,7 @@ pub enum End {
     /// The pipeline chose to stay silent.
     Silent,
     /// It failed for good; the sentence is for the person who waits.
-    Failed { sentence: String, retry: bool },
+    Failed { sentence: String },
     Withdrawn,
 }
 

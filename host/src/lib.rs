@@ -21,4 +21,5 @@ pub mod pipeline;
 pub mod plugin;
 pub mod store;
 pub mod telemetry;
+pub mod trial;
 pub mod turn;

@@ -15,6 +15,7 @@ mod intake;
 mod talk;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ pub struct Turns {
     pub permits: Arc<Semaphore>,
     pub wake: Notify,
     pub running: Running,
+    /// Whether the last message could be stored.
+    pub stores: AtomicBool,
 }
 
 /// Turns that run now, so that a message that is taken back can stop its own.
@@ -148,6 +151,11 @@ enum Answer {
 }
 
 impl Turns {
+    /// Whether the last message could be stored.
+    pub fn can_store(&self) -> bool {
+        self.stores.load(Ordering::Relaxed)
+    }
+
     /// One turn, from its claim to its receipt.
     async fn run(&self, turn: &mut Turn) -> Result<Ended, TurnError> {
         let (reply, checkpoint) = match turn.claim.progress.clone() {

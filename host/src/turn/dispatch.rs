@@ -114,5 +114,5 @@ fn stage(progress: &Progress) -> &'static str {
 }
 
 fn span(request_id: &str, channel: &str, message: &Message) -> tracing::Span {
-    tracing::info_span!("turn", request_id, channel, person = %telemetry::person(&message.sender.id))
+    tracing::info_span!("turn", http.request.id = request_id, channel, person = %telemetry::person(&message.sender.id))
 }

@@ -75,7 +75,7 @@ impl Turns {
     async fn apologise(&self, turn: &Turn) -> Result<Ended, TurnError> {
         let reply = conversation::apology(&turn.claim.message);
         let delivery = self.store.answer(turn.claim.lease, self.clock.now(), &reply).await?;
-        self.tell(turn, End::Failed { sentence: reply.text.clone(), retry: true });
+        self.tell(turn, End::Failed { sentence: reply.text.clone() });
         if let Delivery::Held { .. } = delivery {
             return Ok(Ended::Apologised);
         }
@@ -150,7 +150,7 @@ fn report(error: &TurnError, remedy: &Remedy) {
 }
 
 /// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,5 +1,6 @@
 //! The first half of a turn's life: a platform's request, verified, stored, and only then answered with a 2xx.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Channel, Turns};
@@ -71,7 +72,9 @@ impl Turns {
         let hold_delivery_until = hold.map(|hold| now + hold.as_millis() as u64);
         let incoming = |message| Incoming { message, request_id: request_id.to_owned(), hold_delivery_until };
         fail::fail_point!("intake::before_commit");
-        let accepted = self.store.accept(&channel.name, now, messages.into_iter().map(incoming).collect()).await?;
+        let accepted = self.store.accept(&channel.name, now, messages.into_iter().map(incoming).collect()).await;
+        self.stores.store(accepted.is_ok(), Ordering::Relaxed);
+        let accepted = accepted?;
         fail::fail_point!("intake::after_commit");
         self.wake.notify_one();
         let is_new = accepted.contains(&store::Acceptance::New);
