@@ -130,7 +130,7 @@ async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<()> {
     let rejected = shelf.load_folder(folder).await;
     let rejected = rejected.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
     for rejected in rejected {
-        tracing::error!(error = telemetry::log::chain(&rejected), "a plugin does not serve");
+        tracing::error!(error = telemetry::chain(&rejected), "a plugin does not serve");
     }
     Ok(())
 }

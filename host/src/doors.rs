@@ -12,6 +12,7 @@ pub mod health;
 pub mod page;
 pub mod problem;
 pub mod server;
+pub mod webhook;
 
 use std::sync::Arc;
 

@@ -43,3 +43,18 @@ pub fn person(id: &str) -> String {
     });
     hex::encode(&hmac::sign(key, id.as_bytes()).as_ref()[..PERSON_BYTES])
 }
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

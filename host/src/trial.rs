@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::app::{App, Parts};
 use crate::clock::{Clock, FixedClock, SystemClock};
 use crate::config::{self, Config};
+use crate::drain::Drain;
 use crate::plugin::Release;
 use crate::plugin::manifest::{EgressHost, VectorRule};
 use recorder::Recorder;
@@ -68,9 +69,8 @@ impl Trial {
         std::fs::copy(plugin, plugins.join("plugin.wasm")).with_context(|| format!("cannot read `{}`", plugin.display()))?;
         let package = crate::plugin::package::Package::read(&plugins.join("plugin.wasm"))?;
         let name = package.manifest.name;
-        let app = App::build(config(folder, &name, Setting::default()), parts(&compiler, Arc::new(SystemClock))).await?;
+        let app = App::build(config(folder, &name, Setting::default())?, parts(&compiler, Arc::new(SystemClock))).await?;
         let release = app.release(&name).context("the plugin did not load")?;
-        app.close().await;
         Ok(Trial { folder: folder.to_owned(), compiler, release })
     }
 
@@ -121,7 +121,8 @@ impl Trial {
     /// Every origin that the plugin may send to, so that a stand-in answers in its place.
     fn origins(&self) -> Vec<String> {
         let hosts = self.release.manifest.egress.iter().filter_map(|egress| match &egress.host {
-            EgressHost::Exact(host) => Some(format!("https://{host}")),
+            EgressHost::Name { host, port: None } => Some(format!("https://{host}")),
+            EgressHost::Name { host, port: Some(port) } => Some(format!("https://{host}:{port}")),
             EgressHost::Setting(_) => None,
         });
         let mut origins: Vec<String> = hosts.collect();
@@ -135,13 +136,13 @@ impl Trial {
         std::fs::create_dir_all(&data)?;
         share_cache(&self.folder, &data)?;
         let clock: Arc<dyn Clock> = clock_ms.map_or_else(|| Arc::new(SystemClock) as Arc<dyn Clock>, |now| Arc::new(FixedClock(now)));
-        let mut config = config(&self.folder, &self.release.manifest.name, setting);
+        let mut config = config(&self.folder, &self.release.manifest.name, setting)?;
         config.data = data;
         let app = App::build(config, parts(&self.compiler, clock)).await?;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/webhook/{CHANNEL}", listener.local_addr()?);
         let app = Arc::new(app);
-        let serving = tokio::spawn(app.clone().serve(listener));
+        let serving = tokio::spawn({ let app = app.clone(); async move { app.serve(listener).await } });
         Ok(Host { url, app, serving })
     }
 }
@@ -155,34 +156,35 @@ struct Setting {
 }
 
 fn parts(compiler: &Path, clock: Arc<dyn Clock>) -> Parts {
-    Parts { clock, compiler: compiler.to_owned() }
+    Parts { clock, compiler: compiler.to_owned(), drain: Drain::new() }
 }
 
 /// One host on trial.
 struct Host {
     url: String,
     app: Arc<App>,
-    serving: tokio::task::JoinHandle<anyhow::Result<()>>,
+    serving: tokio::task::JoinHandle<anyhow::Result<Vec<String>>>,
 }
 
 impl Host {
     /// Waits until every turn has ended.
     async fn settle(&self) -> anyhow::Result<()> {
         let ended = async {
-            while self.app.unfinished().await != 0 {
+            while self.app.turns.store.queue().await?.unfinished != 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            Ok(())
         };
-        tokio::time::timeout(TURN_TIME_MAX, ended).await.context("its turn did not end")
+        tokio::time::timeout(TURN_TIME_MAX, ended).await.context("its turn did not end")?
     }
 
     fn duplicates(&self) -> usize {
-        let figures = self.app.metrics().encode();
+        let figures = self.app.turns.metrics.encode();
         figures.lines().filter(|line| line.contains("outcome=\"duplicate\"") && line.ends_with(" 1")).count()
     }
 
     async fn close(self) {
-        self.app.begin_drain();
+        self.app.turns.drain.begin();
         drop(tokio::time::timeout(TURN_TIME_MAX, self.serving).await);
     }
 }
@@ -248,30 +250,22 @@ fn share_cache(folder: &Path, data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn config(folder: &Path, plugin: &str, setting: Setting) -> Config {
-    let secrets = setting.secrets.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
-    let limits = config::ChannelLimits { concurrent: 4, time: TURN_TIME_MAX };
-    let channel = config::Channel {
-        adapter: plugin.to_owned(),
-        pipelines: Vec::new(),
-        model: None,
-        history: 0,
-        settings: setting.settings,
-        secrets,
-        limits,
-    };
-    let model = config::Model { backend: config::Backend::Echo, concurrent: None, max_tokens: None, temperature: None, timeout: TURN_TIME_MAX };
-    Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        public_url: None,
-        data: folder.join("data"),
-        auth: config::Auth { jwt_secret: "a secret that no door of a trial asks for".into(), audience: vec![CHANNEL.to_owned()], issuers: vec![CHANNEL.to_owned()] },
-        plugins: config::Plugins { folder: folder.join("plugins"), allow_unsigned: true },
-        models: [("echo".to_owned(), model)].into(),
-        default_model: Some("echo".to_owned()),
-        channels: [(CHANNEL.to_owned(), channel)].into(),
-        chat: None,
-        endpoints: setting.endpoints,
-        limits: config::Limits::default(),
-    }
+/// The configuration of a trial: one channel, no pipeline, a model that echoes.
+fn config(folder: &Path, plugin: &str, setting: Setting) -> anyhow::Result<Config> {
+    let text = format!(
+        "listen: 127.0.0.1:0\n\
+         data: data\n\
+         auth: {{ jwt_secret: a-secret-that-no-door-of-a-trial-asks-for }}\n\
+         plugins: {{ folder: plugins, allow_unsigned: true }}\n\
+         models: {{ echo: {{ backend: echo }} }}\n\
+         default_model: echo\n\
+         channels: {{ {CHANNEL}: {{ adapter: {plugin}, pipelines: [] }} }}\n"
+    );
+    let config = Config::parse(&text, folder, &|_| None);
+    let mut config = config.map_err(|problems| anyhow::anyhow!(config::render(&problems, "trial")))?;
+    config.endpoints = setting.endpoints;
+    let channel = config.channels.get_mut(CHANNEL).context("a trial has its channel")?;
+    channel.settings = setting.settings;
+    channel.secrets = setting.secrets.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
+    Ok(config)
 }

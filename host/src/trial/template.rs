@@ -31,7 +31,6 @@ impl<'a> Templates<'a> {
     pub fn new(row: &'a Value) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
-        environment.set_keep_trailing_newline(true);
         environment.add_filter("hmac_sha256_hex", |text: String, key: String| hex::encode(sign(&text, &key)));
         environment.add_filter("hmac_sha256_base64", |text: String, key: String| STANDARD.encode(sign(&text, &key)));
         environment.add_filter("base64", |text: String| STANDARD.encode(text));
@@ -40,7 +39,7 @@ impl<'a> Templates<'a> {
 
     fn render(&self, text: &str, sent: &[Sent]) -> anyhow::Result<String> {
         let (inputs, expected) = (&self.row["inputs"], &self.row["expected"]);
-        let values = minijinja::context! { inputs, expected, sent };
+        let values = minijinja::Value::from(minijinja::value::Serde(serde_json::json!({ "inputs": inputs, "expected": expected, "sent": sent })));
         let text = self.environment.render_str(text, values).with_context(|| format!("the template `{text}`"))?;
         // A missing value is nothing, not the word for it.
         Ok(if text == "none" { String::new() } else { text })

@@ -9,6 +9,7 @@ use crate::conversation::{self, End};
 use crate::message::FaultKind;
 use crate::pipeline::PipelineError;
 use crate::store::{Delivery, Ending, StoreError};
+use crate::telemetry;
 
 /// Attempts at an answer before the person gets an apology. A model's own retries come on top.
 const ASKS_MAX: u32 = 3;
@@ -60,14 +61,14 @@ impl Turns {
             Remedy::Withdraw => self.end(turn, Ending::Withdrawn, None).await,
         };
         done.unwrap_or_else(|error| {
-            tracing::error!(error = chain(&error), "the turn's failure could not be stored; it is tried again");
+            tracing::error!(error = telemetry::chain(&error), "the turn's failure could not be stored; it is tried again");
             Ended::Left
         })
     }
 
     async fn retry(&self, turn: &Turn, pause: Duration, error: &TurnError) -> Result<Ended, TurnError> {
         let due: Millis = self.clock.now() + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        self.store.postpone(turn.claim.lease, due, Some(&chain(error))).await?;
+        self.store.postpone(turn.claim.lease, due, Some(&telemetry::chain(error))).await?;
         Ok(Ended::Retried)
     }
 
@@ -89,7 +90,7 @@ impl Turns {
     }
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
-        let ending = Ending::Dead { reason: chain(error) };
+        let ending = Ending::Dead { reason: telemetry::chain(error) };
         self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[]).await?;
         Ok(Ended::Dead)
     }
@@ -139,7 +140,7 @@ fn is_passing(error: &TurnError) -> bool {
 }
 
 fn report(error: &TurnError, remedy: &Remedy) {
-    let error = chain(error);
+    let error = telemetry::chain(error);
     match remedy {
         Remedy::Withdraw => tracing::info!("the turn was withdrawn"),
         Remedy::Leave => tracing::error!(error, "the turn stopped; it goes on when the store answers"),
@@ -147,19 +148,4 @@ fn report(error: &TurnError, remedy: &Remedy) {
         Remedy::Apologise => tracing::error!(error, "the turn failed; the person gets an apology"),
         Remedy::Bury => tracing::error!(error, "the turn is dead: its answer is kept and was not delivered"),
     }
-}
-
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -12,6 +12,7 @@ use crate::conversation::{self, Heard, Key};
 use crate::ingress;
 use crate::message::{HttpResponse, Message, Reply};
 use crate::plugin::{Inquiry, Presentation, Snapshot};
+use crate::telemetry;
 use crate::store::{Outcome, StoreError};
 
 /// The longest that any platform keeps a request open.
@@ -35,7 +36,7 @@ impl Turns {
             Ok(response) => (outcome, response),
             Err(Unpresented::Store(error)) => super::intake::refused_by_store(&error),
             Err(Unpresented::Adapter(error)) => {
-                tracing::error!(error = super::failure::chain(&error), "the adapter did not present the reply");
+                tracing::error!(error = telemetry::chain(&error), "the adapter did not present the reply");
                 ("failed", ingress::refusal(&error.fault()))
             }
         }

@@ -8,6 +8,7 @@ use crate::conversation::Key;
 use crate::ingress;
 use crate::message::{HttpRequest, HttpResponse, Message};
 use crate::plugin::{Acceptance, Reception};
+use crate::telemetry;
 use crate::store::{self, Incoming, StoreError};
 
 /// How a request was taken, for logs and metrics.
@@ -45,7 +46,7 @@ impl Turns {
                 Taken { outcome: "refused", response: ingress::refusal(&fault) }
             }
             Err(error) => {
-                tracing::error!(error = super::failure::chain(&error), "the adapter did not read the webhook");
+                tracing::error!(error = telemetry::chain(&error), "the adapter did not read the webhook");
                 Taken { outcome: "failed", response: ingress::refusal(&error.fault()) }
             }
         }
