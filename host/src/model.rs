@@ -7,6 +7,7 @@ pub mod echo;
 #[cfg(feature = "native")]
 pub mod gguf;
 pub mod openai;
+mod wording;
 
 use std::time::Duration;
 
