@@ -4,6 +4,15 @@
 //! when there is none. It knows no other module: each stage takes its slice from `app`.
 
 pub mod file;
+mod kinds;
+mod problem;
+mod reader;
+mod references;
+mod section;
+mod tree;
+
+pub use file::schema;
+pub use problem::{Place, Problem, Problems, render};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +21,9 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::Value;
+
+/// The name under which the host's own door keeps its conversations; no channel may have it.
+pub const CHAT_CHANNEL: &str = "chat";
 
 /// A configuration without a problem in it.
 #[derive(Debug)]

@@ -1,1 +1,58 @@
-//! Placeholder.
+//! The doors of the host: what listens, and what each path answers.
+//!
+//! They know HTTP, tokens and bounds. What a message means they do not know: the chat door asks a [`chat::Talk`],
+//! health asks a [`health::Readiness`], and `webhook` hands on to the ingress. Reading order: `server` takes
+//! connections, `frame` wraps every request, then one file for each door.
+
+pub mod body;
+pub mod chat;
+pub mod frame;
+pub mod guard;
+pub mod health;
+pub mod page;
+pub mod problem;
+pub mod server;
+pub mod webhook;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+
+use crate::auth::Verifier;
+use crate::drain::Drain;
+use crate::telemetry::Metrics;
+use chat::Talk;
+use health::Readiness;
+use page::Page;
+
+/// What the doors need from the rest of the host.
+pub struct Doors {
+    pub verifier: Verifier,
+    /// None: no chat door and no page.
+    pub talk: Option<Arc<dyn Talk>>,
+    pub page: Page,
+    pub readiness: Arc<dyn Readiness>,
+    pub metrics: Arc<Metrics>,
+    pub drain: Drain,
+    pub bounds: body::Bounds,
+}
+
+/// The host's own paths and `more`, all in one frame.
+pub fn router(doors: Doors, more: Router) -> Router {
+    let mut router = Router::new()
+        .route("/health", get(health::health).post(health::health))
+        .route("/ready", get(health::ready).post(health::ready))
+        .route("/metrics", get(health::metrics));
+    if let Some(talk) = doors.talk.clone() {
+        router = router.merge(page::routes());
+        router = router.route("/api/v1/chat", post(chat::chat).layer(axum::Extension(talk)));
+    }
+    router
+        .with_state(Arc::new(doors))
+        .merge(more)
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn(frame::frame))
+}

@@ -1,1 +1,16 @@
-fn main() {}
+//! The binary `parlor`: reads the command line and does what it says.
+
+use clap::Parser as _;
+use parlor::command::{self, Cli};
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(command::run(cli))) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("parlor: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

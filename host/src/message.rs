@@ -264,6 +264,18 @@ impl Fault {
         Self { kind, reason: reason.into(), retry_after: None }
     }
 
+    /// The HTTP status that says the same.
+    pub fn status(&self) -> u16 {
+        match self.kind {
+            FaultKind::Invalid => 400,
+            FaultKind::Unauthorized => 401,
+            FaultKind::Gone => 410,
+            FaultKind::Throttled => 429,
+            FaultKind::Unavailable | FaultKind::Uncertain => 503,
+            FaultKind::Internal | FaultKind::Other => 500,
+        }
+    }
+
     /// Whether trying again later may help.
     pub fn is_passing(&self) -> bool {
         matches!(self.kind, FaultKind::Throttled | FaultKind::Unavailable | FaultKind::Uncertain)

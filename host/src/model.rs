@@ -87,4 +87,9 @@ pub type Answer = BoxStream<'static, Result<Delta, ModelError>>;
 pub trait Model: Send + Sync + std::fmt::Debug {
     /// Starts one answer. The whole of it, retries included, ends by `deadline`.
     async fn ask(&self, prompt: &Prompt, deadline: Instant) -> Result<Answer, ModelError>;
+
+    /// Whether it can answer now; else one plain sentence for a probe.
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
 }

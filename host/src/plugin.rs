@@ -1,5 +1,108 @@
 //! Plugins: WebAssembly components behind the contract of `wit/`.
+//!
+//! A file becomes a `Package` (checked), then a `Release` (compiled, tried, ready to serve), and the
+//! `Shelf` hands out the release that serves a name. It does not know channels, turns or HTTP: what a
+//! guest may reach comes in as `Services`. Read on in `release`, then `guest`.
 
+mod bindings;
+pub mod compile;
+pub mod engine;
+pub mod guest;
 pub mod manifest;
+pub mod package;
+pub mod release;
 pub mod secrets;
+pub mod selftest;
 pub mod services;
+pub mod shelf;
+
+use std::time::Duration;
+
+pub use guest::CallError;
+pub use release::{PipelineRun, Release};
+pub use shelf::Shelf;
+
+use crate::message::{Extra, Fault, HttpResponse, Message, Prompt, Reply, Utterance};
+
+/// What an adapter makes of one HTTP request.
+#[derive(Debug, Clone)]
+pub enum Reception {
+    /// Nothing to process: a challenge, a ping, an event that the bot ignores.
+    Answer(HttpResponse),
+    Accept(Acceptance),
+    Inquire(Inquiry),
+    /// Not from the platform, or not understood.
+    Refuse(Fault),
+}
+
+#[derive(Debug, Clone)]
+pub struct Acceptance {
+    /// Goes out once every message is stored.
+    pub response: HttpResponse,
+    pub messages: Vec<Message>,
+    /// Ids of messages that the person took back.
+    pub withdrawn: Vec<String>,
+}
+
+/// The platform takes the reply in the response to this very request, or asks for the text so far.
+#[derive(Debug, Clone)]
+pub struct Inquiry {
+    pub messages: Vec<Message>,
+    pub message_id: String,
+    /// How long the host may wait for the whole reply.
+    pub wait: Duration,
+    pub context: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub text: String,
+    pub finished: bool,
+    pub asked: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Presentation {
+    /// None holds the line until the platform hangs up and asks again.
+    pub response: Option<HttpResponse>,
+    /// With this response the whole reply is handed over.
+    pub complete: bool,
+    pub checkpoint: Vec<u8>,
+    pub again_within: Option<Duration>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Delivered {
+    /// One outward effect is done; save the checkpoint and call again.
+    More(Vec<u8>),
+    /// The platform's ids of what was sent.
+    Done(Vec<String>),
+}
+
+/// What a pipeline is given.
+#[derive(Debug, Clone)]
+pub struct PipelineTurn {
+    pub channel: String,
+    pub platform: String,
+    pub message: Message,
+    pub history: Vec<Utterance>,
+    pub extra: Extra,
+}
+
+/// What a pipeline wants done next.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Pass,
+    Next(Box<PipelineTurn>),
+    Ask(Box<Prompt>),
+    Say(Reply),
+    Ignore,
+    Reset(Reply),
+}
+
+/// What a pipeline makes of text that streams by.
+#[derive(Debug, Clone)]
+pub enum Flow {
+    Show(String),
+    Stop(Reply),
+}

@@ -33,6 +33,8 @@ pub enum StoreError {
     TooLarge { bytes: usize, limit: usize },
     #[error("this plugin's memory is full: {limit} keys")]
     Quota { limit: usize },
+    #[error("the value of this key is not a number: delete the key before counting with it")]
+    NotANumber,
 }
 
 /// One message on its way into the inbox.
@@ -85,6 +87,17 @@ pub struct Claim {
     pub attempts: u32,
 }
 
+/// Who delivers an answer that was stored just now.
+#[must_use = "a held turn is no longer this worker's"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// The lease goes on: whoever stored the answer delivers it.
+    Due,
+    /// Somebody waits on the line. The lease is given back; if nobody took the answer by then, a claim
+    /// brings the turn up again.
+    Held { until: Millis },
+}
+
 /// What came of a message, for a platform that asks again.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -98,8 +111,12 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
     /// The platform's ids of what was sent.
-    Delivered { receipt: Vec<String> },
-    Dead { reason: String },
+    Delivered {
+        receipt: Vec<String>,
+    },
+    Dead {
+        reason: String,
+    },
     /// The person took the message back, or nobody waits for the answer any more.
     Withdrawn,
 }
@@ -117,7 +134,12 @@ pub struct Queue {
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Puts the messages into the inbox in one transaction, in order.
-    async fn accept(&self, channel: &str, now: Millis, messages: Vec<Incoming>) -> Result<Vec<Acceptance>, StoreError>;
+    async fn accept(
+        &self,
+        channel: &str,
+        now: Millis,
+        messages: Vec<Incoming>,
+    ) -> Result<Vec<Acceptance>, StoreError>;
 
     /// Ends the unfinished turns of these messages without an answer; tells which there were.
     async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError>;
@@ -129,35 +151,59 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Holds the lease for longer.
     async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError>;
 
-    /// Stores the answer: `answered`. Its delivery is due at once unless it is held.
-    async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<(), StoreError>;
+    /// Stores the answer: `answered`. Its delivery is due at once, under the same lease, unless it is held.
+    async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError>;
 
-    /// Records what a delivery has done so far: `delivering`.
+    /// Records what a delivery has done so far: `delivering`. Before there is an answer it records what was
+    /// shown of it, for the delivery to go on from.
     async fn checkpoint(&self, lease: Lease, now: Millis, checkpoint: &[u8]) -> Result<(), StoreError>;
 
     /// Gives the lease back; the turn is due again at `until`. A `failure` counts as a failed attempt.
     async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError>;
 
     /// Ends the turn. A delivered one enters the history: `said` are its utterances, oldest first.
-    async fn finish(&self, lease: Lease, now: Millis, ending: &Ending, said: &[Utterance]) -> Result<(), StoreError>;
+    async fn finish(
+        &self,
+        lease: Lease,
+        now: Millis,
+        ending: &Ending,
+        said: &[Utterance],
+    ) -> Result<(), StoreError>;
 
     /// What came of a message; none if it is unknown.
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError>;
 
     /// The answer was handed over on the line where it was asked for (`hold_delivery_until`): ends the
     /// turn if it is answered and unfinished. `said` enters the history.
-    async fn handed_over(&self, channel: &str, message_id: &str, now: Millis, said: &[Utterance]) -> Result<bool, StoreError>;
+    async fn handed_over(
+        &self,
+        channel: &str,
+        message_id: &str,
+        now: Millis,
+        said: &[Utterance],
+    ) -> Result<bool, StoreError>;
 
-    /// A held delivery goes on from this checkpoint, at this time.
-    async fn release_hold(&self, channel: &str, message_id: &str, due: Millis, checkpoint: &[u8]) -> Result<(), StoreError>;
+    /// A held delivery goes on from this checkpoint, at this time. One that is not held is left alone.
+    async fn release_hold(
+        &self,
+        channel: &str,
+        message_id: &str,
+        due: Millis,
+        checkpoint: &[u8],
+    ) -> Result<(), StoreError>;
 
     /// The last `turns` exchanges of a conversation, oldest first.
-    async fn history(&self, channel: &str, conversation: &str, turns: u32) -> Result<Vec<Utterance>, StoreError>;
+    async fn history(
+        &self,
+        channel: &str,
+        conversation: &str,
+        turns: u32,
+    ) -> Result<Vec<Utterance>, StoreError>;
 
     /// Forgets a conversation's history.
     async fn forget(&self, channel: &str, conversation: &str) -> Result<(), StoreError>;
 
-    /// When the next turn is due that nobody leases or whose lease has ended; none if there is nothing to do.
+    /// When the next turn may be claimed, a leased one at its lease's end; none if there is nothing to do.
     async fn next_due(&self) -> Result<Option<Millis>, StoreError>;
 
     async fn queue(&self) -> Result<Queue, StoreError>;
@@ -167,7 +213,22 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// A plugin's small memory. `space` keeps channels and plugins apart.
     async fn get(&self, space: &str, now: Millis, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
-    async fn set(&self, space: &str, now: Millis, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<(), StoreError>;
+    async fn set(
+        &self,
+        space: &str,
+        now: Millis,
+        key: &str,
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<(), StoreError>;
     async fn delete(&self, space: &str, key: &str) -> Result<(), StoreError>;
-    async fn increment(&self, space: &str, now: Millis, key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, StoreError>;
+    /// Adds to a number in decimal text. Its life is set when it begins; counting does not draw it out.
+    async fn increment(
+        &self,
+        space: &str,
+        now: Millis,
+        key: &str,
+        by: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64, StoreError>;
 }

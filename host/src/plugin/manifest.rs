@@ -1,1 +1,265 @@
-//! Placeholder.
+//! What a plugin says of itself: `plugin.toml`, parsed and checked whole.
+//!
+//! `Manifest::parse` finds all problems at once, each with its line and what to do. It does no I/O, grants
+//! nothing and has never heard of the operator's configuration: `settings_problems` and `secrets_problems`
+//! compare with it. `read` walks the TOML, `settings` is the schema, `permissions` the egress and the tokens.
+
+mod golden;
+mod permissions;
+mod quantity;
+mod read;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use golden::{Expectation, GoldenRequest, Reception, SelfTest, VectorRule};
+pub use permissions::{Egress, EgressHost, Place, Placeholder, Rate, Spot, Template, TemplatePart, Token};
+pub use settings::Schema;
+
+use read::{Problems, Table};
+
+/// Most linear memory that a plugin may ask for.
+pub const MEMORY_BYTES_MAX: u64 = 64 << 20;
+/// Most time of its own that a call may take.
+pub const TIME_MAX: Duration = Duration::from_secs(10);
+/// A manifest travels in a section of the component: it is read before anything is trusted.
+pub const MANIFEST_BYTES_MAX: usize = 256 << 10;
+
+const MEMORY_BYTES_DEFAULT: u64 = 16 << 20;
+const TIME_DEFAULT: Duration = Duration::from_secs(2);
+
+/// A checked `plugin.toml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    pub name: String,
+    pub version: String,
+    pub kind: Kind,
+    /// Major and minor of the contract that it was built for, such as `0.1`.
+    pub contract: String,
+    pub license: String,
+    pub description: String,
+    /// None: `update` is never called.
+    pub update_interval: Option<Duration>,
+    pub settings: Schema,
+    pub secrets: Vec<Secret>,
+    pub egress: Vec<Egress>,
+    pub tokens: Vec<Token>,
+    pub limits: Limits,
+    pub selftests: Vec<SelfTest>,
+    pub vectors: Vec<VectorRule>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Adapter,
+    Pipeline,
+}
+
+/// What a secret may serve, and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SecretUse {
+    Equals,
+    Hmac,
+    Digest,
+    Aes,
+    Ed25519,
+    Envelope,
+    Egress,
+}
+
+/// A secret that the plugin computes with by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    pub name: String,
+    /// Shown to the operator who grants it.
+    pub why: String,
+    pub uses: Vec<SecretUse>,
+    pub required: bool,
+    /// What `key-form.base64` may drop from the front, such as `whsec_`. It is fixed here, since a plugin
+    /// that could try prefixes at will would spell the secret out.
+    pub prefix: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub memory_bytes: u64,
+    /// A call's own time; the host calls that it waits for have deadlines of their own.
+    pub time: Duration,
+}
+
+/// One thing wrong with a manifest and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// From 1.
+    pub line: usize,
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.text)
+    }
+}
+
+const KINDS: &[(&str, Kind)] = &[("adapter", Kind::Adapter), ("pipeline", Kind::Pipeline)];
+
+const USES: &[(&str, SecretUse)] = &[
+    ("equals", SecretUse::Equals),
+    ("hmac", SecretUse::Hmac),
+    ("digest", SecretUse::Digest),
+    ("aes", SecretUse::Aes),
+    ("ed25519", SecretUse::Ed25519),
+    ("envelope", SecretUse::Envelope),
+    ("egress", SecretUse::Egress),
+];
+
+impl Manifest {
+    /// Reads `plugin.toml`. All problems come at once, in the order of their lines.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        if text.len() > MANIFEST_BYTES_MAX {
+            let text = format!("the manifest is larger than {} KiB: shorten it", MANIFEST_BYTES_MAX >> 10);
+            return Err(vec![Problem { line: 1, text }]);
+        }
+        let (document, errors) = toml::de::DeTable::parse_recoverable(text);
+        let problems = Problems::new(text);
+        for error in &errors {
+            problems.add(error.span().map_or(0, |span| span.start), error.message());
+        }
+        let manifest = Self::read(Table::root(&problems, document.get_ref()));
+        problems.or(manifest)
+    }
+
+    fn read(table: Table<'_>) -> Self {
+        let settings = settings::read(&table);
+        let secrets = unique(&table, table.tables("secrets"), read_secret, |secret| &secret.name);
+        let tokens = unique(&table, table.tables("tokens"), permissions::read_token, |token| &token.name);
+        let kind = table.choice("kind", KINDS).unwrap_or(Kind::Adapter);
+        let manifest = Self {
+            name: read_name(&table),
+            version: table.need("version", quantity::version),
+            kind,
+            contract: table.need("contract", quantity::contract),
+            license: table.need("license", quantity::line),
+            description: table.need("description", quantity::line),
+            update_interval: table.parsed("update-interval", quantity::duration),
+            egress: table.tables("egress").map(permissions::read_egress).collect(),
+            limits: table.table("limits").map_or_else(Limits::default, read_limits),
+            selftests: table.tables("selftest").map(|test| golden::read_selftest(test, kind)).collect(),
+            vectors: table.tables("vectors").map(golden::read_vectors).collect(),
+            settings,
+            secrets,
+            tokens,
+        };
+        permissions::check_references(&table, &manifest);
+        table.finish();
+        manifest
+    }
+
+    /// What is wrong with an operator's settings for this plugin, one sentence each.
+    pub fn settings_problems(&self, given: &BTreeMap<String, Value>) -> Vec<String> {
+        self.settings.problems(given)
+    }
+
+    /// The operator's settings with the schema's defaults where they are silent.
+    pub fn with_defaults(&self, given: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+        self.settings.with_defaults(given)
+    }
+
+    /// What is wrong with the names of the secrets that an operator gave, one sentence each.
+    pub fn secrets_problems<'a>(&self, given: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let given: Vec<&str> = given.into_iter().collect();
+        let names: Vec<&str> = self.secrets.iter().map(|secret| secret.name.as_str()).collect();
+        let unknown = given.iter().filter(|name| !names.contains(name));
+        let unknown = unknown.map(|name| format!("unknown secret `{name}`{}", read::neighbour(name, &names)));
+        let missing = self.secrets.iter().filter(|secret| secret.required && !given.contains(&&*secret.name));
+        let missing = missing.map(|secret| format!("set the secret `{}`: {}", secret.name, secret.why));
+        unknown.chain(missing).collect()
+    }
+
+    /// The secret of this name, if the manifest asks for one.
+    pub fn secret(&self, name: &str) -> Option<&Secret> {
+        self.secrets.iter().find(|secret| secret.name == name)
+    }
+
+    /// The recipe of this token, if the manifest has one.
+    pub fn token(&self, name: &str) -> Option<&Token> {
+        self.tokens.iter().find(|token| token.name == name)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: MEMORY_BYTES_DEFAULT, time: TIME_DEFAULT }
+    }
+}
+
+fn read_name(table: &Table<'_>) -> String {
+    table.need("name", |text| {
+        let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let rest = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        let fits = first && rest && text.len() <= 63;
+        fits.then(|| text.to_owned())
+            .ok_or_else(|| "use 1 to 63 of a-z, 0-9 and `-`, beginning with a letter or digit".to_owned())
+    })
+}
+
+fn read_secret(table: Table<'_>) -> Secret {
+    let uses = table.choices("uses", USES);
+    if uses.is_empty() && !table.has_problem_at("uses") {
+        table.problem("say in `uses` what this secret serves, such as `uses = [\"hmac\"]`");
+    }
+    let secret = Secret {
+        name: table.need("name", quantity::word),
+        why: table.need("why", quantity::line),
+        uses,
+        required: table.bool("required").unwrap_or(true),
+        prefix: table.parsed("prefix", quantity::line),
+    };
+    table.finish();
+    secret
+}
+
+fn read_limits(table: Table<'_>) -> Limits {
+    let default = Limits::default();
+    let limits = Limits {
+        memory_bytes: table.parsed("memory", memory).unwrap_or(default.memory_bytes),
+        time: table.parsed("time", time).unwrap_or(default.time),
+    };
+    table.finish();
+    limits
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    let bytes = quantity::bytes(text)?;
+    let most = format!("the host gives a plugin at most {} MiB: ask for less", MEMORY_BYTES_MAX >> 20);
+    if bytes > MEMORY_BYTES_MAX { Err(most) } else { Ok(bytes) }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = quantity::duration(text)?;
+    let most = format!("the host gives a call at most {} s: ask for less", TIME_MAX.as_secs());
+    if time > TIME_MAX { Err(most) } else { Ok(time) }
+}
+
+/// Reads each table and reports a name that stands twice.
+fn unique<'a, T>(
+    parent: &Table<'a>,
+    tables: impl Iterator<Item = Table<'a>>,
+    read: fn(Table<'a>) -> T,
+    name: fn(&T) -> &str,
+) -> Vec<T> {
+    let mut all: Vec<T> = Vec::new();
+    for table in tables {
+        let at = table.at();
+        let one = read(table);
+        if !name(&one).is_empty() && all.iter().any(|other| name(other) == name(&one)) {
+            parent.problem_at(at, format!("`{}` is named twice: rename one", name(&one)));
+        }
+        all.push(one);
+    }
+    all
+}

@@ -1,0 +1,92 @@
+//! Building the host and the plugins.
+//!
+//! A plugin is found by its folder below `plugins/`, built for `wasm32-wasip2`, and put into `target/plugins` under
+//! the name of that folder. What is inside a plugin is the SDK's affair.
+
+use crate::command;
+use crate::setup::{self, Environment};
+use crate::workspace::{Plugin, Workspace};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    Dev,
+    Release,
+}
+
+pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
+    let profile = match args {
+        [] => Profile::Dev,
+        [flag] if flag == "--release" => Profile::Release,
+        _ => bail!("`build` takes `--release` or nothing, but there is `{}`", args.join(" ")),
+    };
+    let environment = setup::prepare(workspace)?;
+    println!("{}", host(workspace, &environment, profile)?.display());
+    print_all(&plugins(workspace, &environment)?);
+    Ok(())
+}
+
+pub fn run_plugins(workspace: &Workspace, args: &[String]) -> Result<()> {
+    if let Some(arg) = args.first() {
+        bail!("`plugins` takes no argument, but there is `{arg}`");
+    }
+    print_all(&plugins(workspace, &setup::prepare(workspace)?)?);
+    Ok(())
+}
+
+pub fn run_cargo(workspace: &Workspace, args: &[String]) -> Result<()> {
+    command::run(setup::prepare(workspace)?.cargo().args(args))
+}
+
+/// The path of `parlor`.
+pub fn host(workspace: &Workspace, environment: &Environment, profile: Profile) -> Result<PathBuf> {
+    eprintln!("building the host: 10 to 20 minutes the first time on two cores, seconds later");
+    let mut cargo = environment.cargo();
+    cargo.args(["build", "--package", "parlor", "--bin", "parlor"]);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    command::run(&mut cargo)?;
+    let folder = if profile == Profile::Release { "release" } else { "debug" };
+    Ok(workspace.target.join(folder).join("parlor"))
+}
+
+/// The paths of the built plugins.
+pub fn plugins(workspace: &Workspace, environment: &Environment) -> Result<Vec<PathBuf>> {
+    let plugins = workspace.plugins()?;
+    eprintln!("building {} plugins: about a minute the first time", plugins.len());
+    let mut cargo = environment.cargo();
+    cargo.args(["build", "--profile", "plugin", "--target", "wasm32-wasip2", "--lib"]);
+    command::run(cargo.args(packages(&plugins)))?;
+
+    let folder = workspace.plugins_folder();
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
+    plugins.iter().map(|plugin| place(plugin, &workspace.target, &folder)).collect()
+}
+
+/// `--package` for each of them.
+pub fn packages(plugins: &[Plugin]) -> impl Iterator<Item = &str> {
+    plugins.iter().flat_map(|plugin| ["--package", plugin.package.as_str()])
+}
+
+/// Copies beside the place and renames, since a running host watches the folder and must never see half a file.
+fn place(plugin: &Plugin, target: &Path, folder: &Path) -> Result<PathBuf> {
+    let file = format!("{}.wasm", plugin.package.replace('-', "_"));
+    let built = target.join("wasm32-wasip2").join("plugin").join(file);
+    let new = folder.join(format!(".{}.new", plugin.name));
+    let placed = folder.join(format!("{}.wasm", plugin.name));
+    if fs::read(&built).ok() == fs::read(&placed).ok().filter(|bytes| !bytes.is_empty()) {
+        return Ok(placed);
+    }
+    fs::copy(&built, &new).with_context(|| format!("cannot copy `{}`", built.display()))?;
+    fs::rename(&new, &placed).with_context(|| format!("cannot rename to `{}`", placed.display()))?;
+    Ok(placed)
+}
+
+fn print_all(paths: &[PathBuf]) {
+    for path in paths {
+        println!("{}", path.display());
+    }
+}

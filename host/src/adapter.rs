@@ -1,0 +1,119 @@
+//! The stage that speaks to a platform through its adapter: an HTTP request in, deliveries out.
+//!
+//! It binds one channel to the release that serves its adapter's name at the time of each call. It does not
+//! know the store, pipelines or models; it knows which services each call may reach: `receive` sends
+//! nothing and remembers nothing, so that a webhook never waits for anyone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::message::{Fault, FaultKind, HttpRequest, Message, Reply};
+use crate::plugin::release::Destination;
+use crate::plugin::services::{NoHttp, NoMemory, Services};
+use crate::plugin::{CallError, Delivered, Presentation, Reception, Release, Shelf, Snapshot};
+
+/// Webhooks that are read side by side; they have instances of their own, whatever turns do.
+pub const RECEPTIONS_MAX: usize = 64;
+/// Deliveries side by side.
+pub const DELIVERIES_MAX: usize = 128;
+/// A webhook that finds no instance within this time gets a 503, and the platform tries again.
+const RECEPTION_WAIT: Duration = Duration::from_secs(1);
+
+/// Instances for receiving and for delivering, shared by all channels.
+#[derive(Debug)]
+pub struct Permits {
+    receptions: Semaphore,
+    deliveries: Semaphore,
+}
+
+impl Default for Permits {
+    fn default() -> Self {
+        Self { receptions: Semaphore::new(RECEPTIONS_MAX), deliveries: Semaphore::new(DELIVERIES_MAX) }
+    }
+}
+
+/// Why an adapter gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AdapterError {
+    #[error("no release of the adapter `{0}` is loaded")]
+    NotLoaded(String),
+    #[error("too many webhooks at a time")]
+    Crowded,
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl AdapterError {
+    /// The same as a fault: a trap or a missing release may be mended by the next release.
+    pub fn fault(&self) -> Fault {
+        match self {
+            AdapterError::Fault(fault) => fault.clone(),
+            AdapterError::Crowded | AdapterError::NotLoaded(_) => Fault::new(FaultKind::Unavailable, self.to_string()),
+            AdapterError::Call(_) => Fault::new(FaultKind::Internal, self.to_string()),
+        }
+    }
+}
+
+/// One channel's adapter.
+#[derive(Debug)]
+pub struct Adapter {
+    pub name: String,
+    shelf: Arc<Shelf>,
+    services: Services,
+    permits: Arc<Permits>,
+}
+
+impl Adapter {
+    pub fn new(name: String, shelf: Arc<Shelf>, services: Services, permits: Arc<Permits>) -> Adapter {
+        Adapter { name, shelf, services, permits }
+    }
+
+    /// Reads one request of the platform.
+    pub async fn receive(&self, request: HttpRequest) -> Result<Reception, AdapterError> {
+        let waited = tokio::time::timeout(RECEPTION_WAIT, self.permits.receptions.acquire()).await;
+        let _permit = waited.map_err(|_| AdapterError::Crowded)?;
+        let services = Services { http: Arc::new(NoHttp), memory: Arc::new(NoMemory), ..self.services.clone() };
+        Ok(self.release()?.receive(services, request).await?)
+    }
+
+    /// Adds what takes HTTP to find out.
+    pub async fn enrich(&self, message: Message) -> Result<Message, AdapterError> {
+        let _permit = self.delivery_permit().await;
+        Ok(self.release()?.enrich(self.services.clone(), message).await??)
+    }
+
+    /// The response to an inquiry.
+    pub async fn present(&self, context: &[u8], snapshot: Option<Snapshot>) -> Result<Presentation, AdapterError> {
+        let _permit = self.delivery_permit().await;
+        Ok(self.release()?.present(self.services.clone(), context, snapshot).await?)
+    }
+
+    /// Shows the text so far; returns the new checkpoint.
+    pub async fn update(&self, to: &Destination<'_>, checkpoint: &[u8], text: &str) -> Result<Vec<u8>, AdapterError> {
+        let _permit = self.delivery_permit().await;
+        Ok(self.release()?.update(self.services.clone(), to, checkpoint, text).await??)
+    }
+
+    /// Sends the reply's next part.
+    pub async fn finish(&self, to: &Destination<'_>, checkpoint: &[u8], reply: &Reply) -> Result<Delivered, AdapterError> {
+        let _permit = self.delivery_permit().await;
+        Ok(self.release()?.finish(self.services.clone(), to, checkpoint, reply).await??)
+    }
+
+    /// How often the platform's text may be updated; none: it cannot be.
+    pub fn update_interval(&self) -> Option<Duration> {
+        self.release().ok().and_then(|release| release.manifest.update_interval)
+    }
+
+    fn release(&self) -> Result<Arc<Release>, AdapterError> {
+        self.shelf.release(&self.name).ok_or_else(|| AdapterError::NotLoaded(self.name.clone()))
+    }
+
+    async fn delivery_permit(&self) -> SemaphorePermit<'_> {
+        self.permits.deliveries.acquire().await.expect("this semaphore is never closed")
+    }
+}

@@ -1,0 +1,177 @@
+//! The wiring: a configuration becomes a host that serves. The only module that knows every other.
+
+mod memory;
+mod readiness;
+mod talk;
+mod wiring;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::adapter::Permits;
+use crate::auth::{Issuer, Verifier};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::conversation::Listeners;
+use crate::doors::{self, Doors, page::Page, webhook};
+use crate::drain::Drain;
+use crate::egress::Egress;
+use crate::plugin::compile::Cache;
+use crate::plugin::{Release, Shelf, engine};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::store::vault::Vault;
+use crate::telemetry::{self, Metrics, metrics};
+use crate::turn::{Running, Turns};
+use wiring::Wiring;
+
+/// Finished turns past their retention are deleted this often.
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// What the process brings along, so that a trial can bring something else.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub clock: Arc<dyn Clock>,
+    /// The `parlor` binary, which compiles plugins in a child process.
+    pub compiler: PathBuf,
+    pub drain: Drain,
+}
+
+/// A host that is wired.
+#[derive(Debug)]
+pub struct App {
+    pub turns: Arc<Turns>,
+    shelf: Arc<Shelf>,
+    config: Config,
+    clock: Arc<dyn Clock>,
+}
+
+impl App {
+    /// Wires a host. All that keeps a channel from serving is told at once.
+    pub async fn build(config: Config, parts: Parts) -> anyhow::Result<App> {
+        let data = &config.data;
+        std::fs::create_dir_all(data).with_context(|| format!("cannot make the data folder `{}`", data.display()))?;
+        let vault = Vault::open(data)?;
+        telemetry::set_salt(&vault.subkey(b"person"));
+        let metrics = Arc::new(Metrics::new());
+        let shelf = Arc::new(shelf(&config, &parts, &vault, metrics.clone())?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, vault)?);
+        load_plugins(&shelf, &config).await?;
+        let turns = turns(&config, &parts, shelf.clone(), store, metrics)?;
+        Ok(App { turns: Arc::new(turns), shelf, clock: parts.clock, config })
+    }
+
+    /// The release that serves a plugin's name.
+    pub fn release(&self, name: &str) -> Option<Arc<Release>> {
+        self.shelf.release(name)
+    }
+
+    /// Serves until the drain begins, then drains. Names of what still ran after the grace period come back.
+    pub async fn serve(&self, listener: TcpListener) -> anyhow::Result<Vec<String>> {
+        let turns = self.turns.clone();
+        let drain = turns.drain.clone();
+        drop(drain.spawn("dispatch", turns.clone().dispatch()));
+        drop(drain.spawn("sweep", sweep(turns.clone(), self.config.limits.retention)));
+        let router = self.router(listener.local_addr()?)?;
+        let limits = &self.config.limits;
+        let bounds = doors::server::Bounds { header_timeout: limits.header_timeout, connections_max: limits.connections_max };
+        doors::server::serve(listener, router, bounds, drain.clone(), turns.metrics.clone()).await;
+        let late = drain.drain(limits.grace_period).await;
+        Ok(late.into_iter().map(Into::into).collect())
+    }
+
+    fn router(&self, address: std::net::SocketAddr) -> anyhow::Result<Router> {
+        let (auth, limits) = (&self.config.auth, &self.config.limits);
+        let bounds = doors::body::Bounds { bytes_max: limits.body_bytes_max, timeout: limits.body_timeout };
+        let public = self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
+        let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds };
+        let doors = Doors {
+            verifier: Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone()),
+            talk: self.config.chat.as_ref().map(|_| Arc::new(talk::Talker(self.turns.clone())) as Arc<dyn doors::chat::Talk>),
+            page: self.page(address)?,
+            readiness: Arc::new(readiness::State(self.turns.clone())),
+            metrics: self.turns.metrics.clone(),
+            drain: self.turns.drain.clone(),
+            bounds,
+        };
+        Ok(doors::router(doors, webhook::routes(webhooks)))
+    }
+
+    fn page(&self, address: std::net::SocketAddr) -> anyhow::Result<Page> {
+        let is_open = self.config.chat.as_ref().is_some_and(|chat| chat.open_page);
+        if !is_open {
+            return Ok(Page::Asks);
+        }
+        anyhow::ensure!(address.ip().is_loopback(), "`chat.open_page` gives a token to whoever opens the page; listen on a loopback address or turn it off");
+        let auth = &self.config.auth;
+        let first = |names: &[String]| names.first().cloned().unwrap_or_default();
+        Ok(Page::Open(Issuer::new(&auth.jwt_secret, &first(&auth.issuers), &first(&auth.audience), self.clock.clone())))
+    }
+}
+
+fn shelf(config: &Config, parts: &Parts, vault: &Vault, metrics: Arc<Metrics>) -> anyhow::Result<Shelf> {
+    let engine = engine::build().map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
+    engine::tick(&engine).context("no thread for the plugins' deadlines")?;
+    let cache = Cache::open(&config.data.join("compiled"), vault.subkey(b"cwasm"), parts.compiler.clone())?;
+    let witness = Arc::new(move |plugin: &str, function, outcome, time| metrics.plugin_call(plugin, function, outcome, time));
+    Ok(Shelf::new(engine, cache, witness, config.plugins.allow_unsigned))
+}
+
+/// A file that does not load keeps no other from loading; a channel that needs it will say so.
+async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<()> {
+    let folder = &config.plugins.folder;
+    let rejected = shelf.load_folder(folder).await;
+    let rejected = rejected.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
+    for rejected in rejected {
+        tracing::error!(error = telemetry::chain(&rejected), "a plugin does not serve");
+    }
+    Ok(())
+}
+
+fn turns(config: &Config, parts: &Parts, shelf: Arc<Shelf>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> anyhow::Result<Turns> {
+    let egress = Egress::new(config.endpoints.clone())?;
+    let permits = Arc::new(Permits::default());
+    let mut wiring = Wiring { config, parts, shelf: shelf.clone(), store: store.clone(), egress, permits, problems: Vec::new() };
+    let (channels, models) = (wiring.channels(), wiring.models());
+    anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
+    metrics.set_names(metrics::Names {
+        channels: channels.keys().map(ToString::to_string).collect(),
+        models: models.keys().cloned().collect(),
+        plugins: shelf.names().into_iter().collect(),
+    });
+    Ok(Turns {
+        store,
+        channels,
+        models,
+        listeners: Listeners::default(),
+        clock: parts.clock.clone(),
+        metrics,
+        drain: parts.drain.clone(),
+        permits: Arc::new(Semaphore::new(config.limits.turns_max)),
+        wake: Notify::new(),
+        running: Running::default(),
+        stores: AtomicBool::new(true),
+    })
+}
+
+async fn sweep(turns: Arc<Turns>, retention: Duration) {
+    loop {
+        tokio::select! {
+            () = turns.drain.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+        let now = turns.clock.now();
+        let before = now.saturating_sub(retention.as_millis() as u64);
+        match turns.store.sweep(now, before).await {
+            Ok(swept) => tracing::debug!(swept, "finished turns past their retention are deleted"),
+            Err(error) => tracing::warn!(error = %error, "finished turns could not be deleted"),
+        }
+    }
+}

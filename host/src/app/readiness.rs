@@ -1,0 +1,47 @@
+//! Whether all is there that serving needs, for probes and for the metrics of the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::doors::health::{Check, Readiness};
+use crate::turn::Turns;
+
+/// What probes ask.
+pub struct State(pub Arc<Turns>);
+
+#[async_trait]
+impl Readiness for State {
+    fn report(&self) -> Vec<Check> {
+        let mut checks = vec![self.store(), self.drain()];
+        checks.extend(self.0.models.iter().map(|(name, model)| {
+            let ready = model.ready();
+            let detail = ready.clone().err().unwrap_or_else(|| "loaded".to_owned());
+            Check { name: format!("model {name}"), ok: ready.is_ok(), detail }
+        }));
+        checks
+    }
+
+    async fn refresh(&self) {
+        if let Ok(queue) = self.0.store.queue().await {
+            let now = self.0.clock.now();
+            let age = queue.oldest_received_at.map_or(0, |since| now.saturating_sub(since));
+            self.0.metrics.set_queue(queue.unfinished, queue.dead, Duration::from_millis(age));
+        }
+    }
+}
+
+impl State {
+    fn store(&self) -> Check {
+        let ok = self.0.can_store();
+        let detail = if ok { "writes" } else { "the last message could not be stored" };
+        Check { name: "store".to_owned(), ok, detail: detail.to_owned() }
+    }
+
+    fn drain(&self) -> Check {
+        let ok = !self.0.drain.draining();
+        let detail = if ok { "takes messages" } else { "shutting down" };
+        Check { name: "doors".to_owned(), ok, detail: detail.to_owned() }
+    }
+}

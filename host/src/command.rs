@@ -1,0 +1,78 @@
+//! The command line: what people type, turned into calls. Exit codes: 0 done, 1 failed or refused, 2 misused.
+
+mod check;
+mod plugin;
+mod serve;
+mod token;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Config};
+use crate::telemetry::log::Format;
+
+/// A small host that lets sandboxed guests hold conversations.
+#[derive(Debug, Parser)]
+#[command(name = "parlor", version)]
+pub struct Cli {
+    /// The configuration file
+    #[arg(long, short, global = true, env = "PARLOR_CONFIG", default_value = "parlor.yaml")]
+    config: PathBuf,
+    /// How log lines look
+    #[arg(long, global = true, env = "PARLOR_LOG_FORMAT", default_value = "plain")]
+    log_format: LogFormat,
+    /// Which log lines there are, such as `info` or `parlor=debug`
+    #[arg(long, global = true, env = "PARLOR_LOG", default_value = "info")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Plain,
+    /// One JSON object a line, with ECS field names
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the configured channels until SIGTERM or Ctrl-C
+    Serve,
+    /// Report every problem of the configuration at once, with line and column
+    Check,
+    /// Issue a token for the doors
+    Token(token::Token),
+    /// Work with one plugin's file
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+}
+
+/// Runs what was typed.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    let format = match cli.log_format {
+        LogFormat::Plain => Format::Plain,
+        LogFormat::Json => Format::Json,
+    };
+    match cli.command {
+        Command::Serve => {
+            crate::telemetry::log::init(format, &cli.log)?;
+            serve::run(&cli.config).await
+        }
+        Command::Check => check::run(&cli.config),
+        Command::Token(token) => token::run(&cli.config, &token),
+        Command::Plugin(plugin) => plugin::run(plugin, &cli.log).await,
+    }
+}
+
+/// Reads the configuration, or fails with all of its problems.
+fn load(path: &Path) -> anyhow::Result<Config> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read `{}`; name another file with `--config`", path.display()))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Config::parse(&text, folder, &|name| std::env::var(name).ok())
+        .map_err(|problems| anyhow::anyhow!("{}", config::render(&problems, &path.display().to_string()).trim_end()))
+}

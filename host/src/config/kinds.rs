@@ -1,0 +1,615 @@
+//! What a value can be: each kind reads itself and says to editors what it takes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::problem::shorten;
+use super::reader::Reader;
+use super::tree::{Entry, Node, What};
+
+/// One chain is a handful of pipelines, one token a handful of issuers.
+pub(super) const LIST_ITEMS_MAX: usize = 16;
+/// HMAC-SHA-256 wants a key as long as its digest (RFC 7518, 3.2).
+const SIGNING_SECRET_BYTES_MIN: usize = 32;
+
+/// A kind of value.
+pub(super) trait Read: Sized {
+    /// `None` if something is wrong with it; then the reader holds at least one problem more.
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// JSON Schema.
+    fn schema() -> Value;
+}
+
+/// Text with something in it.
+pub(super) struct Text(pub String);
+
+impl Read for Text {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        parsed(
+            node,
+            reader,
+            "text",
+            |text| if text.is_empty() { Err(EMPTY.into()) } else { Ok(Text(text.into())) },
+        )
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "minLength": 1})
+    }
+}
+
+const EMPTY: &str = "is empty";
+const QUOTES: &str = "; put it in quotes";
+const UNIT: &str = "; add a unit";
+
+/// Reads text and what it stands for. An error of `parse` follows the text itself: "`x` is not …".
+fn parsed<T>(
+    node: &Node,
+    reader: &mut Reader<'_>,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    parsed_or(node, reader, expected, QUOTES, parse)
+}
+
+/// The same, with other advice for a number.
+fn parsed_or<T>(
+    node: &Node,
+    reader: &mut Reader<'_>,
+    expected: &str,
+    advice: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let scalar = reader.text(node, expected, advice)?;
+    parse(&scalar.text)
+        .map_err(|reason| reader.problem(node.place, format!("{} {reason}", scalar.shown())))
+        .ok()
+}
+
+/// An address and port to listen on.
+pub(super) struct Address(pub SocketAddr);
+
+const AN_ADDRESS: &str = "an address with a port such as `127.0.0.1:18789`";
+
+impl Read for Address {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        parsed_or(node, reader, AN_ADDRESS, "", |text| {
+            text.parse().map(Address).map_err(|_| not_an_address(text))
+        })
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"(:\d{1,5}|\$\{.*)$"})
+    }
+}
+
+fn not_an_address(text: &str) -> String {
+    match text.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u64>().is_ok_and(|port| port > u64::from(u16::MAX)) => {
+            format!("has port {port}; ports end at 65535")
+        }
+        Some(("localhost", port)) => format!("is a name; write `127.0.0.1:{port}`"),
+        _ => format!("is not {AN_ADDRESS}"),
+    }
+}
+
+/// A path, relative to the folder of the file.
+pub(super) struct FilePath(pub PathBuf);
+
+impl Read for FilePath {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let path = parsed(node, reader, "a path", |text| match text {
+            "" => Err(EMPTY.into()),
+            _ if text.contains('\0') => Err("is not a path".into()),
+            _ if text == "~" || text.starts_with("~/") => {
+                Err("begins with `~`, which is the shell's; write `${HOME}`".into())
+            }
+            _ => Ok(text.to_owned()),
+        })?;
+        Some(FilePath(reader.folder.join(path)))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "minLength": 1})
+    }
+}
+
+impl Read for bool {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let scalar = reader.plain(node, "`true` or `false`")?;
+        let flag = scalar.text.parse().ok();
+        if flag.is_none() {
+            say_not(node, reader, &scalar.variables, "`true` or `false`");
+        }
+        flag
+    }
+
+    fn schema() -> Value {
+        or_variable(json!({"type": "boolean"}))
+    }
+}
+
+/// The scalar is something else; names the variable if it came out of one.
+fn say_not(node: &Node, reader: &mut Reader<'_>, variables: &[String], expected: &str) {
+    match variables.first() {
+        Some(variable) => {
+            reader.problem(node.place, format!("expected {expected}; `{variable}` holds something else"));
+        }
+        None => reader.mismatch(node, expected, ""),
+    }
+}
+
+fn or_variable(schema: Value) -> Value {
+    json!({"anyOf": [schema, {"type": "string", "pattern": r"\$\{"}]})
+}
+
+/// A whole number.
+pub(super) struct Count<const MIN: u32, const MAX: u32>(pub u32);
+
+impl<const MIN: u32, const MAX: u32> Count<MIN, MAX> {
+    pub fn size(&self) -> usize {
+        usize::try_from(self.0).expect("a host has 32 bits or more")
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> Read for Count<MIN, MAX> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let expected = format!("a whole number from {MIN} to {MAX}");
+        let scalar = reader.plain(node, &expected)?;
+        match scalar.text.parse::<i128>() {
+            Ok(count) if (i128::from(MIN)..=i128::from(MAX)).contains(&count) => {
+                Some(Count(u32::try_from(count).expect("it lies between two u32")))
+            }
+            Ok(_) => {
+                reader.problem(node.place, format!("{} is not {expected}", scalar.shown()));
+                None
+            }
+            Err(_) => {
+                say_not(node, reader, &scalar.variables, &expected);
+                None
+            }
+        }
+    }
+
+    fn schema() -> Value {
+        or_variable(json!({"type": "integer", "minimum": MIN, "maximum": MAX}))
+    }
+}
+
+/// How freely a model chooses.
+pub(super) struct Temperature(pub f32);
+
+const TEMPERATURE_MAX: f32 = 2.0;
+const A_TEMPERATURE: &str = "a number from 0 to 2";
+
+impl Read for Temperature {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let scalar = reader.plain(node, A_TEMPERATURE)?;
+        match scalar.text.parse::<f32>() {
+            Ok(value) if (0.0..=TEMPERATURE_MAX).contains(&value) => return Some(Temperature(value)),
+            Ok(_) => reader.problem(node.place, format!("{} is not {A_TEMPERATURE}", scalar.shown())),
+            Err(_) => say_not(node, reader, &scalar.variables, A_TEMPERATURE),
+        }
+        None
+    }
+
+    fn schema() -> Value {
+        or_variable(json!({"type": "number", "minimum": 0, "maximum": TEMPERATURE_MAX}))
+    }
+}
+
+/// A span of time with its unit, bounds in milliseconds.
+pub(super) struct Time<const MIN: u64, const MAX: u64>(pub Duration);
+
+const A_DURATION: &str = "a duration such as `120s`, `5m`, `1h` or `500ms`";
+const TIME_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl<const MIN: u64, const MAX: u64> Read for Time<MIN, MAX> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let parse = |text: &str| bounded(text, A_DURATION, &TIME_UNITS, MIN, MAX);
+        parsed_or(node, reader, A_DURATION, UNIT, parse).map(|ms| Time(Duration::from_millis(ms)))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^\d+(ms|s|m|h|d)$|\$\{"})
+    }
+}
+
+/// A number of bytes with its unit.
+pub(super) struct Size<const MIN: u64, const MAX: u64>(pub u64);
+
+impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
+    pub fn size(&self) -> usize {
+        usize::try_from(self.0).expect("every bound of a size fits 32 bits")
+    }
+}
+
+const A_SIZE: &str = "a size such as `512KiB` or `1MiB`";
+const SIZE_UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+
+impl<const MIN: u64, const MAX: u64> Read for Size<MIN, MAX> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        parsed_or(node, reader, A_SIZE, UNIT, |text| bounded(text, A_SIZE, &SIZE_UNITS, MIN, MAX)).map(Size)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^\d+(B|KiB|MiB|GiB)$|\$\{"})
+    }
+}
+
+fn bounded(text: &str, expected: &str, units: &[(&str, u64)], min: u64, max: u64) -> Result<u64, String> {
+    let amount = with_unit(text, units).ok_or_else(|| format!("is not {expected}"))?;
+    if (min..=max).contains(&amount) {
+        return Ok(amount);
+    }
+    Err(format!("is not between {} and {}", in_unit(min, units), in_unit(max, units)))
+}
+
+/// A whole number right before one of the units, in the smallest of them.
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    digits.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// In the largest unit that leaves a whole number.
+fn in_unit(amount: u64, units: &[(&str, u64)]) -> String {
+    let fitting = units.iter().filter(|(_, factor)| amount > 0 && amount.is_multiple_of(*factor));
+    let (name, factor) = fitting.max_by_key(|(_, factor)| *factor).unwrap_or(&units[0]);
+    format!("`{}{name}`", amount / factor)
+}
+
+/// An `http` or `https` URL without a query, a fragment and a password in it.
+pub(super) struct WebUrl(pub Url);
+
+const A_URL: &str = "a URL such as `https://bot.example.com`";
+
+impl Read for WebUrl {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        // Not shown: a URL may have a password in it.
+        let scalar = reader.text(node, A_URL, "")?;
+        web_url(&scalar.text).map_err(|reason| reader.problem(node.place, reason)).ok().map(WebUrl)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^https?://|\$\{"})
+    }
+}
+
+fn web_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|reason| format!("expected {A_URL}: {reason}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("expected a URL that begins with `https://` or `http://`".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a URL here has no user and password in it; take them out".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("a URL here ends before `?` and `#`".to_owned());
+    }
+    Ok(url)
+}
+
+/// A scheme, host and port: `https://api.example.com`.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Origin(pub String);
+
+impl Origin {
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = web_url(text)?;
+        if url.path() != "/" {
+            return Err("an origin is scheme, host and port alone; take the path away".to_owned());
+        }
+        Ok(Origin(url.origin().ascii_serialization()))
+    }
+
+    pub fn url(&self) -> Url {
+        Url::parse(&self.0).expect("an origin is written out of a URL")
+    }
+}
+
+impl Read for Origin {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let scalar = reader.text(node, "an origin such as `http://127.0.0.1:9001`", "")?;
+        Origin::parse(&scalar.text).map_err(|reason| reader.problem(node.place, reason)).ok()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^https?://[^/?#]+/?$|\$\{"})
+    }
+}
+
+/// Text that no log, message or dump may show.
+pub(super) struct Secret(pub SecretString);
+
+impl Read for Secret {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        secret(node, reader, 1).map(Secret)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "minLength": 1})
+    }
+}
+
+/// The secret that signs the host's own tokens.
+pub(super) struct SigningSecret(pub SecretString);
+
+impl Read for SigningSecret {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        secret(node, reader, SIGNING_SECRET_BYTES_MIN).map(SigningSecret)
+    }
+
+    fn schema() -> Value {
+        // No minimum: `${X}` is short.
+        json!({"type": "string", "minLength": 1})
+    }
+}
+
+fn secret(node: &Node, reader: &mut Reader<'_>, bytes_min: usize) -> Option<SecretString> {
+    let scalar = reader.text(node, "text", QUOTES)?;
+    let advice = match scalar.variables.first() {
+        Some(variable) => format!("; set `{variable}`"),
+        None => String::new(),
+    };
+    let text = scalar.text;
+    if text.is_empty() {
+        reader.problem(node.place, format!("the secret is empty{advice}"));
+    } else if text.trim() != text {
+        reader.problem(
+            node.place,
+            "the secret begins or ends with white space, such as a line break of a file",
+        );
+    } else if text.len() < bytes_min {
+        let length = text.len();
+        reader.problem(
+            node.place,
+            format!("the secret has {length} bytes and needs {bytes_min} or more{advice}"),
+        );
+    } else {
+        return Some(SecretString::from(text));
+    }
+    None
+}
+
+/// SHA-256 in hex; kept in lower case.
+pub(super) struct Sha256(pub String);
+
+impl Read for Sha256 {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        parsed(node, reader, "a SHA-256 of 64 hex digits", |text| {
+            let is_digest = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+            if is_digest {
+                Ok(Sha256(text.to_lowercase()))
+            } else {
+                Err("is not a SHA-256 of 64 hex digits".into())
+            }
+        })
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^[0-9A-Fa-f]{64}$|\$\{"})
+    }
+}
+
+/// The name of a plugin or channel: it stands in URLs, metrics and file names.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name(pub String);
+
+const NAME_CHARS_MAX: usize = 63;
+
+impl Name {
+    fn parse(text: &str) -> Result<Self, String> {
+        if is_name(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-") {
+            return Ok(Name(text.to_owned()));
+        }
+        Err("is not a name: 1 to 63 of `a-z`, `0-9` and `-`, a letter or digit first".to_owned())
+    }
+}
+
+fn is_name(text: &str, is_letter: impl Fn(char) -> bool, between: &str) -> bool {
+    text.starts_with(&is_letter)
+        && text.len() <= NAME_CHARS_MAX
+        && text.chars().all(|c| is_letter(c) || between.contains(c))
+}
+
+impl Read for Name {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        parsed(node, reader, "a name", Name::parse)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^[a-z0-9][a-z0-9-]{0,62}$|\$\{"})
+    }
+}
+
+/// The name that the operator gives a model.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ModelName(pub String);
+
+impl ModelName {
+    fn parse(text: &str) -> Result<Self, String> {
+        if is_name(text, |c| c.is_ascii_alphanumeric(), "._-") {
+            return Ok(ModelName(text.to_owned()));
+        }
+        Err("is not a model's name: 1 to 63 letters, digits, `.`, `_` and `-`, a letter or digit first"
+            .to_owned())
+    }
+}
+
+impl Read for ModelName {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        parsed(node, reader, "a model's name", ModelName::parse)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$|\$\{"})
+    }
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let What::List(items) = &node.what else {
+            reader.mismatch(node, "a list", "");
+            return None;
+        };
+        if items.len() > LIST_ITEMS_MAX {
+            reader
+                .problem(node.place, format!("the list has {} items; at most {LIST_ITEMS_MAX}", items.len()));
+            return None;
+        }
+        let read = |(at, item)| reader.within_item(at, |reader| T::read(item, reader));
+        let read: Vec<Option<T>> = items.iter().enumerate().map(read).collect();
+        read.into_iter().collect()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "array", "items": T::schema(), "maxItems": LIST_ITEMS_MAX})
+    }
+}
+
+/// One text, or a list of them with something in it.
+pub(super) struct OneOrMore(pub Vec<String>);
+
+impl Read for OneOrMore {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let texts = match &node.what {
+            What::List(items) if items.is_empty() => {
+                reader.problem(node.place, "the list is empty");
+                return None;
+            }
+            What::List(_) => Vec::<Text>::read(node, reader)?,
+            _ => vec![Text::read(node, reader)?],
+        };
+        Some(OneOrMore(texts.into_iter().map(|text| text.0).collect()))
+    }
+
+    fn schema() -> Value {
+        let mut list = Vec::<Text>::schema();
+        list["minItems"] = json!(1);
+        json!({"anyOf": [Text::schema(), list]})
+    }
+}
+
+/// A table whose keys are the operator's.
+pub(super) trait ReadKey: Ord + Sized {
+    /// An error follows the key: "`x` is not …".
+    fn read_key(key: &str) -> Result<Self, String>;
+
+    /// A regular expression for editors.
+    const PATTERN: &'static str;
+}
+
+impl ReadKey for Name {
+    fn read_key(key: &str) -> Result<Self, String> {
+        Name::parse(key)
+    }
+
+    const PATTERN: &'static str = "^[a-z0-9][a-z0-9-]{0,62}$";
+}
+
+impl ReadKey for ModelName {
+    fn read_key(key: &str) -> Result<Self, String> {
+        ModelName::parse(key)
+    }
+
+    const PATTERN: &'static str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$";
+}
+
+impl ReadKey for Origin {
+    fn read_key(key: &str) -> Result<Self, String> {
+        Origin::parse(key).map_err(|reason| format!("is not an origin: {reason}"))
+    }
+
+    const PATTERN: &'static str = "^https?://[^/?#]+/?$";
+}
+
+/// The name of a setting or secret of an adapter, or behind a pipeline's name and a dot, of that pipeline.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SettingName(pub String);
+
+impl ReadKey for SettingName {
+    fn read_key(key: &str) -> Result<Self, String> {
+        let setting = match key.split_once('.') {
+            Some((pipeline, setting)) if Name::parse(pipeline).is_ok() => setting,
+            Some(_) => "",
+            None => key,
+        };
+        if is_name(setting, |c| c.is_ascii_alphanumeric(), "_-") {
+            return Ok(SettingName(key.to_owned()));
+        }
+        Err("is neither `setting` nor `pipeline.setting`".to_owned())
+    }
+
+    const PATTERN: &'static str = r"^([a-z0-9][a-z0-9-]{0,62}\.)?[A-Za-z0-9][A-Za-z0-9_-]{0,62}$";
+}
+
+impl<K: ReadKey, V: Read> Read for BTreeMap<K, V> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let What::Table(entries) = &node.what else {
+            let advice = if node.description() == "nothing" { "; remove the key, or write `{}`" } else { "" };
+            reader.mismatch(node, "a table", advice);
+            return None;
+        };
+        let read: Vec<Option<(K, V)>> = entries.iter().map(|entry| read_entry(entry, reader)).collect();
+        read.into_iter().collect()
+    }
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "propertyNames": {"pattern": K::PATTERN},
+            "additionalProperties": V::schema(),
+        })
+    }
+}
+
+fn read_entry<K: ReadKey, V: Read>(entry: &Entry, reader: &mut Reader<'_>) -> Option<(K, V)> {
+    reader.within(&entry.key, |reader| {
+        let key = K::read_key(&entry.key)
+            .map_err(|reason| reader.problem(entry.place, format!("`{}` {reason}", shorten(&entry.key))))
+            .ok();
+        let value = V::read(&entry.value, reader);
+        key.zip(value)
+    })
+}
+
+/// Any value: what it must be, a plugin's manifest says.
+pub(super) struct Any(pub Value);
+
+impl Read for Any {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        any(node, reader).map(Any)
+    }
+
+    fn schema() -> Value {
+        json!({})
+    }
+}
+
+fn any(node: &Node, reader: &mut Reader<'_>) -> Option<Value> {
+    match &node.what {
+        What::Scalar { .. } => reader.scalar(node, "a value").map(|scalar| scalar.value()),
+        What::List(items) => {
+            let read = |(at, item)| reader.within_item(at, |reader| any(item, reader));
+            let values: Vec<Option<Value>> = items.iter().enumerate().map(read).collect();
+            values.into_iter().collect()
+        }
+        What::Table(entries) => {
+            let read = |entry: &Entry| {
+                let value = reader.within(&entry.key, |reader| any(&entry.value, reader))?;
+                Some((entry.key.clone(), value))
+            };
+            let values: Vec<Option<(String, Value)>> = entries.iter().map(read).collect();
+            values.into_iter().collect::<Option<Map<_, _>>>().map(Value::Object)
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What the keys of a file say of each other: names that must exist, and what may not stand together.
+//!
+//! It looks at the tree and not at what `file` reads out of it, so that one wrong value hides none of these.
+//! What is wrong with a value itself it leaves to `kinds`.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::CHAT_CHANNEL;
+use super::kinds::{LIST_ITEMS_MAX, Origin};
+use super::reader::Reader;
+use super::section::unknown;
+use super::tree::{Entry, Node};
+
+/// Checks the whole file.
+pub(super) fn check(root: &Node, reader: &mut Reader<'_>) {
+    if let Some(model) = root.get("default_model") {
+        reader.within("default_model", |reader| check_model(root, model, reader));
+    }
+    if let Some(channels) = root.get("channels") {
+        reader.within("channels", |reader| check_channels(root, channels, reader));
+    }
+    if let Some(chat) = root.get("chat") {
+        reader.within("chat", |reader| {
+            check_stages(root, chat, reader);
+            check_open_page(root, chat, reader);
+            check_owners(chat, None, reader);
+        });
+    }
+    if let Some(endpoints) = root.get("endpoints") {
+        reader.within("endpoints", |reader| check_endpoints(endpoints, reader));
+    }
+}
+
+fn check_channels(root: &Node, channels: &Node, reader: &mut Reader<'_>) {
+    for Entry { place, key, value } in channels.entries() {
+        reader.within(key, |reader| {
+            if key == CHAT_CHANNEL {
+                let message = "the host's own door keeps its conversations under this name; choose another";
+                reader.problem(*place, format!("`{key}` is taken: {message}"));
+            }
+            check_stages(root, value, reader);
+            check_owners(value, Some("adapter"), reader);
+        });
+    }
+}
+
+/// What channels and the host's own door share.
+fn check_stages(root: &Node, channel: &Node, reader: &mut Reader<'_>) {
+    match channel.get("model") {
+        Some(model) => reader.within("model", |reader| check_model(root, model, reader)),
+        None => check_default_model(root, channel, reader),
+    }
+    if let Some(pipelines) = channel.get("pipelines") {
+        reader.within("pipelines", |reader| check_twice(pipelines, reader));
+    }
+}
+
+fn check_model(root: &Node, model: &Node, reader: &mut Reader<'_>) {
+    let Some(name) = reader.peek(model) else { return };
+    let models = root.get("models").map(Node::entries).unwrap_or_default();
+    if name.text.is_empty() || models.iter().any(|entry| entry.key == name.text) {
+        return;
+    }
+    let message = match name.variables.first() {
+        Some(variable) => format!("`{variable}` holds no name out of `models`"),
+        None => unknown("model", &name.text, models.iter().map(|entry| entry.key.as_str())),
+    };
+    reader.problem(model.place, message);
+}
+
+/// Without a pipeline every text goes to a model, so that there must be one.
+fn check_default_model(root: &Node, channel: &Node, reader: &mut Reader<'_>) {
+    let has_pipelines = channel.get("pipelines").is_some_and(|pipelines| !pipelines.items().is_empty());
+    if has_pipelines || channel.entries().is_empty() || root.get("default_model").is_some() {
+        return;
+    }
+    let message = "missing: without `pipelines` all text goes to a model, and there is no `default_model`";
+    reader.within("model", |reader| reader.problem(channel.place, message));
+}
+
+fn check_twice(pipelines: &Node, reader: &mut Reader<'_>) {
+    let mut seen = Vec::new();
+    for (at, node) in pipelines.items().iter().take(LIST_ITEMS_MAX).enumerate() {
+        let Some(name) = reader.peek(node) else { continue };
+        if seen.contains(&name.text) {
+            let message =
+                format!("{} is in the list already; its settings could not be told apart", name.shown());
+            reader.within_item(at, |reader| reader.problem(node.place, message));
+        }
+        seen.push(name.text);
+    }
+}
+
+fn check_open_page(root: &Node, chat: &Node, reader: &mut Reader<'_>) {
+    let Some(open_page) = chat.get("open_page") else { return };
+    if reader.peek(open_page).is_none_or(|scalar| scalar.text != "true") {
+        return;
+    }
+    let listen = root.get("listen").and_then(|listen| reader.peek(listen));
+    let address = listen.and_then(|listen| listen.text.parse::<SocketAddr>().ok());
+    if address.is_some_and(|address| !address.ip().is_loopback()) {
+        let message =
+            "a page without a token is only for this machine; `listen` on `127.0.0.1`, or set it `false`";
+        reader.within("open_page", |reader| reader.problem(open_page.place, message));
+    }
+}
+
+/// Each setting and secret belongs to the adapter or to a pipeline of this channel.
+fn check_owners(channel: &Node, adapter: Option<&str>, reader: &mut Reader<'_>) {
+    let pipelines = channel.get("pipelines").map(Node::items).unwrap_or_default();
+    let pipelines: Vec<_> =
+        pipelines.iter().filter_map(|name| reader.peek(name)).map(|name| name.text).collect();
+    for (table, noun) in [("settings", "setting"), ("secrets", "secret")] {
+        let entries = channel.get(table).map(Node::entries).unwrap_or_default();
+        reader.within(table, |reader| {
+            for entry in entries {
+                check_owner(entry, &pipelines, adapter.is_some(), noun, reader);
+            }
+        });
+    }
+}
+
+fn check_owner(entry: &Entry, pipelines: &[String], has_adapter: bool, noun: &str, reader: &mut Reader<'_>) {
+    let message = match entry.key.split_once('.') {
+        Some((owner, _)) if pipelines.iter().any(|name| name == owner) => return,
+        Some((owner, _)) => unknown("pipeline", owner, pipelines.iter().map(String::as_str)),
+        None if has_adapter => return,
+        None => format!("there is no adapter here whose {noun} this could be; write `pipeline.{noun}`"),
+    };
+    reader.within(&entry.key, |reader| reader.problem(entry.place, message));
+}
+
+/// `https://a` and `https://a:443/` are one origin.
+fn check_endpoints(endpoints: &Node, reader: &mut Reader<'_>) {
+    let mut seen = HashMap::new();
+    for entry in endpoints.entries() {
+        let Ok(origin) = Origin::parse(&entry.key) else { continue };
+        if let Some(first) = seen.insert(origin.0, &entry.key).filter(|first| **first != entry.key) {
+            let message = format!("the same origin as `{first}`");
+            reader.within(&entry.key, |reader| reader.problem(entry.place, message));
+        }
+    }
+}

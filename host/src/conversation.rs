@@ -1,0 +1,79 @@
+//! The stage that knows what was said, and who listens right now.
+//!
+//! `Listeners` joins a running turn to those who wait for it on an open line: the chat door, an inquiry of
+//! a platform. A turn speaks into it whether anybody listens or not. It does not know how a turn is run.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::message::{Message, Reply, Role, Utterance};
+
+/// A message by its channel and id.
+pub type Key = (Arc<str>, String);
+
+/// What a listener hears.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    /// The text so far; it only grows until the end.
+    pub text: String,
+    pub end: Option<End>,
+}
+
+/// How a turn ended for those who listen.
+#[derive(Debug, Clone)]
+pub enum End {
+    Said(Reply),
+    /// The pipeline chose to stay silent.
+    Silent,
+    /// It failed for good; the sentence is for the person who waits.
+    Failed { sentence: String },
+    Withdrawn,
+}
+
+/// Who listens to which message's turn.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    lines: Mutex<HashMap<Key, watch::Sender<Heard>>>,
+}
+
+impl Listeners {
+    /// Listens to a message's turn; call it before the message is stored, so that nothing is missed.
+    pub fn listen(&self, key: Key) -> watch::Receiver<Heard> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|_, line| line.receiver_count() > 0);
+        lines.entry(key).or_insert_with(|| watch::channel(Heard::default()).0).subscribe()
+    }
+
+    /// The turn's end of the line; none if nobody listens.
+    pub fn line(&self, key: &Key) -> Option<watch::Sender<Heard>> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.get(key).filter(|line| line.receiver_count() > 0).cloned()
+    }
+}
+
+/// Marks a reply that is no answer, so that it enters no history.
+const APOLOGY: &str = "apology";
+
+/// What a delivered turn adds to the history.
+pub fn exchange(message: &Message, reply: &Reply) -> Vec<Utterance> {
+    if reply.extra.iter().any(|(name, _)| name == APOLOGY) {
+        return Vec::new();
+    }
+    vec![Utterance::text(Role::User, message.text.clone()), Utterance::text(Role::Assistant, reply.text.clone())]
+}
+
+/// One plain sentence for a person whose turn failed for good, in the language that they wrote in.
+pub fn apology(message: &Message) -> Reply {
+    let sentence = if message.text.chars().any(is_han) {
+        "抱歉，我现在无法回答，请稍后再试。"
+    } else {
+        "Sorry, I cannot answer right now. Please try again later."
+    };
+    Reply { extra: vec![(APOLOGY.to_owned(), String::new())], ..Reply::text(sentence) }
+}
+
+fn is_han(char: char) -> bool {
+    matches!(char, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{2fa1f}')
+}

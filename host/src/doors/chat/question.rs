@@ -1,0 +1,60 @@
+//! The body of a question, parsed strictly: a misspelt field is refused by name, not passed over.
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::Question;
+use crate::doors::problem::Problem;
+
+/// The longest question: some ten thousand words, more than the context of a small model.
+pub const QUERY_BYTES_MAX: usize = 32 * 1024;
+/// The longest session id; a UUID takes 36.
+pub const SESSION_ID_CHARS_MAX: usize = 128;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    query: String,
+    session_id: Option<String>,
+    #[serde(default)]
+    pub stream: bool,
+}
+
+impl Asked {
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let asked: Asked =
+            serde_json::from_slice(body).map_err(|error| invalid(format!("the body: {error}")))?;
+        asked.check()?;
+        Ok(asked)
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        if self.query.trim().is_empty() {
+            return Err(invalid("`query` is empty".to_owned()));
+        }
+        if self.query.len() > QUERY_BYTES_MAX {
+            let message = format!("`query` is longer than {QUERY_BYTES_MAX} bytes");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "query_too_long", message));
+        }
+        if self.session_id.as_deref().is_some_and(|id| !is_session_id(id)) {
+            let message = format!(
+                "`session_id` takes 1 to {SESSION_ID_CHARS_MAX} letters, digits and `.`, `_`, `:`, `-`"
+            );
+            return Err(invalid(message));
+        }
+        Ok(())
+    }
+
+    pub fn question(self, person: String, request_id: String) -> Question {
+        Question { query: self.query, session_id: self.session_id, person, request_id }
+    }
+}
+
+fn invalid(message: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+}
+
+fn is_session_id(id: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    (1..=SESSION_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(is_plain)
+}

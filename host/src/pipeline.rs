@@ -1,0 +1,195 @@
+//! The stage that turns talk into prompts and completions into replies: a channel's pipelines in order.
+//!
+//! `begin` runs front to back until one asks, says or ignores; text runs back through the `filter`s, the
+//! asking stage first; `finish` closes the stages in front of it. It does not ask a model itself: it hands
+//! the question out and is told the answer. A channel without pipelines asks with history and text as they
+//! are.
+
+use std::sync::Arc;
+
+use crate::message::{Completion, Fault, FaultKind, Prompt, Reply, Role, Utterance};
+use crate::plugin::services::Services;
+use crate::plugin::{CallError, Flow, PipelineRun, PipelineTurn, Release, Shelf, Step};
+
+/// Questions of one turn; a pipeline that asks for ever is a defect.
+pub const ROUNDS_MAX: u32 = 8;
+
+/// Why a pipeline gave no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error("no release of the pipeline `{0}` is loaded")]
+    NotLoaded(String),
+    #[error("pipeline `{plugin}`: {source}")]
+    Call { plugin: String, source: CallError },
+    #[error("pipeline `{plugin}`: {source}")]
+    Fault { plugin: String, source: Fault },
+    #[error("pipeline `{0}` asked more than {ROUNDS_MAX} times in one turn")]
+    TooManyRounds(String),
+    #[error("pipeline `{0}` took a step that has no meaning there")]
+    Misstep(String),
+}
+
+impl PipelineError {
+    /// Whether the same turn may go well later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            PipelineError::Fault { source, .. } => source.is_passing(),
+            PipelineError::NotLoaded(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// One pipeline of one channel.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    pub name: String,
+    pub services: Services,
+    pub shelf: Arc<Shelf>,
+}
+
+impl Stage {
+    fn release(&self) -> Result<Arc<Release>, PipelineError> {
+        self.shelf.release(&self.name).ok_or_else(|| PipelineError::NotLoaded(self.name.clone()))
+    }
+}
+
+/// What the line wants next.
+#[derive(Debug)]
+pub enum Want {
+    /// Ask a model, pass its text through `filter`, then `resume`.
+    Ask(Box<Prompt>),
+    Say { reply: Reply, forget: bool },
+    Silence,
+}
+
+/// One turn on its way through a channel's pipelines.
+pub struct Line {
+    /// Opened so far, front to back.
+    open: Vec<Opened>,
+    rounds: u32,
+    /// The stage whose question is open; none: the host asked for all of them.
+    asking: Option<usize>,
+}
+
+struct Opened {
+    name: String,
+    run: PipelineRun,
+}
+
+impl Opened {
+    fn told<T>(&self, outcome: Result<Result<T, Fault>, CallError>) -> Result<T, PipelineError> {
+        let plugin = || self.name.clone();
+        let answer = outcome.map_err(|source| PipelineError::Call { plugin: plugin(), source })?;
+        answer.map_err(|source| PipelineError::Fault { plugin: plugin(), source })
+    }
+}
+
+impl Line {
+    /// Begins a turn: front to back until a stage asks, says or ignores.
+    pub async fn begin(stages: &[Stage], turn: PipelineTurn) -> Result<(Line, Want), PipelineError> {
+        let mut line = Line { open: Vec::new(), rounds: 0, asking: None };
+        let want = line.enter(stages, turn).await?;
+        Ok((line, want))
+    }
+
+    async fn enter(&mut self, stages: &[Stage], mut turn: PipelineTurn) -> Result<Want, PipelineError> {
+        for stage in stages {
+            let release = stage.release()?;
+            let run = release.run(stage.services.clone()).await;
+            let run = run.map_err(|source| PipelineError::Call { plugin: stage.name.clone(), source })?;
+            let mut opened = Opened { name: stage.name.clone(), run };
+            let outcome = opened.run.begin(turn.clone()).await;
+            let step = opened.told(outcome)?;
+            self.open.push(opened);
+            match step {
+                Step::Pass => {}
+                Step::Next(next) => turn = *next,
+                step => return self.settle(self.open.len() - 1, step).await,
+            }
+        }
+        Ok(Want::Ask(Box::new(plain_prompt(turn))))
+    }
+
+    /// Hands over what the model said, or why it failed.
+    pub async fn resume(&mut self, completion: Result<Completion, Fault>) -> Result<Want, PipelineError> {
+        match self.asking.take() {
+            Some(at) => self.resume_at(at, completion).await,
+            None => self.say_plainly(completion).await,
+        }
+    }
+
+    async fn say_plainly(&mut self, completion: Result<Completion, Fault>) -> Result<Want, PipelineError> {
+        let failed = |source| PipelineError::Fault { plugin: "(none)".to_owned(), source };
+        let reply = Reply::text(completion.map_err(failed)?.text);
+        self.close(self.open.len(), reply, false).await
+    }
+
+    async fn resume_at(&mut self, at: usize, completion: Result<Completion, Fault>) -> Result<Want, PipelineError> {
+        let outcome = self.open[at].run.resume(completion).await;
+        let step = self.open[at].told(outcome)?;
+        self.settle(at, step).await
+    }
+
+    async fn settle(&mut self, at: usize, step: Step) -> Result<Want, PipelineError> {
+        match step {
+            Step::Ask(prompt) => self.ask(at, prompt),
+            Step::Say(reply) => self.close(at, reply, false).await,
+            Step::Reset(reply) => self.close(at, reply, true).await,
+            Step::Ignore => Ok(Want::Silence),
+            Step::Pass | Step::Next(_) => Err(PipelineError::Misstep(self.open[at].name.clone())),
+        }
+    }
+
+    fn ask(&mut self, at: usize, prompt: Box<Prompt>) -> Result<Want, PipelineError> {
+        self.rounds += 1;
+        if self.rounds > ROUNDS_MAX {
+            return Err(PipelineError::TooManyRounds(self.open[at].name.clone()));
+        }
+        self.asking = Some(at);
+        Ok(Want::Ask(prompt))
+    }
+
+    /// Closes the stages in front of `at`, back to front; one of them may ask once more.
+    async fn close(&mut self, at: usize, mut reply: Reply, mut forget: bool) -> Result<Want, PipelineError> {
+        for before in (0..at).rev() {
+            let outcome = self.open[before].run.finish(reply.clone()).await;
+            match self.open[before].told(outcome)? {
+                Step::Pass => {}
+                Step::Say(said) => reply = said,
+                Step::Reset(said) => (reply, forget) = (said, true),
+                Step::Ask(prompt) => return self.ask(before, prompt),
+                Step::Ignore => return Ok(Want::Silence),
+                Step::Next(_) => return Err(PipelineError::Misstep(self.open[before].name.clone())),
+            }
+        }
+        Ok(Want::Say { reply, forget })
+    }
+
+    /// A delta on its way out: through the asking stage's filter first, then those in front of it.
+    pub async fn filter(&mut self, delta: String) -> Result<Flow, PipelineError> {
+        let passed = self.asking.map_or(self.open.len(), |at| at + 1);
+        let mut text = delta;
+        for at in (0..passed).rev() {
+            let outcome = self.open[at].run.filter(&text).await;
+            match self.open[at].told(outcome)? {
+                Flow::Show(shown) if shown.is_empty() => return Ok(Flow::Show(shown)),
+                Flow::Show(shown) => text = shown,
+                Flow::Stop(reply) => return Ok(Flow::Stop(reply)),
+            }
+        }
+        Ok(Flow::Show(text))
+    }
+}
+
+fn plain_prompt(turn: PipelineTurn) -> Prompt {
+    let mut messages = turn.history;
+    messages.push(Utterance::text(Role::User, turn.message.text));
+    Prompt { messages, show: true, ..Prompt::default() }
+}
+
+impl From<&PipelineError> for Fault {
+    fn from(error: &PipelineError) -> Self {
+        Fault::new(FaultKind::Internal, error.to_string())
+    }
+}

@@ -1,0 +1,158 @@
+//! From a checked component to machine code: in a child process, once, into a cache that the host seals.
+//!
+//! The serving process never compiles. A `.cwasm` is native code, so it is loaded only if this host's own
+//! MAC over it, its plugin's digest and the compiler's fingerprint holds; anything else is compiled anew.
+
+use std::hash::{Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use ring::hmac;
+use wasmtime::Engine;
+
+use crate::plugin::package::Package;
+
+/// A plugin that brings an interpreter along takes tens of seconds of a busy core.
+const TIME_MAX: Duration = Duration::from_secs(180);
+/// Bound of the child's address space: the compiler maps little, an attack on it much.
+const CHILD_BYTES_MAX: u64 = 8 << 30;
+const CHILD_NICENESS: i32 = 10;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    #[error("the compiler cannot be started")]
+    NotStarted(#[source] std::io::Error),
+    #[error("compiling took longer than {} s", TIME_MAX.as_secs())]
+    TimedOut,
+    #[error("the compiler refuses it: {0}")]
+    Refused(String),
+    #[error("the cache of compiled plugins `{}` cannot be written; check its owner and free space", path.display())]
+    Cache { path: PathBuf, source: std::io::Error },
+    #[error("this build has no compiler: put a plugin that was compiled before into the cache")]
+    NoCompiler,
+}
+
+/// Compiled plugins, known by the digest of what they were compiled from.
+#[derive(Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    key: hmac::Key,
+    /// The `parlor` binary that compiles.
+    compiler: PathBuf,
+}
+
+impl Cache {
+    /// A cache in `folder`, made if it is missing and readable by this user alone.
+    pub fn open(folder: &Path, key: [u8; 32], compiler: PathBuf) -> Result<Cache, CompileError> {
+        let failed = |source| CompileError::Cache { path: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        private(folder).map_err(failed)?;
+        Ok(Cache { folder: folder.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key), compiler })
+    }
+
+    /// The compiled file of this package: from the cache if its seal holds, else compiled now.
+    pub async fn compiled(&self, engine: &Engine, package: &Package) -> Result<PathBuf, CompileError> {
+        let fingerprint = fingerprint(engine);
+        let path = self.folder.join(format!("{}-{fingerprint:016x}.cwasm", package.digest));
+        if self.is_sealed(&path, package, fingerprint) {
+            return Ok(path);
+        }
+        tracing::info!(plugin = %package.manifest.name, digest = %package.digest, "compiling");
+        self.compile(package, &path).await?;
+        self.seal(&path, package, fingerprint).map_err(|source| CompileError::Cache { path: path.clone(), source })?;
+        Ok(path)
+    }
+
+    async fn compile(&self, package: &Package, path: &Path) -> Result<(), CompileError> {
+        if cfg!(not(feature = "compile")) {
+            return Err(CompileError::NoCompiler);
+        }
+        let draft = path.with_extension("draft");
+        let child = tokio::process::Command::new(&self.compiler)
+            .args(["plugin", "compile"])
+            .arg(&package.path)
+            .args(["--expect", &package.digest, "--output"])
+            .arg(&draft)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(CompileError::NotStarted)?;
+        let output = tokio::time::timeout(TIME_MAX, child.wait_with_output()).await.map_err(|_| CompileError::TimedOut)?;
+        let output = output.map_err(CompileError::NotStarted)?;
+        if !output.status.success() {
+            return Err(CompileError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        std::fs::rename(&draft, path).map_err(|source| CompileError::Cache { path: path.to_owned(), source })
+    }
+
+    fn is_sealed(&self, path: &Path, package: &Package, fingerprint: u64) -> bool {
+        let (Ok(code), Ok(seal)) = (std::fs::read(path), std::fs::read(path.with_extension("mac"))) else {
+            return false;
+        };
+        let holds = hmac::verify(&self.key, &sealed_text(&code, package, fingerprint), &seal).is_ok();
+        if !holds {
+            tracing::warn!(plugin = %package.manifest.name, "the seal of its compiled file does not hold; compiling it anew");
+        }
+        holds
+    }
+
+    fn seal(&self, path: &Path, package: &Package, fingerprint: u64) -> std::io::Result<()> {
+        let code = std::fs::read(path)?;
+        let seal = hmac::sign(&self.key, &sealed_text(&code, package, fingerprint));
+        let draft = path.with_extension("mac-draft");
+        std::fs::write(&draft, seal.as_ref())?;
+        std::fs::rename(draft, path.with_extension("mac"))
+    }
+}
+
+fn sealed_text(code: &[u8], package: &Package, fingerprint: u64) -> Vec<u8> {
+    let code = ring::digest::digest(&ring::digest::SHA256, code);
+    let mut text = Vec::with_capacity(128);
+    text.extend_from_slice(package.digest.as_bytes());
+    text.extend_from_slice(code.as_ref());
+    text.extend_from_slice(&fingerprint.to_be_bytes());
+    text
+}
+
+/// Compiler version, target and tunables in one number.
+fn fingerprint(engine: &Engine) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(unix)]
+fn private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(not(unix))]
+fn private(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// The child's side: compiles one file at low priority and exits. Runs in a process of its own.
+#[cfg(feature = "compile")]
+pub fn compile_here(package: &Package, output: &Path) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    lower_priority();
+    let refused = |error: wasmtime::Error| anyhow::anyhow!("{error:#}");
+    let engine = Engine::new(&crate::plugin::engine::settings()).map_err(refused)?;
+    let code = engine.precompile_component(&package.bytes).map_err(refused)?;
+    std::fs::write(output, code).with_context(|| format!("cannot write `{}`", output.display()))
+}
+
+#[cfg(all(feature = "compile", unix))]
+fn lower_priority() {
+    let _ = rustix::process::setpriority_process(None, CHILD_NICENESS);
+    let bound = rustix::process::Rlimit { current: Some(CHILD_BYTES_MAX), maximum: Some(CHILD_BYTES_MAX) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::As, bound);
+}
+
+#[cfg(all(feature = "compile", not(unix)))]
+fn lower_priority() {}

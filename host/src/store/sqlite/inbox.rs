@@ -1,0 +1,445 @@
+//! Turns: what came in, who works on it, what came of it.
+//!
+//! Statements alone; each function runs inside somebody's transaction. Which turn of a conversation may run
+//! is kept in the row (`head`), so that a claim is one look into an index however long the queue is. A
+//! write under a lease names turn and fence in the statement that writes: no row changed, lease lost.
+
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use super::{history, millis, stamp};
+use crate::clock::Millis;
+use crate::message::{Message, Reply, Utterance};
+use crate::store::vault::Vault;
+use crate::store::{
+    Acceptance, Claim, Delivery, Ending, Incoming, Lease, Outcome, Progress, Queue, StoreError,
+};
+
+/// Turns deleted in one transaction, so that a sweep does not hold up those who wait to write.
+pub const SWEEP_MAX: usize = 500;
+
+/// Still the claim's own: goes into every statement that writes under one.
+macro_rules! leased {
+    () => {
+        "seq = :turn AND fence = :fence AND lease_until IS NOT NULL AND ended_at IS NULL"
+    };
+}
+
+/// A message in the form of its row.
+#[derive(Debug)]
+pub struct Letter {
+    id: String,
+    conversation: String,
+    message: String,
+    address: Vec<u8>,
+    request_id: String,
+    hold_until: Option<i64>,
+}
+
+impl Letter {
+    /// Seals the address and writes the rest as JSON.
+    pub fn new(vault: &Vault, channel: &str, incoming: Incoming) -> Result<Letter, StoreError> {
+        let Incoming { message, request_id, hold_delivery_until } = incoming;
+        Ok(Letter {
+            address: vault.seal(&place(channel, &message.id), &message.address)?,
+            message: to_json(&message)?,
+            id: message.id,
+            conversation: message.conversation,
+            request_id,
+            hold_until: hold_delivery_until.map(stamp),
+        })
+    }
+}
+
+/// Binds a sealed address to its row. The length keeps channel and id apart.
+fn place(channel: &str, message_id: &str) -> Vec<u8> {
+    format!("address {} {channel}{message_id}", channel.len()).into_bytes()
+}
+
+pub fn accept(
+    db: &Connection,
+    channel: &str,
+    now: Millis,
+    letters: &[Letter],
+) -> Result<Vec<Acceptance>, StoreError> {
+    let mut insert = db.prepare_cached(
+        "INSERT INTO inbox (channel, message_id, conversation, message, address, request_id, head,
+                            received_at, due_at, hold_until)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6,
+                 NOT EXISTS (SELECT 1 FROM inbox WHERE channel = ?1 AND conversation = ?3 AND ended_at IS NULL),
+                 ?7, ?7, ?8)
+         ON CONFLICT (channel, message_id) DO NOTHING",
+    )?;
+    let mut accept_one = |letter: &Letter| {
+        let Letter { id, conversation, message, address, request_id, hold_until } = letter;
+        let row = params![channel, id, conversation, message, address, request_id, stamp(now), hold_until];
+        Ok(if insert.execute(row)? == 1 { Acceptance::New } else { Acceptance::Duplicate })
+    };
+    letters.iter().map(&mut accept_one).collect()
+}
+
+pub fn withdraw(
+    db: &Connection,
+    channel: &str,
+    now: Millis,
+    ids: &[String],
+) -> Result<Vec<String>, StoreError> {
+    let mut withdrawn = Vec::new();
+    for id in ids {
+        let ended: Option<String> = db
+            .prepare_cached(
+                "UPDATE inbox SET state = 'withdrawn', head = 0, lease_until = NULL, ended_at = ?3
+                 WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL RETURNING conversation",
+            )?
+            .query_row(params![channel, id, stamp(now)], |row| row.get(0))
+            .optional()?;
+        if let Some(conversation) = ended {
+            promote(db, channel, &conversation)?;
+            withdrawn.push(id.clone());
+        }
+    }
+    Ok(withdrawn)
+}
+
+/// Lets the conversation's next turn be claimed.
+fn promote(db: &Connection, channel: &str, conversation: &str) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "UPDATE inbox SET head = 1 WHERE head = 0 AND seq =
+           (SELECT min(seq) FROM inbox WHERE channel = ?1 AND conversation = ?2 AND ended_at IS NULL)",
+    )?
+    .execute(params![channel, conversation])?;
+    Ok(())
+}
+
+/// Leases the next turn. One whose row does not make sense ends dead instead, so that it holds up nobody.
+pub fn claim(
+    db: &Connection,
+    vault: &Vault,
+    now: Millis,
+    until: Millis,
+) -> Result<Option<Claim>, StoreError> {
+    while let Some(claimed) = lease_next(db, now, until)? {
+        let (lease, request_id) = (claimed.lease, claimed.request_id.clone());
+        match claimed.read(vault) {
+            Ok(claim) => return Ok(Some(claim)),
+            Err(reason) => {
+                tracing::error!(
+                    turn = lease.turn,
+                    request_id,
+                    reason,
+                    "a stored turn is unreadable and ends"
+                );
+                finish(db, lease, now, &Ending::Dead { reason: reason.to_owned() }, &[])?;
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn lease_next(db: &Connection, now: Millis, until: Millis) -> Result<Option<Claimed>, StoreError> {
+    let next: Option<i64> = db
+        .prepare_cached(
+            "SELECT seq FROM inbox
+             WHERE head = 1 AND due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1)
+             ORDER BY due_at, seq LIMIT 1",
+        )?
+        .query_row([stamp(now)], |row| row.get(0))
+        .optional()?;
+    next.map(|turn| lease(db, turn, until)).transpose()
+}
+
+fn lease(db: &Connection, turn: i64, until: Millis) -> Result<Claimed, StoreError> {
+    let mut take = db.prepare_cached(
+        "UPDATE inbox SET fence = fence + 1, claims = claims + 1, lease_until = ?2,
+           state = iif(state = 'received', 'generating', state),
+           hold_until = iif(state IN ('answered', 'delivering'), NULL, hold_until)
+         WHERE seq = ?1
+         RETURNING fence, channel, message_id, message, address, request_id, received_at, claims, attempts,
+           (SELECT reply FROM outbox WHERE turn = seq), (SELECT checkpoint FROM outbox WHERE turn = seq)",
+    )?;
+    let claimed = take.query_row(params![turn, stamp(until)], |row| {
+        Ok(Claimed {
+            lease: Lease { turn, fence: row.get(0)? },
+            channel: row.get(1)?,
+            message_id: row.get(2)?,
+            message: row.get(3)?,
+            address: row.get(4)?,
+            request_id: row.get(5)?,
+            received_at: millis(row.get(6)?),
+            claims: row.get(7)?,
+            attempts: row.get(8)?,
+            reply: row.get(9)?,
+            checkpoint: row.get(10)?,
+        })
+    })?;
+    Ok(claimed)
+}
+
+/// A leased row as it lies in the file.
+struct Claimed {
+    lease: Lease,
+    channel: String,
+    message_id: String,
+    message: String,
+    address: Vec<u8>,
+    request_id: String,
+    received_at: Millis,
+    claims: u32,
+    attempts: u32,
+    reply: Option<String>,
+    checkpoint: Option<Vec<u8>>,
+}
+
+impl Claimed {
+    /// An error is one plain sentence, without a word of what was said.
+    fn read(self, vault: &Vault) -> Result<Claim, &'static str> {
+        let mut message: Message =
+            serde_json::from_str(&self.message).map_err(|_| "the stored message cannot be read")?;
+        message.address = vault
+            .unseal(&place(&self.channel, &self.message_id), &self.address)
+            .map_err(|_| "the stored address was changed or sealed by another key")?;
+        let progress = match self.reply {
+            None => Progress::Unanswered,
+            Some(reply) => Progress::Answered {
+                reply: serde_json::from_str(&reply).map_err(|_| "the stored answer cannot be read")?,
+                checkpoint: self.checkpoint.unwrap_or_default(),
+            },
+        };
+        Ok(Claim {
+            lease: self.lease,
+            channel: self.channel,
+            message,
+            request_id: self.request_id,
+            received_at: self.received_at,
+            progress,
+            claims: self.claims,
+            attempts: self.attempts,
+        })
+    }
+}
+
+pub fn renew(db: &Connection, lease: Lease, until: Millis) -> Result<(), StoreError> {
+    let changed = db
+        .prepare_cached(concat!("UPDATE inbox SET lease_until = :until WHERE ", leased!()))?
+        .execute(named_params! { ":turn": lease.turn, ":fence": lease.fence, ":until": stamp(until) })?;
+    require_changed(changed)
+}
+
+fn require_changed(rows: usize) -> Result<(), StoreError> {
+    if rows == 0 { Err(StoreError::LeaseLost) } else { Ok(()) }
+}
+
+/// A hold that is over by now is none.
+pub fn answer(db: &Connection, lease: Lease, now: Millis, reply: &str) -> Result<Delivery, StoreError> {
+    let mut update = db.prepare_cached(concat!(
+        "UPDATE inbox SET state = 'answered', attempts = 0, reason = NULL,
+           due_at = max(:now, coalesce(hold_until, :now)),
+           lease_until = iif(hold_until > :now, NULL, lease_until),
+           hold_until = iif(hold_until > :now, hold_until, NULL)
+         WHERE ",
+        leased!(),
+        " RETURNING hold_until"
+    ))?;
+    let held: Option<Option<i64>> = update
+        .query_row(named_params! { ":turn": lease.turn, ":fence": lease.fence, ":now": stamp(now) }, |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let held = held.ok_or(StoreError::LeaseLost)?;
+    db.prepare_cached(
+        "INSERT INTO outbox (turn, reply, answered_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (turn) DO UPDATE SET reply = excluded.reply, answered_at = excluded.answered_at",
+    )?
+    .execute(params![lease.turn, reply, stamp(now)])?;
+    Ok(held.map_or(Delivery::Due, |until| Delivery::Held { until: millis(until) }))
+}
+
+/// Before there is an answer, the checkpoint of what was shown so far waits for it.
+pub fn checkpoint(db: &Connection, lease: Lease, checkpoint: &[u8]) -> Result<(), StoreError> {
+    let changed = db
+        .prepare_cached(concat!(
+            "UPDATE inbox SET state = iif(state = 'answered', 'delivering', state) WHERE ",
+            leased!()
+        ))?
+        .execute(named_params! { ":turn": lease.turn, ":fence": lease.fence })?;
+    require_changed(changed)?;
+    put_checkpoint(db, lease.turn, checkpoint)
+}
+
+fn put_checkpoint(db: &Connection, turn: i64, checkpoint: &[u8]) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO outbox (turn, checkpoint) VALUES (?1, ?2)
+         ON CONFLICT (turn) DO UPDATE SET checkpoint = excluded.checkpoint",
+    )?
+    .execute(params![turn, checkpoint])?;
+    Ok(())
+}
+
+pub fn postpone(
+    db: &Connection,
+    lease: Lease,
+    until: Millis,
+    failure: Option<&str>,
+) -> Result<(), StoreError> {
+    let changed = db
+        .prepare_cached(concat!(
+            "UPDATE inbox SET lease_until = NULL, due_at = :until,
+               attempts = attempts + (:failure IS NOT NULL), reason = coalesce(:failure, reason)
+             WHERE ",
+            leased!()
+        ))?
+        .execute(named_params! {
+            ":turn": lease.turn, ":fence": lease.fence, ":until": stamp(until), ":failure": failure,
+        })?;
+    require_changed(changed)
+}
+
+pub fn finish(
+    db: &Connection,
+    lease: Lease,
+    now: Millis,
+    ending: &Ending,
+    said: &[Utterance],
+) -> Result<(), StoreError> {
+    let (state, reason) = match ending {
+        Ending::Delivered { .. } => ("delivered", None),
+        Ending::Dead { reason } => ("dead", Some(reason.as_str())),
+        Ending::Withdrawn => ("withdrawn", None),
+    };
+    let ended = db
+        .prepare_cached(concat!(
+            "UPDATE inbox SET state = :state, reason = coalesce(:reason, reason), head = 0,
+               lease_until = NULL, ended_at = :now
+             WHERE ",
+            leased!(),
+            " RETURNING seq, channel, conversation"
+        ))?
+        .query_row(
+            named_params! {
+                ":turn": lease.turn, ":fence": lease.fence, ":now": stamp(now), ":state": state, ":reason": reason,
+            },
+            Ended::read,
+        )
+        .optional()?
+        .ok_or(StoreError::LeaseLost)?;
+    if let Ending::Delivered { receipt } = ending {
+        db.prepare_cached("UPDATE outbox SET receipt = ?2 WHERE turn = ?1")?
+            .execute(params![ended.turn, to_json(receipt)?])?;
+        history::append(db, &ended.channel, &ended.conversation, ended.turn, now, said)?;
+    }
+    promote(db, &ended.channel, &ended.conversation)
+}
+
+/// A turn that was ended just now.
+struct Ended {
+    turn: i64,
+    channel: String,
+    conversation: String,
+}
+
+impl Ended {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Ended> {
+        Ok(Ended { turn: row.get(0)?, channel: row.get(1)?, conversation: row.get(2)? })
+    }
+}
+
+pub fn outcome(db: &Connection, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError> {
+    let found: Option<(String, Option<String>)> = db
+        .prepare_cached(
+            "SELECT state, reply FROM inbox LEFT JOIN outbox ON turn = seq WHERE channel = ?1 AND message_id = ?2",
+        )?
+        .query_row([channel, message_id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((state, reply)) = found else { return Ok(None) };
+    Ok(Some(match (state.as_str(), reply) {
+        ("dead", _) => Outcome::Dead,
+        ("withdrawn", _) => Outcome::Withdrawn,
+        (_, Some(reply)) => Outcome::Answered(read_reply(&reply)?),
+        // Delivered without an answer: there was nothing to say.
+        ("delivered", None) => Outcome::Answered(Reply::default()),
+        (_, None) => Outcome::Pending,
+    }))
+}
+
+fn read_reply(json: &str) -> Result<Reply, StoreError> {
+    serde_json::from_str(json).map_err(|_| StoreError::Unusable("a stored answer cannot be read".to_owned()))
+}
+
+pub fn handed_over(
+    db: &Connection,
+    channel: &str,
+    message_id: &str,
+    now: Millis,
+    said: &[Utterance],
+) -> Result<bool, StoreError> {
+    let ended = db
+        .prepare_cached(
+            "UPDATE inbox SET state = 'delivered', head = 0, lease_until = NULL, ended_at = ?3
+             WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND state IN ('answered', 'delivering')
+             RETURNING seq, channel, conversation",
+        )?
+        .query_row(params![channel, message_id, stamp(now)], Ended::read)
+        .optional()?;
+    let Some(ended) = ended else { return Ok(false) };
+    history::append(db, channel, &ended.conversation, ended.turn, now, said)?;
+    promote(db, channel, &ended.conversation)?;
+    Ok(true)
+}
+
+/// A delivery that runs already, or a turn that has ended, is left alone.
+pub fn release_hold(
+    db: &Connection,
+    channel: &str,
+    message_id: &str,
+    due: Millis,
+    checkpoint: &[u8],
+) -> Result<(), StoreError> {
+    let released: Option<i64> = db
+        .prepare_cached(
+            "UPDATE inbox SET hold_until = ?3, due_at = iif(state IN ('answered', 'delivering'), ?3, due_at)
+             WHERE channel = ?1 AND message_id = ?2 AND hold_until IS NOT NULL AND ended_at IS NULL
+             RETURNING seq",
+        )?
+        .query_row(params![channel, message_id, stamp(due)], |row| row.get(0))
+        .optional()?;
+    released.map_or(Ok(()), |turn| put_checkpoint(db, turn, checkpoint))
+}
+
+pub fn next_due(db: &Connection) -> Result<Option<Millis>, StoreError> {
+    let due: Option<i64> = db
+        .prepare_cached(
+            "SELECT min(due) FROM (
+               SELECT min(max(due_at, lease_until)) AS due FROM inbox WHERE lease_until IS NOT NULL AND head = 1
+               UNION ALL
+               SELECT * FROM (SELECT due_at FROM inbox WHERE head = 1 AND lease_until IS NULL ORDER BY due_at LIMIT 1)
+             )",
+        )?
+        .query_row([], |row| row.get(0))?;
+    Ok(due.map(millis))
+}
+
+pub fn queue(db: &Connection) -> Result<Queue, StoreError> {
+    let mut figures = db.prepare_cached(
+        "SELECT count(*), min(received_at), (SELECT count(*) FROM inbox WHERE state = 'dead')
+         FROM inbox WHERE ended_at IS NULL",
+    )?;
+    Ok(figures.query_row([], |row| {
+        let (unfinished, oldest, dead): (u32, Option<i64>, u32) = row.try_into()?;
+        Ok(Queue { unfinished: unfinished.into(), dead: dead.into(), oldest_received_at: oldest.map(millis) })
+    })?)
+}
+
+/// Deletes at most `SWEEP_MAX` turns that ended before; their outbox goes with them.
+pub fn sweep(db: &Connection, before: Millis) -> Result<usize, StoreError> {
+    let deleted = db
+        .prepare_cached(
+            "DELETE FROM inbox WHERE seq IN (SELECT seq FROM inbox WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2)",
+        )?
+        .execute(params![stamp(before), SWEEP_MAX as i64])?;
+    Ok(deleted)
+}
+
+/// JSON of a noun of ours.
+pub fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    // The error's own text may quote what was said.
+    serde_json::to_string(value).map_err(|_| StoreError::Unusable("a value has no JSON form".to_owned()))
+}

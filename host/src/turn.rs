@@ -1,0 +1,235 @@
+//! The life of one turn: from a platform's request to the receipt of its answer.
+//!
+//! ```text
+//! http-request → message → turn → prompt → completion → reply → delivery → receipt
+//! ```
+//! `intake` takes messages in and `dispatch` claims them; `run` below is a claimed turn from top to bottom,
+//! with `ask` and `deliver` as its two long steps. Only this module and `app` know more than one stage.
+
+mod ask;
+mod deliver;
+mod dispatch;
+mod failure;
+mod inquire;
+mod intake;
+mod talk;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use failure::TurnError;
+pub use talk::{Refused, Talking};
+
+use crate::adapter::Adapter;
+use crate::clock::{Clock, Millis};
+use crate::conversation::{self, End, Heard, Key, Listeners};
+use crate::drain::Drain;
+use crate::message::{Message, Reply};
+use crate::model::Model;
+use crate::pipeline::Stage;
+use crate::store::{Claim, Delivery, Ending, Progress, Store};
+use crate::telemetry::Metrics;
+
+/// How long a claim holds without renewal: the time after which another worker may take the turn over.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// One configured mouth of the bot, wired.
+#[derive(Debug)]
+pub struct Channel {
+    pub name: Arc<str>,
+    /// None: the host's own door; whoever asked listens on the line.
+    pub adapter: Option<Adapter>,
+    pub stages: Vec<Stage>,
+    pub model: Option<String>,
+    /// Exchanges that a pipeline is shown.
+    pub history: u32,
+    /// One turn, from its claim to its answer.
+    pub time: Duration,
+    /// Turns of this channel at a time.
+    pub permits: Arc<Semaphore>,
+}
+
+/// Everything that turns need, put together by `app`.
+#[derive(Debug)]
+pub struct Turns {
+    pub store: Arc<dyn Store>,
+    pub channels: BTreeMap<Arc<str>, Arc<Channel>>,
+    pub models: BTreeMap<String, Arc<dyn Model>>,
+    pub listeners: Listeners,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub drain: Drain,
+    /// Turns at a time, over all channels.
+    pub permits: Arc<Semaphore>,
+    pub wake: Notify,
+    pub running: Running,
+    /// Whether the last message could be stored.
+    pub stores: AtomicBool,
+}
+
+/// Turns that run now, so that a message that is taken back can stop its own.
+#[derive(Debug, Default)]
+pub struct Running(Mutex<HashMap<Key, CancellationToken>>);
+
+impl Running {
+    fn enter(&self, key: Key) -> CancellationToken {
+        let token = CancellationToken::new();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, token.clone());
+        token
+    }
+
+    fn leave(&self, key: &Key) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn cancel(&self, key: &Key) {
+        if let Some(token) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+            token.cancel();
+        }
+    }
+}
+
+/// A claimed turn and what it runs on.
+struct Turn {
+    channel: Arc<Channel>,
+    claim: Claim,
+    /// Who listens on an open line, if anybody.
+    line: Option<watch::Sender<Heard>>,
+    cancelled: CancellationToken,
+    deadline: Instant,
+}
+
+/// How a claimed turn ended, in a word for logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Delivered,
+    /// The answer is stored; whoever waits on the line takes it.
+    Held,
+    Apologised,
+    /// Tried again later, by a claim of its own.
+    Retried,
+    Dead,
+    Withdrawn,
+    /// Nothing could be stored: the lease runs out and the turn is claimed again.
+    Left,
+}
+
+impl Ended {
+    fn as_str(self) -> &'static str {
+        match self {
+            Ended::Delivered => "delivered",
+            Ended::Held => "held",
+            Ended::Apologised => "apologised",
+            Ended::Retried => "retried",
+            Ended::Dead => "dead",
+            Ended::Withdrawn => "withdrawn",
+            Ended::Left => "left",
+        }
+    }
+}
+
+impl From<&Ending> for Ended {
+    fn from(ending: &Ending) -> Self {
+        match ending {
+            Ending::Delivered { .. } => Ended::Delivered,
+            Ending::Dead { .. } => Ended::Dead,
+            Ending::Withdrawn => Ended::Withdrawn,
+        }
+    }
+}
+
+/// What came of asking.
+enum Answer {
+    Say { reply: Reply, forget: bool },
+    Silence,
+}
+
+impl Turns {
+    /// Whether the last message could be stored.
+    pub fn can_store(&self) -> bool {
+        self.stores.load(Ordering::Relaxed)
+    }
+
+    /// One turn, from its claim to its receipt.
+    async fn run(&self, turn: &mut Turn) -> Result<Ended, TurnError> {
+        let (reply, checkpoint) = match turn.claim.progress.clone() {
+            Progress::Answered { reply, checkpoint } => (reply, checkpoint),
+            Progress::Unanswered => {
+                turn.claim.message = self.enrich(turn).await?;
+                let Answer::Say { reply, forget } = self.answer(turn).await? else {
+                    return self.end(turn, Ending::Delivered { receipt: Vec::new() }, None).await;
+                };
+                let delivery = self.keep(turn, &reply, forget).await?;
+                self.tell(turn, End::Said(reply.clone()));
+                if let Delivery::Held { .. } = delivery {
+                    return Ok(Ended::Held);
+                }
+                (reply, Vec::new())
+            }
+        };
+        let receipt = self.deliver(turn, &reply, checkpoint).await?;
+        self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await
+    }
+
+    async fn enrich(&self, turn: &Turn) -> Result<Message, TurnError> {
+        let message = turn.claim.message.clone();
+        match &turn.channel.adapter {
+            Some(adapter) => Ok(adapter.enrich(message).await?),
+            None => Ok(message),
+        }
+    }
+
+    /// Stores the answer: from here on a restart delivers without asking again.
+    async fn keep(&self, turn: &Turn, reply: &Reply, forget: bool) -> Result<Delivery, TurnError> {
+        fail::fail_point!("turn::generating");
+        if forget {
+            self.store.forget(&turn.claim.channel, &turn.claim.message.conversation).await?;
+        }
+        let delivery = self.store.answer(turn.claim.lease, self.clock.now(), reply).await?;
+        fail::fail_point!("turn::answered");
+        Ok(delivery)
+    }
+
+    /// Ends the turn in the store; what was said enters the history only if it was delivered.
+    async fn end(&self, turn: &Turn, ending: Ending, reply: Option<&Reply>) -> Result<Ended, TurnError> {
+        let said = match (&ending, reply) {
+            (Ending::Delivered { .. }, Some(reply)) => conversation::exchange(&turn.claim.message, reply),
+            _ => Vec::new(),
+        };
+        self.store.finish(turn.claim.lease, self.clock.now(), &ending, &said).await?;
+        if reply.is_none() {
+            self.tell(turn, if ending == Ending::Withdrawn { End::Withdrawn } else { End::Silent });
+        }
+        Ok(Ended::from(&ending))
+    }
+
+    /// Speaks to whoever listens on the open line.
+    fn tell(&self, turn: &Turn, end: End) {
+        if let Some(line) = &turn.line {
+            line.send_modify(|heard| heard.end = Some(end));
+        }
+    }
+}
+
+impl Turn {
+    fn key(&self) -> Key {
+        (self.channel.name.clone(), self.claim.message.id.clone())
+    }
+
+    /// The key that is the same at each attempt of its delivery.
+    fn delivery_key(&self) -> String {
+        let name = format!("{}\0{}", self.claim.channel, self.claim.message.id);
+        let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+        hex::encode(&digest.as_ref()[..16])
+    }
+
+    fn age(&self, now: Millis) -> Duration {
+        Duration::from_millis(now.saturating_sub(self.claim.received_at))
+    }
+}

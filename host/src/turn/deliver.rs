@@ -1,0 +1,33 @@
+//! A turn's reply on its way out: part by part, each with a checkpoint, until the platform has it all.
+
+use super::{Turn, TurnError, Turns};
+use crate::message::Reply;
+use crate::plugin::Delivered;
+use crate::plugin::release::Destination;
+
+/// Parts of one reply; an adapter that never says `done` is a defect.
+const PARTS_MAX: u32 = 200;
+
+impl Turns {
+    /// Sends the reply from the checkpoint on; returns the platform's ids of what was sent.
+    pub(super) async fn deliver(&self, turn: &Turn, reply: &Reply, mut checkpoint: Vec<u8>) -> Result<Vec<String>, TurnError> {
+        let Some(adapter) = &turn.channel.adapter else { return Ok(Vec::new()) };
+        let key = turn.delivery_key();
+        let to = Destination { address: &turn.claim.message.address, key: &key };
+        for _ in 0..PARTS_MAX {
+            fail::fail_point!("turn::before_send");
+            match adapter.finish(&to, &checkpoint, reply).await.map_err(TurnError::Delivery)? {
+                Delivered::More(next) => {
+                    fail::fail_point!("turn::before_record");
+                    self.store.checkpoint(turn.claim.lease, self.clock.now(), &next).await?;
+                    checkpoint = next;
+                }
+                Delivered::Done(receipt) => {
+                    fail::fail_point!("turn::before_record");
+                    return Ok(receipt);
+                }
+            }
+        }
+        Err(TurnError::EndlessDelivery)
+    }
+}

@@ -1,0 +1,118 @@
+//! From the inbox to running turns: claims what is due, within the bounds of the host and of each channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::{LEASE, Turn, Turns};
+use crate::message::Message;
+use crate::store::{Claim, Ending, Lease, Progress};
+use crate::telemetry;
+
+/// A due time that another node sets is noticed within it.
+const IDLE: Duration = Duration::from_secs(1);
+/// A renewal may fail twice before the lease ends.
+const RENEWAL: Duration = Duration::from_secs(10);
+/// A turn whose channel is at its bound is looked at again after it.
+const CROWDED: Duration = Duration::from_millis(200);
+
+impl Turns {
+    /// Claims turns and starts them until the drain begins.
+    pub async fn dispatch(self: Arc<Self>) {
+        while !self.drain.draining() {
+            let permit = self.permits.clone().acquire_owned().await.expect("this semaphore is never closed");
+            match self.store.claim(self.clock.now(), LEASE).await {
+                Ok(Some(claim)) => self.clone().start(claim, permit).await,
+                Ok(None) => self.idle().await,
+                Err(error) => {
+                    tracing::error!(error = %error, "no turn can be claimed");
+                    tokio::time::sleep(IDLE).await;
+                }
+            }
+        }
+    }
+
+    async fn idle(&self) {
+        let due = self.store.next_due().await.ok().flatten();
+        let wait = due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(self.clock.now())).min(IDLE));
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+            () = self.drain.cancelled() => {}
+        }
+    }
+
+    async fn start(self: Arc<Self>, claim: Claim, permit: tokio::sync::OwnedSemaphorePermit) {
+        let Some(channel) = self.channels.get(claim.channel.as_str()).cloned() else {
+            return self.orphan(claim).await;
+        };
+        let Ok(seat) = channel.permits.clone().try_acquire_owned() else {
+            let due = self.clock.now() + CROWDED.as_millis() as u64;
+            drop(self.store.postpone(claim.lease, due, None).await);
+            return;
+        };
+        let line = self.listeners.line(&(channel.name.clone(), claim.message.id.clone()));
+        let span = span(&claim.request_id, &channel.name, &claim.message);
+        let deadline = Instant::now() + channel.time;
+        let cancelled = self.running.enter((channel.name.clone(), claim.message.id.clone()));
+        let turn = Turn { channel, claim, line, cancelled, deadline };
+        let drain = self.drain.clone();
+        let work = async move { self.work(turn).await; drop((permit, seat)) };
+        drop(drain.spawn("turn", work.instrument(span)));
+    }
+
+    /// The channel of this turn is no longer configured: its messages are kept as dead letters.
+    async fn orphan(&self, claim: Claim) {
+        tracing::error!(channel = %claim.channel, "a stored message belongs to no channel of the configuration");
+        let ending = Ending::Dead { reason: "its channel is not configured any more".to_owned() };
+        drop(self.store.finish(claim.lease, self.clock.now(), &ending, &[]).await);
+    }
+
+    /// Runs one turn under a lease that is renewed, to its end or its failure.
+    async fn work(&self, mut turn: Turn) {
+        let began = Instant::now();
+        tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
+        let outcome = if turn.line.is_none() && turn.channel.adapter.is_none() {
+            Err(super::TurnError::Withdrawn)
+        } else {
+            let lease = turn.claim.lease;
+            tokio::select! { outcome = self.run(&mut turn) => outcome, () = self.renew(lease) => return }
+        };
+        let ended = match outcome {
+            Ok(ended) => ended,
+            Err(error) => self.fail(&turn, error).await,
+        };
+        self.running.leave(&turn.key());
+        self.metrics.turn(&turn.channel.name, ended.as_str(), began.elapsed());
+        let age_ms = turn.age(self.clock.now()).as_millis() as u64;
+        tracing::info!(ending = ended.as_str(), age_ms, "turn ends");
+        self.wake.notify_one();
+    }
+
+    /// Ends only when the lease is lost: then another worker has the turn.
+    async fn renew(&self, lease: Lease) {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            let until = self.clock.now() + LEASE.as_millis() as u64;
+            if let Err(error) = self.store.renew(lease, until).await {
+                tracing::warn!(error = %error, "the turn's lease was not renewed");
+                if matches!(error, crate::store::StoreError::LeaseLost) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn stage(progress: &Progress) -> &'static str {
+    match progress {
+        Progress::Unanswered => "generating",
+        Progress::Answered { .. } => "delivering",
+    }
+}
+
+fn span(request_id: &str, channel: &str, message: &Message) -> tracing::Span {
+    tracing::info_span!("turn", http.request.id = request_id, channel, person = %telemetry::person(&message.sender.id))
+}

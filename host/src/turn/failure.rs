@@ -1,0 +1,151 @@
+//! A turn that did not go well: whose fault, is a retry worth it, and what the person sees.
+
+use std::time::Duration;
+
+use super::{Ended, Turn, Turns};
+use crate::adapter::AdapterError;
+use crate::clock::Millis;
+use crate::conversation::{self, End};
+use crate::message::FaultKind;
+use crate::pipeline::PipelineError;
+use crate::store::{Delivery, Ending, StoreError};
+use crate::telemetry;
+
+/// Attempts at an answer before the person gets an apology. A model's own retries come on top.
+const ASKS_MAX: u32 = 3;
+/// Attempts at a delivery before it is dead: with the pauses below about ten minutes.
+const DELIVERIES_MAX: u32 = 8;
+const PAUSE_MIN: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// Why a turn stopped on its way.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the adapter could not complete the message")]
+    Enrich(#[from] AdapterError),
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error("the turn took longer than its channel allows; raise `limits.time` or use a faster model")]
+    TimedOut,
+    #[error("the message was taken back, or nobody waits for its answer any more")]
+    Withdrawn,
+    #[error("the reply could not be delivered")]
+    Delivery(#[source] AdapterError),
+    #[error("the adapter never finished delivering")]
+    EndlessDelivery,
+}
+
+/// What is done about it.
+#[derive(Debug, PartialEq, Eq)]
+enum Remedy {
+    /// Nothing: another worker has the turn, or the store must come back first.
+    Leave,
+    Retry(Duration),
+    Apologise,
+    Bury,
+    Withdraw,
+}
+
+impl Turns {
+    /// Turns an error into what the store, the operator and the person get to know. Returns how it ended.
+    pub(super) async fn fail(&self, turn: &Turn, error: TurnError) -> Ended {
+        let remedy = remedy(turn, &error);
+        report(&error, &remedy);
+        let done = match remedy {
+            Remedy::Leave => Ok(Ended::Left),
+            Remedy::Retry(pause) => self.retry(turn, pause, &error).await,
+            Remedy::Apologise => self.apologise(turn).await,
+            Remedy::Bury => self.bury(turn, &error).await,
+            Remedy::Withdraw => self.end(turn, Ending::Withdrawn, None).await,
+        };
+        done.unwrap_or_else(|error| {
+            tracing::error!(error = telemetry::chain(&error), "the turn's failure could not be stored; it is tried again");
+            Ended::Left
+        })
+    }
+
+    async fn retry(&self, turn: &Turn, pause: Duration, error: &TurnError) -> Result<Ended, TurnError> {
+        let due: Millis = self.clock.now() + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.store.postpone(turn.claim.lease, due, Some(&telemetry::chain(error))).await?;
+        Ok(Ended::Retried)
+    }
+
+    /// The person gets one plain sentence, stored and delivered as any answer; it enters no history.
+    async fn apologise(&self, turn: &Turn) -> Result<Ended, TurnError> {
+        let reply = conversation::apology(&turn.claim.message);
+        let delivery = self.store.answer(turn.claim.lease, self.clock.now(), &reply).await?;
+        self.tell(turn, End::Failed { sentence: reply.text.clone() });
+        if let Delivery::Held { .. } = delivery {
+            return Ok(Ended::Apologised);
+        }
+        match self.deliver(turn, &reply, Vec::new()).await {
+            Ok(receipt) => self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised),
+            Err(error) => match pause(0, DELIVERIES_MAX, &error) {
+                Some(pause) => self.retry(turn, pause, &error).await,
+                None => self.bury(turn, &error).await,
+            },
+        }
+    }
+
+    async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
+        let ending = Ending::Dead { reason: telemetry::chain(error) };
+        self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[]).await?;
+        Ok(Ended::Dead)
+    }
+}
+
+fn remedy(turn: &Turn, error: &TurnError) -> Remedy {
+    match error {
+        TurnError::Store(_) => Remedy::Leave,
+        TurnError::Withdrawn => Remedy::Withdraw,
+        TurnError::Delivery(_) | TurnError::EndlessDelivery => pause(turn.claim.attempts, DELIVERIES_MAX, error).map_or(Remedy::Bury, Remedy::Retry),
+        // Who waits on an open line is told at once and asks again by himself.
+        _ if turn.line.is_some() => Remedy::Apologise,
+        _ => pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
+    }
+}
+
+/// How long to wait before the next attempt; none if a further one is not worth it.
+fn pause(failed: u32, attempts_max: u32, error: &TurnError) -> Option<Duration> {
+    if failed + 1 >= attempts_max || !is_passing(error) {
+        return None;
+    }
+    let doubled = PAUSE_MIN.saturating_mul(1 << failed.min(16)).min(PAUSE_MAX);
+    let jittered = doubled.mul_f64(0.5 + f64::from(fraction()) / 2.0);
+    Some(asked_pause(error).unwrap_or(Duration::ZERO).max(jittered))
+}
+
+fn fraction() -> f32 {
+    (uuid::Uuid::new_v4().as_u128() % 1000) as f32 / 1000.0
+}
+
+fn asked_pause(error: &TurnError) -> Option<Duration> {
+    match error {
+        TurnError::Delivery(cause) | TurnError::Enrich(cause) => cause.fault().retry_after,
+        TurnError::Pipeline(PipelineError::Fault { source, .. }) => source.retry_after,
+        _ => None,
+    }
+}
+
+fn is_passing(error: &TurnError) -> bool {
+    match error {
+        // A trap may be mended by the next release; an answer that is stored is worth waiting for it.
+        TurnError::Delivery(cause) => cause.fault().is_passing() || cause.fault().kind == FaultKind::Internal,
+        TurnError::Enrich(cause) => cause.fault().is_passing(),
+        TurnError::Pipeline(cause) => cause.is_passing(),
+        _ => false,
+    }
+}
+
+fn report(error: &TurnError, remedy: &Remedy) {
+    let error = telemetry::chain(error);
+    match remedy {
+        Remedy::Withdraw => tracing::info!("the turn was withdrawn"),
+        Remedy::Leave => tracing::error!(error, "the turn stopped; it goes on when the store answers"),
+        Remedy::Retry(pause) => tracing::warn!(error, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "the turn stopped; it is tried again"),
+        Remedy::Apologise => tracing::error!(error, "the turn failed; the person gets an apology"),
+        Remedy::Bury => tracing::error!(error, "the turn is dead: its answer is kept and was not delivered"),
+    }
+}

@@ -1,0 +1,133 @@
+//! A request that takes its answer in its own response: the host waits as long as the adapter says, then
+//! lets it present what there is.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Channel, Turns};
+use crate::adapter::{Adapter, AdapterError};
+use crate::clock::Millis;
+use crate::conversation::{self, Heard, Key};
+use crate::ingress;
+use crate::message::{HttpResponse, Message, Reply};
+use crate::plugin::{Inquiry, Presentation, Snapshot};
+use crate::telemetry;
+use crate::store::{Outcome, StoreError};
+
+/// The longest that any platform keeps a request open.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// A delivery of what was not presented starts this much after the wait, so that both never send.
+const HOLD_MARGIN: Duration = Duration::from_secs(10);
+/// How long the number of times that a platform asked is remembered.
+const ASKED_LIFE: Duration = Duration::from_secs(3600);
+
+impl Turns {
+    pub(super) async fn inquire(&self, channel: &Channel, adapter: &Adapter, inquiry: Inquiry, request_id: &str) -> (&'static str, HttpResponse) {
+        let wait = inquiry.wait.min(WAIT_MAX);
+        let key: Key = (channel.name.clone(), inquiry.message_id.clone());
+        let mut heard = self.listeners.listen(key);
+        let said = inquiry.messages.first().cloned();
+        let outcome = match self.store_messages(channel, inquiry.messages, request_id, Some(wait + HOLD_MARGIN)).await {
+            Ok(outcome) => outcome,
+            Err(error) => return super::intake::refused_by_store(&error),
+        };
+        match self.present(channel, adapter, &inquiry.message_id, &inquiry.context, said, wait, &mut heard).await {
+            Ok(response) => (outcome, response),
+            Err(Unpresented::Store(error)) => super::intake::refused_by_store(&error),
+            Err(Unpresented::Adapter(error)) => {
+                tracing::error!(error = telemetry::chain(&error), "the adapter did not present the reply");
+                ("failed", ingress::refusal(&error.fault()))
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one inquiry, spelled out")]
+    async fn present(
+        &self,
+        channel: &Channel,
+        adapter: &Adapter,
+        id: &str,
+        context: &[u8],
+        said: Option<Message>,
+        wait: Duration,
+        heard: &mut watch::Receiver<Heard>,
+    ) -> Result<HttpResponse, Unpresented> {
+        let reply = self.wait_for_reply(channel, id, wait, heard).await?;
+        let snapshot = match &reply {
+            Waited::Reply(reply) => Some((reply.text.clone(), true)),
+            Waited::Pending => Some((heard.borrow().text.clone(), false)),
+            Waited::Unknown => None,
+        };
+        let asked = self.asked(channel, id).await;
+        let snapshot = snapshot.map(|(text, finished)| Snapshot { text, finished, asked });
+        let presentation = adapter.present(context, snapshot).await?;
+        self.record(channel, id, said, reply, &presentation).await?;
+        Ok(presentation.response.unwrap_or_else(|| ingress::problem(503, "not ready, ask again")))
+    }
+
+    /// The finished reply, at once if it is stored, else when the turn says it or the wait is over.
+    async fn wait_for_reply(&self, channel: &Channel, id: &str, wait: Duration, heard: &mut watch::Receiver<Heard>) -> Result<Waited, StoreError> {
+        if let Some(done) = self.settled(channel, id).await? {
+            return Ok(done);
+        }
+        drop(tokio::time::timeout(wait, heard.wait_for(|heard| heard.end.is_some())).await);
+        Ok(self.settled(channel, id).await?.unwrap_or(Waited::Pending))
+    }
+
+    async fn settled(&self, channel: &Channel, id: &str) -> Result<Option<Waited>, StoreError> {
+        Ok(match self.store.outcome(&channel.name, id).await? {
+            Some(Outcome::Answered(reply)) => Some(Waited::Reply(reply)),
+            Some(Outcome::Pending) => None,
+            Some(Outcome::Dead | Outcome::Withdrawn) => Some(Waited::Reply(Reply::default())),
+            None => Some(Waited::Unknown),
+        })
+    }
+
+    async fn asked(&self, channel: &Channel, id: &str) -> u32 {
+        let space = format!("asked:{}", channel.name);
+        let asked = self.store.increment(&space, self.clock.now(), id, 1, Some(ASKED_LIFE)).await;
+        asked.ok().and_then(|asked| u32::try_from(asked).ok()).unwrap_or(1)
+    }
+
+    /// Writes down what the response hands over, before it is written: who asks again gets it again.
+    async fn record(&self, channel: &Channel, id: &str, said: Option<Message>, reply: Waited, presentation: &Presentation) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        match (presentation.complete, reply) {
+            (true, Waited::Reply(reply)) => {
+                let said = said.map_or_else(Vec::new, |message| conversation::exchange(&message, &reply));
+                self.store.handed_over(&channel.name, id, now, &said).await?;
+            }
+            (false, Waited::Reply(_) | Waited::Pending) => {
+                let due: Millis = now + presentation.again_within.unwrap_or_default().as_millis() as u64;
+                self.store.release_hold(&channel.name, id, due, &presentation.checkpoint).await?;
+                self.wake.notify_one();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+enum Waited {
+    Reply(Reply),
+    Pending,
+    Unknown,
+}
+
+enum Unpresented {
+    Store(StoreError),
+    Adapter(AdapterError),
+}
+
+impl From<StoreError> for Unpresented {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<AdapterError> for Unpresented {
+    fn from(error: AdapterError) -> Self {
+        Self::Adapter(error)
+    }
+}

@@ -1,0 +1,54 @@
+//! The host's own way in: somebody asks on an open line and hears the answer as it comes.
+
+use tokio::sync::watch;
+
+use super::Turns;
+use crate::config::CHAT_CHANNEL;
+use crate::conversation::Heard;
+use crate::message::{Message, Scope, Sender};
+use crate::store::StoreError;
+
+
+
+
+/// An open line.
+#[derive(Debug)]
+pub struct Talking {
+    pub message_id: String,
+    /// Dropping it tells the turn that nobody waits any more.
+    pub heard: watch::Receiver<Heard>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("this door is closed; open it by `chat:` in the configuration")]
+    Closed,
+    #[error(transparent)]
+    NotStored(#[from] StoreError),
+}
+
+impl Turns {
+    /// Stores what a person asks and opens a line to its turn. Sessions of different people are different.
+    pub async fn talk(&self, person: &str, session_id: &str, query: String, request_id: &str) -> Result<Talking, Refused> {
+        let channel = self.channels.get(CHAT_CHANNEL).ok_or(Refused::Closed)?;
+        let message_id = uuid::Uuid::now_v7().to_string();
+        let heard = self.listeners.listen((channel.name.clone(), message_id.clone()));
+        let message = Message {
+            id: message_id.clone(),
+            conversation: format!("{person}/{session_id}"),
+            group: None,
+            scope: Scope::Direct,
+            sender: Sender { id: person.to_owned(), name: None, extra: Vec::new() },
+            addressed: true,
+            text: query,
+            quoted: None,
+            attachments: Vec::new(),
+            context: Vec::new(),
+            sent_at: Some(self.clock.now()),
+            address: Vec::new(),
+            extra: Vec::new(),
+        };
+        self.store_messages(channel, vec![message], request_id, None).await?;
+        Ok(Talking { message_id, heard })
+    }
+}

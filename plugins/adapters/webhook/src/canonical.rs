@@ -1,0 +1,385 @@
+//! JSON read strictly into a tree, and written in the canonical form of RFC 8785.
+//!
+//! Strict means I-JSON: UTF-8, no duplicate names, no lone surrogates, numbers within a double; and
+//! bounded in depth and in values, so that a body cannot exhaust a small guest. Objects are kept in
+//! the canonical order (UTF-16 code units), so that writing is a plain walk.
+
+use std::fmt::Write as _;
+
+/// Deeper nesting is refused: an envelope needs 5, and each level takes guest stack.
+pub const DEPTH_MAX: usize = 32;
+/// More values are refused: a body of 1 MiB could otherwise take 20 times its size.
+pub const VALUES_MAX: usize = 50_000;
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A finite double.
+    Number(f64),
+    /// A text.
+    String(String),
+    /// Values in order.
+    Array(Vec<Value>),
+    /// Members in canonical order, each name once.
+    Object(Vec<(String, Value)>),
+}
+
+/// Why a text is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// It is not JSON.
+    Syntax,
+    /// A name stands twice in one object: parsers disagree on which counts.
+    DuplicateName,
+    /// Nested deeper than [`DEPTH_MAX`].
+    TooDeep,
+    /// More than [`VALUES_MAX`] values.
+    TooMany,
+    /// A number that a double cannot hold, or half a surrogate pair.
+    NotInterchangeable,
+}
+
+impl Error {
+    /// For the caller.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Syntax => "the body is not JSON",
+            Self::DuplicateName => "a name stands twice in one JSON object",
+            Self::TooDeep => "the JSON is nested deeper than 32 levels",
+            Self::TooMany => "the JSON has more than 50000 values",
+            Self::NotInterchangeable => "the JSON has a number or a text that not every parser reads alike",
+        }
+    }
+}
+
+impl Value {
+    /// Reads one JSON text.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn read(text: &str) -> Result<Self, Error> {
+        let mut reader = Reader { text, at: 0, values: 0 };
+        let value = reader.value(0)?;
+        reader.blank();
+        if reader.at == text.len() { Ok(value) } else { Err(Error::Syntax) }
+    }
+
+    /// An object's member.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let Self::Object(members) = self else { return None };
+        members.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The text, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::String(text) = self { Some(text) } else { None }
+    }
+
+    /// The items, if it is an array.
+    pub fn items(&self) -> &[Value] {
+        if let Self::Array(items) = self { items } else { &[] }
+    }
+
+    /// The canonical form.
+    pub fn canonical(&self) -> String {
+        self.canonical_without("")
+    }
+
+    /// The canonical form of an object without its member `omitted`.
+    pub fn canonical_without(&self, omitted: &str) -> String {
+        let mut text = String::new();
+        match self {
+            Self::Object(members) if !omitted.is_empty() => {
+                write_object(members.iter().filter(|(name, _)| name != omitted), &mut text);
+            }
+            other => write_value(other, &mut text),
+        }
+        text
+    }
+}
+
+fn write_value(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Number(number) => write_number(*number, out),
+        Value::String(text) => write_string(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_value(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => write_object(members.iter(), out),
+    }
+}
+
+fn write_object<'a>(members: impl Iterator<Item = &'a (String, Value)>, out: &mut String) {
+    out.push('{');
+    for (index, (name, value)) in members.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_string(name, out);
+        out.push(':');
+        write_value(value, out);
+    }
+    out.push('}');
+}
+
+/// A JSON text literal, with the least escaping that RFC 8785 allows.
+pub fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            control if control < ' ' => {
+                let _ = write!(out, "\\u{:04x}", control as u32);
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+/// ECMAScript's `Number::toString`: the shortest digits that read back the same, laid out by size.
+fn write_number(number: f64, out: &mut String) {
+    if number == 0.0 {
+        out.push('0');
+        return;
+    }
+    let scientific = scientific(number.abs());
+    let (mantissa, exponent) = scientific.split_once('e').expect("`{:e}` always writes an exponent");
+    let digits = mantissa.replace('.', "");
+    let exponent: i32 = exponent.parse().expect("`{:e}` writes a small whole exponent");
+    if number < 0.0 {
+        out.push('-');
+    }
+    lay_out_digits(&digits, exponent, out);
+}
+
+/// The shortest digits, and of two that are equally near the even one: ECMAScript asks for it, and
+/// `{:e}` alone does not.
+fn scientific(number: f64) -> String {
+    let shortest = format!("{number:e}");
+    let digits = shortest.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    let nearest = format!("{number:.*e}", digits - 1);
+    if nearest.parse() == Ok(number) { nearest } else { shortest }
+}
+
+fn lay_out_digits(digits: &str, exponent: i32, out: &mut String) {
+    let count = digits.len() as i32;
+    match exponent {
+        21.. | ..=-7 => {
+            let (first, rest) = digits.split_at(1);
+            let point = if rest.is_empty() { "" } else { "." };
+            let _ = write!(out, "{first}{point}{rest}e{exponent:+}");
+        }
+        -6..=-1 => {
+            out.push_str("0.");
+            out.push_str(&"0".repeat((-exponent - 1) as usize));
+            out.push_str(digits);
+        }
+        _ if count <= exponent + 1 => {
+            out.push_str(digits);
+            out.push_str(&"0".repeat((exponent + 1 - count) as usize));
+        }
+        _ => {
+            let (whole, fraction) = digits.split_at((exponent + 1) as usize);
+            let _ = write!(out, "{whole}.{fraction}");
+        }
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    values: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn blank(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self, token: &str) -> bool {
+        let found = self.text.as_bytes()[self.at..].starts_with(token.as_bytes());
+        if found {
+            self.at += token.len();
+        }
+        found
+    }
+
+    fn expect(&mut self, token: &str) -> Result<(), Error> {
+        self.blank();
+        if self.take(token) { Ok(()) } else { Err(Error::Syntax) }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, Error> {
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            return Err(Error::TooMany);
+        }
+        self.blank();
+        match self.peek().ok_or(Error::Syntax)? {
+            b'{' => self.object(depth + 1),
+            b'[' => self.array(depth + 1),
+            b'"' => self.string().map(Value::String),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ if self.take("true") => Ok(Value::Bool(true)),
+            _ if self.take("false") => Ok(Value::Bool(false)),
+            _ if self.take("null") => Ok(Value::Null),
+            _ => Err(Error::Syntax),
+        }
+    }
+
+    /// Past the opening bracket; true if the closing one follows at once.
+    fn open(&mut self, depth: usize, closing: &str) -> Result<bool, Error> {
+        if depth > DEPTH_MAX {
+            return Err(Error::TooDeep);
+        }
+        self.at += 1;
+        self.blank();
+        Ok(self.take(closing))
+    }
+
+    /// After an item: true if the closing bracket came, false if a comma did.
+    fn closes(&mut self, closing: &str) -> Result<bool, Error> {
+        self.blank();
+        if self.take(closing) {
+            return Ok(true);
+        }
+        if self.take(",") { Ok(false) } else { Err(Error::Syntax) }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value, Error> {
+        let mut items = Vec::new();
+        let mut closed = self.open(depth, "]")?;
+        while !closed {
+            items.push(self.value(depth)?);
+            closed = self.closes("]")?;
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, Error> {
+        let mut members = Vec::new();
+        let mut closed = self.open(depth, "}")?;
+        while !closed {
+            self.blank();
+            let name = self.string()?;
+            self.expect(":")?;
+            members.push((name, self.value(depth)?));
+            closed = self.closes("}")?;
+        }
+        members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Err(Error::DuplicateName);
+        }
+        Ok(Value::Object(members))
+    }
+
+    fn number(&mut self) -> Result<Value, Error> {
+        let start = self.at;
+        self.take("-");
+        if !self.take("0") {
+            self.digits()?;
+        }
+        if self.take(".") {
+            self.digits()?;
+        }
+        if self.take("e") || self.take("E") {
+            let _ = self.take("+") || self.take("-");
+            self.digits()?;
+        }
+        let number: f64 = self.text[start..self.at].parse().map_err(|_| Error::Syntax)?;
+        if number.is_finite() { Ok(Value::Number(number)) } else { Err(Error::NotInterchangeable) }
+    }
+
+    fn digits(&mut self) -> Result<(), Error> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(Error::Syntax) }
+    }
+
+    fn string(&mut self) -> Result<String, Error> {
+        if !self.take("\"") {
+            return Err(Error::Syntax);
+        }
+        let mut text = String::new();
+        loop {
+            let plain = self.text[self.at..].find(|c: char| c < ' ' || c == '"' || c == '\\');
+            let plain = plain.ok_or(Error::Syntax)?;
+            text.push_str(&self.text[self.at..self.at + plain]);
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(text);
+                }
+                Some(b'\\') => text.push(self.escape()?),
+                _ => return Err(Error::Syntax),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Error> {
+        let escaped = self.text.as_bytes().get(self.at + 1).copied().ok_or(Error::Syntax)?;
+        self.at += 2;
+        Ok(match escaped {
+            b'"' | b'\\' | b'/' => escaped as char,
+            b'b' => '\u{8}',
+            b't' => '\t',
+            b'n' => '\n',
+            b'f' => '\u{c}',
+            b'r' => '\r',
+            b'u' => return self.code_point(),
+            _ => return Err(Error::Syntax),
+        })
+    }
+
+    fn code_point(&mut self) -> Result<char, Error> {
+        let first = self.code_unit()?;
+        let units = match first {
+            0xd800..=0xdbff if self.take("\\u") => vec![first, self.code_unit()?],
+            _ => vec![first],
+        };
+        let mut characters = char::decode_utf16(units);
+        match (characters.next(), characters.next()) {
+            (Some(Ok(character)), None) => Ok(character),
+            _ => Err(Error::NotInterchangeable),
+        }
+    }
+
+    fn code_unit(&mut self) -> Result<u16, Error> {
+        let hex = self.text.get(self.at..self.at + 4).ok_or(Error::Syntax)?;
+        if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Error::Syntax);
+        }
+        self.at += 4;
+        u16::from_str_radix(hex, 16).map_err(|_| Error::Syntax)
+    }
+}
