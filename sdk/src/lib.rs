@@ -55,7 +55,7 @@ pub use self::{
     adapter::{Acceptance, Adapter, Delivered, Inquiry, Presentation, Reception, Snapshot},
     fault::{Fault, FaultKind},
     http::{HttpRequest, HttpResponse, Outbound},
-    message::{Attachment, Content, Message, MediaKind, Reply, Role, Scope, Sender, Utterance},
+    message::{Attachment, Content, MediaKind, Message, Reply, Role, Scope, Sender, Utterance},
     pipeline::{Completion, Flow, Pipeline, Prompt, Step, Turn},
 };
 

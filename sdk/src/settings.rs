@@ -13,8 +13,9 @@ use crate::{fault::Fault, seam};
 /// It is of another type than `T`, which means that the manifest's schema and the code differ.
 pub fn get<T: DeserializeOwned>(name: &str) -> Result<Option<T>, Fault> {
     let Some(json) = seam::setting(name) else { return Ok(None) };
-    let value = serde_json::from_str(&json)
-        .map_err(|_| Fault::invalid(format!("setting `{name}` is not of the type that the manifest names")))?;
+    let value = serde_json::from_str(&json).map_err(|_| {
+        Fault::invalid(format!("setting `{name}` is not of the type that the manifest names"))
+    })?;
     Ok(Some(value))
 }
 

@@ -116,7 +116,9 @@ fn judge(response: &HttpResponse) -> Result<Delivered, Fault> {
     let status = response.status;
     let fault = match status {
         200..=299 => return Ok(Delivered::done()),
-        429 => Fault::throttled("the callback says to slow down", response.retry_after_ms().unwrap_or(30_000)),
+        429 => {
+            Fault::throttled("the callback says to slow down", response.retry_after_ms().unwrap_or(30_000))
+        }
         410 => Fault::gone("the callback is gone for good (410)"),
         401 | 403 => Fault::unauthorized(format!("the callback answered {status}: check its secret")),
         500..=599 | 408 => Fault::unavailable(format!("the callback answered {status}")),

@@ -102,7 +102,11 @@ fn require_platform(platform: Option<&str>) -> Result<(), Fault> {
 
 fn checked_id(id: &str) -> Result<&str, Fault> {
     let sane = !id.is_empty() && id.len() <= ID_BYTES_MAX && !id.chars().any(char::is_control);
-    if sane { Ok(id) } else { Err(Fault::invalid("an id is empty, longer than 256 bytes, or not plain text")) }
+    if sane {
+        Ok(id)
+    } else {
+        Err(Fault::invalid("an id is empty, longer than 256 bytes, or not plain text"))
+    }
 }
 
 fn checked_text(text: &str) -> Result<&str, Fault> {
@@ -126,8 +130,7 @@ fn history(payload: &Value) -> Vec<Utterance> {
         room = room.saturating_sub(bytes);
         fits
     };
-    let mut kept: Vec<_> =
-        newest.filter_map(utterance).take(HISTORY_ENTRIES_MAX).take_while(fits).collect();
+    let mut kept: Vec<_> = newest.filter_map(utterance).take(HISTORY_ENTRIES_MAX).take_while(fits).collect();
     kept.reverse();
     kept
 }
