@@ -3,16 +3,15 @@
 //! One part a call. The checkpoint counts the parts that are sent and remembers what was learnt:
 //! that the session webhook is dead, that the token was renewed once.
 
+use crate::{call_api, expire_token};
 use parlor_sdk::{
     Delivered, Fault, HttpResponse, Outbound, Reply, clock,
     encoding::{base64, percent},
     fault::FaultKind,
+    json::{FromJson, Value, object},
     secrets::{self, Digest, KeyForm, SecretError},
     settings, text,
 };
-use serde::{Deserialize, Serialize};
-
-use crate::{call_api, expire_token};
 
 const SESSION_HOSTS: [&str; 2] = ["https://oapi.dingtalk.com", "https://oapi.dingtalk.io"];
 const SESSION_PATH: &str = "/robot/sendBySession?session=";
@@ -32,8 +31,7 @@ const THROTTLED_MS: u64 = 60_000;
 const API_THROTTLED_MS: u64 = 2_000;
 
 /// Where a reply goes; made from a callback whose body nobody signed.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Address {
     pub webhook: Option<String>,
     pub webhook_until_ms: Option<u64>,
@@ -46,12 +44,34 @@ pub struct Address {
 impl Address {
     /// As the host keeps it.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a struct of texts always serialises")
+        let fields = [
+            ("webhook", self.webhook.clone().into()),
+            ("webhook_until_ms", self.webhook_until_ms.map(|until_ms| until_ms as f64).into()),
+            ("conversation", self.conversation.clone().into()),
+            ("group", self.group.into()),
+            ("staff", self.staff.clone().into()),
+            ("robot_code", self.robot_code.as_str().into()),
+        ];
+        object(fields).canonical().into_bytes()
+    }
+
+    /// None for the channel's default destination.
+    fn decode(bytes: &[u8]) -> Result<Option<Self>, Fault> {
+        let Some(fields) = decode(bytes)? else { return Ok(None) };
+        let text = |name: &str| fields.text(name).map(str::to_owned);
+        Ok(Some(Self {
+            webhook: text("webhook"),
+            webhook_until_ms: fields.get("webhook_until_ms").and_then(Value::as_u64),
+            conversation: text("conversation"),
+            group: fields.get("group").and_then(Value::as_bool).unwrap_or_default(),
+            staff: text("staff"),
+            robot_code: text("robot_code").unwrap_or_default(),
+        }))
     }
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
+/// How far a delivery got, and what it learnt.
+#[derive(Clone, Debug, Default)]
 struct Checkpoint {
     sent: usize,
     session_is_dead: bool,
@@ -61,12 +81,36 @@ struct Checkpoint {
 
 impl Checkpoint {
     fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a struct of plain fields always serialises")
+        let fields = [
+            ("sent", Value::Number(self.sent as f64)),
+            ("session_is_dead", self.session_is_dead.into()),
+            ("token_renewed", self.token_renewed.into()),
+            ("ids", self.ids.clone().into()),
+        ];
+        object(fields).canonical().into_bytes()
     }
 
-    fn more(&self) -> Delivered {
-        Delivered::More(self.encode())
+    fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        let Some(fields) = decode(bytes)? else { return Ok(Self::default()) };
+        let flag = |name: &str| fields.get(name).and_then(Value::as_bool).unwrap_or_default();
+        Ok(Self {
+            sent: fields.get("sent").and_then(Value::as_u64).unwrap_or_default() as usize,
+            session_is_dead: flag("session_is_dead"),
+            token_renewed: flag("token_renewed"),
+            ids: fields.get("ids").and_then(Vec::from_json).unwrap_or_default(),
+        })
     }
+}
+
+/// What this plugin wrote earlier; none for no bytes.
+fn decode(bytes: &[u8]) -> Result<Option<Value>, Fault> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let value = Value::read_bytes(bytes);
+    value
+        .map(Some)
+        .map_err(|_| Fault::internal("an address or a checkpoint is not one that this plugin wrote"))
 }
 
 /// What came of one request.
@@ -94,8 +138,8 @@ pub fn is_session_webhook(url: &str) -> bool {
 
 /// Sends the next part.
 pub fn finish(address: &[u8], checkpoint: &[u8], reply: &Reply) -> Result<Delivered, Fault> {
-    let address: Option<Address> = decode(address, "address")?;
-    let mut checkpoint: Checkpoint = decode(checkpoint, "checkpoint")?.unwrap_or_default();
+    let address = Address::decode(address)?;
+    let mut checkpoint = Checkpoint::decode(checkpoint)?;
     let parts = split(&reply.text);
     let title = title(reply);
     let Some(text) = parts.get(checkpoint.sent) else { return Ok(Delivered::Done(checkpoint.ids)) };
@@ -118,15 +162,7 @@ pub fn finish(address: &[u8], checkpoint: &[u8], reply: &Reply) -> Result<Delive
             checkpoint.token_renewed = true;
         }
     }
-    Ok(checkpoint.more())
-}
-
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<Option<T>, Fault> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let value = serde_json::from_slice(bytes);
-    value.map(Some).map_err(|_| Fault::internal(format!("the {what} is not one that this plugin wrote")))
+    Ok(Delivered::More(checkpoint.encode()))
 }
 
 /// The reply in parts, with nothing in it that would call everyone.
@@ -188,31 +224,15 @@ fn live_webhook<'a>(address: &'a Address, checkpoint: &Checkpoint) -> Option<&'a
     address.webhook.as_deref().filter(|url| is_live && is_session_webhook(url))
 }
 
-#[derive(Serialize)]
-struct Markdown<'a> {
-    title: &'a str,
-    text: &'a str,
+fn markdown(part: &Part) -> Value {
+    object([("title", part.title.into()), ("text", part.text.as_str().into())])
 }
 
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct At<'a> {
-    at_user_ids: Vec<&'a str>,
-    is_at_all: bool,
-}
-
-#[derive(Serialize)]
-struct RobotMessage<'a> {
-    msgtype: &'static str,
-    markdown: Markdown<'a>,
-    at: At<'a>,
-}
-
-impl<'a> RobotMessage<'a> {
-    fn new(part: &'a Part, at: At<'a>) -> Self {
-        let markdown = Markdown { title: part.title, text: &part.text };
-        Self { msgtype: "markdown", markdown, at }
-    }
+/// A message to `oapi`. It never mentions everyone.
+fn robot_message(part: &Part, at_user: Option<&str>) -> Value {
+    let at_users: Vec<&str> = at_user.into_iter().collect();
+    let at = object([("atUserIds", at_users.into()), ("isAtAll", false.into())]);
+    object([("msgtype", "markdown".into()), ("markdown", markdown(part)), ("at", at)])
 }
 
 fn by_session(
@@ -225,8 +245,7 @@ fn by_session(
     if let Some(staff) = mention {
         part.text = format!("@{staff}\n\n{}", part.text);
     }
-    let at = At { at_user_ids: mention.into_iter().collect(), is_at_all: false };
-    let request = Outbound::post(webhook).json(&RobotMessage::new(&part, at));
+    let request = Outbound::post(webhook).json(&robot_message(&part, mention));
     let limit_key = address.conversation.as_deref().unwrap_or("session");
     judge_robot(&request.limit_key(limit_key).send()?)
 }
@@ -250,7 +269,7 @@ fn by_group_robot(part: &Part) -> Result<Outcome, Fault> {
         Err(SecretError::NotSet) => ROBOT_URL.to_owned(),
         Err(error) => return Err(error.into()),
     };
-    let request = Outbound::post(url).json(&RobotMessage::new(part, At::default()));
+    let request = Outbound::post(url).json(&robot_message(part, None));
     match judge_robot(&request.limit_key("robot").send()?)? {
         Outcome::SessionIsDead => Err(Fault::unauthorized("DingTalk does not know `robot_token` (300001)")),
         outcome => Ok(outcome),
@@ -263,14 +282,13 @@ fn sign_robot(timestamp: &str) -> Result<String, SecretError> {
     secrets::hmac(ROBOT_SECRET, Digest::Sha256, &key, &signed).map(|sign| base64(&sign))
 }
 
-#[derive(Deserialize)]
-struct RobotAnswer {
-    errcode: i64,
-}
-
 /// `oapi` answers 200 to everything and tells the truth in `errcode`.
 fn judge_robot(response: &HttpResponse) -> Result<Outcome, Fault> {
-    let Some(RobotAnswer { errcode }) = response.parse() else { return Err(status_fault(response)) };
+    let answer = response.parse();
+    let Some(Value::Number(errcode)) = answer.as_ref().and_then(|answer| answer.get("errcode")) else {
+        return Err(status_fault(response));
+    };
+    let errcode = *errcode as i64;
     let fault = match errcode {
         0 => return Ok(Outcome::Sent(None)),
         300_001 => return Ok(Outcome::SessionIsDead),
@@ -293,24 +311,14 @@ fn judge_robot(response: &HttpResponse) -> Result<Outcome, Fault> {
     Err(fault)
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiMessage<'a> {
-    robot_code: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_ids: Option<[&'a str; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    open_conversation_id: Option<&'a str>,
-    msg_key: &'static str,
-    msg_param: String,
-}
-
 fn by_api(address: &Address, checkpoint: &Checkpoint, part: &Part) -> Result<Outcome, Fault> {
-    let (path, user, conversation) = match (address.group, &address.conversation, &address.staff) {
+    let (path, receiver) = match (address.group, &address.conversation, &address.staff) {
         (true, Some(conversation), _) => {
-            ("/v1.0/robot/groupMessages/send", None, Some(conversation.as_str()))
+            ("/v1.0/robot/groupMessages/send", ("openConversationId", conversation.as_str().into()))
         }
-        (false, _, Some(staff)) => ("/v1.0/robot/oToMessages/batchSend", Some([staff.as_str()]), None),
+        (false, _, Some(staff)) => {
+            ("/v1.0/robot/oToMessages/batchSend", ("userIds", vec![staff.as_str()].into()))
+        }
         _ => {
             return Err(Fault::gone(
                 "the session webhook has expired, and the OpenAPI cannot reach this person",
@@ -322,14 +330,12 @@ fn by_api(address: &Address, checkpoint: &Checkpoint, part: &Part) -> Result<Out
             "the session webhook has expired: set `robot_code` and `app_key` to reply by OpenAPI",
         ));
     }
-    let markdown = Markdown { title: part.title, text: &part.text };
-    let message = ApiMessage {
-        robot_code: &address.robot_code,
-        user_ids: user,
-        open_conversation_id: conversation,
-        msg_key: "sampleMarkdown",
-        msg_param: serde_json::to_string(&markdown).expect("two texts always serialise"),
-    };
+    let message = object([
+        ("robotCode", address.robot_code.as_str().into()),
+        receiver,
+        ("msgKey", "sampleMarkdown".into()),
+        ("msgParam", markdown(part).canonical().into()),
+    ]);
     let limit_key = address.conversation.as_deref().unwrap_or("direct");
     let response = call_api(path).json(&message).limit_key(limit_key).send()?;
     if is_stale_token(&response) && !checkpoint.token_renewed {
@@ -338,39 +344,34 @@ fn by_api(address: &Address, checkpoint: &Checkpoint, part: &Part) -> Result<Out
     judge_api(&response)
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ApiAnswer {
-    code: String,
-    process_query_key: Option<String>,
-    invalid_staff_id_list: Vec<String>,
-    flow_controlled_staff_id_list: Vec<String>,
+fn api_code(response: &HttpResponse) -> String {
+    response.parse().and_then(|answer| answer.text("code").map(str::to_owned)).unwrap_or_default()
 }
 
 fn is_stale_token(response: &HttpResponse) -> bool {
-    let code = response.parse::<ApiAnswer>().unwrap_or_default().code;
-    response.status == 401 || code.contains("InvalidAuthentication")
+    response.status == 401 || api_code(response).contains("InvalidAuthentication")
 }
 
 fn judge_api(response: &HttpResponse) -> Result<Outcome, Fault> {
     if !response.is_success() {
         return Err(api_fault(response));
     }
-    let answer: ApiAnswer = response.parse().unwrap_or_default();
-    if !answer.flow_controlled_staff_id_list.is_empty() {
+    let answer = response.parse().unwrap_or(Value::Null);
+    let names_anyone = |list: &str| answer.get(list).is_some_and(|list| !list.items().is_empty());
+    if names_anyone("flowControlledStaffIdList") {
         return Err(Fault::throttled("DingTalk holds messages to this person back", THROTTLED_MS));
     }
-    if !answer.invalid_staff_id_list.is_empty() {
+    if names_anyone("invalidStaffIdList") {
         return Err(Fault::gone("DingTalk does not know this person any more"));
     }
-    Ok(Outcome::Sent(answer.process_query_key))
+    Ok(Outcome::Sent(answer.text("processQueryKey").map(str::to_owned)))
 }
 
 /// Why the OpenAPI said no, by its code and else by its status. Its text is not repeated: it may
 /// quote what was sent.
 pub fn api_fault(response: &HttpResponse) -> Fault {
-    let code: String = response.parse::<ApiAnswer>().unwrap_or_default().code;
-    let code: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').take(80).collect();
+    let code: String =
+        api_code(response).chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').take(80).collect();
     let kind = match code.as_str() {
         "" => return status_fault(response),
         code if code.contains("QpsLimit") || code.contains("Throttling") => FaultKind::Throttled,

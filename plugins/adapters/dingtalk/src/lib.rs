@@ -8,9 +8,9 @@ use parlor_sdk::{
     Adapter, Delivered, Fault, HttpRequest, Reception, Reply,
     adapter::Download,
     http::{self, Outbound},
+    json::Value,
     register_adapter,
 };
-use serde::{Deserialize, Serialize};
 
 mod deliver;
 mod receive;
@@ -40,32 +40,18 @@ impl Adapter for DingTalk {
     }
 
     fn locate(&self, reference: &str) -> Result<Download, Fault> {
-        let file: File = serde_json::from_str(reference)
-            .map_err(|_| Fault::invalid("this attachment is none of DingTalk's"))?;
-        let request = call_api("/v1.0/robot/messageFiles/download").json(&file);
-        let response = request.send()?;
-        let Some(Located { download_url }) = response.parse().filter(|_| response.is_success()) else {
-            return Err(deliver::api_fault(&response));
-        };
-        Ok(Download { request: Outbound::get(download_url), key: None })
+        let file =
+            Value::read(reference).map_err(|_| Fault::invalid("this attachment is none of DingTalk's"))?;
+        let response = call_api("/v1.0/robot/messageFiles/download").json(&file).send()?;
+        let answer = response.parse().filter(|_| response.is_success());
+        match answer.as_ref().and_then(|answer| answer.text("downloadUrl")) {
+            Some(url) => Ok(Download { request: Outbound::get(url), key: None }),
+            None => Err(deliver::api_fault(&response)),
+        }
     }
 }
 
 register_adapter!(DingTalk);
-
-/// An attachment's reference: what the download needs.
-#[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct File {
-    robot_code: String,
-    download_code: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Located {
-    download_url: String,
-}
 
 /// A POST to the OpenAPI, with the app's token.
 fn call_api(path: &str) -> Outbound {

@@ -7,22 +7,16 @@
 use parlor_sdk::{
     Fault, HttpRequest, clock,
     encoding::base64_decode,
+    json::Value,
     secrets::{self, Digest, KeyForm, Part, SecretError, Unsealed},
     settings,
 };
-use serde::Deserialize;
-
 const APP_SECRET: &str = "app_secret";
 const EVENT_TOKEN: &str = "event_token";
 const EVENT_KEY: &str = "event_aes_key";
 const ROBOT_KEY: &str = "robot_aes_key";
 /// DingTalk's own window, both ways and inclusive.
 const WINDOW_MS: u64 = 3_600_000;
-
-#[derive(Deserialize)]
-struct Encrypted {
-    encrypt: String,
-}
 
 /// The headers hold: HMAC-SHA256 of `timestamp` + line feed + the secret, keyed by the secret.
 pub fn headers(request: &HttpRequest) -> Result<(), Fault> {
@@ -43,15 +37,17 @@ pub fn headers(request: &HttpRequest) -> Result<(), Fault> {
 
 /// The body of a robot's callback in the clear. Once a key is set, a plain body is refused:
 /// DingTalk never sends one then.
-pub fn robot_body(request: &HttpRequest) -> Result<Vec<u8>, Fault> {
-    let Ok(Encrypted { encrypt }) = request.json() else {
+pub fn robot_body(request: &HttpRequest) -> Result<Value, Fault> {
+    let body = request.json()?;
+    let Some(ciphertext) = body.text("encrypt") else {
         return match secrets::unseal_unsigned(ROBOT_KEY, "") {
-            Err(SecretError::NotSet) => Ok(request.body.clone()),
+            Err(SecretError::NotSet) => Ok(body),
             _ => Err(Fault::unauthorized("the body is not encrypted, though `robot_aes_key` is set")),
         };
     };
-    match secrets::unseal_unsigned(ROBOT_KEY, &encrypt) {
-        Ok(unsealed) => Ok(unsealed.message),
+    match secrets::unseal_unsigned(ROBOT_KEY, ciphertext) {
+        Ok(unsealed) => Value::read_bytes(&unsealed.message)
+            .map_err(|_| Fault::invalid("what the callback encrypts is not JSON")),
         Err(SecretError::NotSet) => Err(Fault::unauthorized("the body is encrypted: set `robot_aes_key`")),
         Err(error) => Err(error.into()),
     }
@@ -61,8 +57,9 @@ pub fn robot_body(request: &HttpRequest) -> Result<Vec<u8>, Fault> {
 pub fn event(request: &HttpRequest, signature: &str) -> Result<Unsealed, Fault> {
     let field = |name| request.query_value(name).ok_or_else(not_signed);
     let (timestamp, nonce) = (field("timestamp")?, field("nonce")?);
-    let Encrypted { encrypt } = request.json()?;
-    let unsealed = secrets::unseal(EVENT_TOKEN, EVENT_KEY, &timestamp, &nonce, &encrypt, signature)?;
+    let body = request.json()?;
+    let ciphertext = body.text("encrypt").ok_or_else(not_signed)?;
+    let unsealed = secrets::unseal(EVENT_TOKEN, EVENT_KEY, &timestamp, &nonce, ciphertext, signature)?;
     if !is_owner(&unsealed.owner)? {
         return Err(Fault::unauthorized("the event is for another app: see `app_key` and `corp_id`"));
     }

@@ -112,7 +112,7 @@ fn events_get_their_verdict_and_a_sealed_answer() {
                 continue;
             }
             let Reception::Answer(response) = host.receive(&DingTalk, &request).unwrap() else { panic!() };
-            let answer: Json = response.parse().unwrap();
+            let answer: Json = serde_json::from_slice(&response.body).unwrap();
             let part = |name: &str| answer[name].as_str().unwrap();
             let unsealed = secrets::unseal(
                 "event_token",
