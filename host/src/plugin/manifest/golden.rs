@@ -132,11 +132,18 @@ fn read_expectation(table: Table<'_>) -> Expectation {
     expectation
 }
 
+/// What one request can bring.
+const GOLDEN_MESSAGES_MAX: u64 = 100;
+
+/// A number stands for so many messages of which nothing is said.
 fn messages(table: &Table<'_>) -> Option<Vec<Value>> {
     match table.json("messages")? {
         Value::Array(list) if list.iter().all(Value::is_object) => Some(list),
+        Value::Number(count) if count.as_u64().is_some_and(|count| count <= GOLDEN_MESSAGES_MAX) => {
+            Some(vec![Value::Object(serde_json::Map::new()); count.as_u64().unwrap_or_default() as usize])
+        }
         _ => {
-            table.problem("`messages` is a list of tables, one a message");
+            table.problem("`messages` is their number, or a list of tables, one a message");
             None
         }
     }
