@@ -24,6 +24,7 @@ use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
 use crate::egress::Egress;
 use crate::plugin::compile::Cache;
+use crate::plugin::shelf::Rejected;
 use crate::plugin::{Release, Shelf, engine};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -49,6 +50,8 @@ pub struct Parts {
 pub struct App {
     pub turns: Arc<Turns>,
     shelf: Arc<Shelf>,
+    /// Files of the plugin folder that do not serve.
+    pub rejected: Vec<Rejected>,
     config: Config,
     clock: Arc<dyn Clock>,
 }
@@ -63,9 +66,9 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let shelf = Arc::new(shelf(&config, &parts, &vault, metrics.clone())?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, vault)?);
-        load_plugins(&shelf, &config).await?;
+        let rejected = load_plugins(&shelf, &config).await?;
         let turns = turns(&config, &parts, shelf.clone(), store, metrics)?;
-        Ok(App { turns: Arc::new(turns), shelf, clock: parts.clock, config })
+        Ok(App { turns: Arc::new(turns), shelf, rejected, clock: parts.clock, config })
     }
 
     /// The release that serves a plugin's name.
@@ -125,14 +128,14 @@ fn shelf(config: &Config, parts: &Parts, vault: &Vault, metrics: Arc<Metrics>) -
 }
 
 /// A file that does not load keeps no other from loading; a channel that needs it will say so.
-async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<()> {
+async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<Vec<Rejected>> {
     let folder = &config.plugins.folder;
     let rejected = shelf.load_folder(folder).await;
     let rejected = rejected.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
-    for rejected in rejected {
-        tracing::error!(error = telemetry::chain(&rejected), "a plugin does not serve");
+    for rejected in &rejected {
+        tracing::error!(error = telemetry::chain(rejected), "a plugin does not serve");
     }
-    Ok(())
+    Ok(rejected)
 }
 
 fn turns(config: &Config, parts: &Parts, shelf: Arc<Shelf>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> anyhow::Result<Turns> {

@@ -69,8 +69,14 @@ impl Trial {
         std::fs::copy(plugin, plugins.join("plugin.wasm")).with_context(|| format!("cannot read `{}`", plugin.display()))?;
         let package = crate::plugin::package::Package::read(&plugins.join("plugin.wasm"))?;
         let name = package.manifest.name;
-        let app = App::build(config(folder, &name, Setting::default())?, parts(&compiler, Arc::new(SystemClock))).await?;
-        let release = app.release(&name).context("the plugin did not load")?;
+        let mut config = config(folder, &name, Setting::default())?;
+        config.channels.clear();
+        let app = App::build(config, parts(&compiler, Arc::new(SystemClock))).await?;
+        let release = match (app.release(&name), app.rejected.into_iter().next()) {
+            (Some(release), _) => release,
+            (None, Some(rejected)) => return Err(rejected.source.into()),
+            (None, None) => anyhow::bail!("it did not load"),
+        };
         Ok(Trial { folder: folder.to_owned(), compiler, release })
     }
 
@@ -93,7 +99,7 @@ impl Trial {
 
     async fn run(&self, rule: &VectorRule, row: &Value) -> anyhow::Result<(String, String, bool)> {
         let templates = Templates::new(row);
-        let wanted = templates.text(rule.expect.as_ref())?;
+        let wanted = templates.text(rule.expect.as_ref())?.to_lowercase();
         let recorder = Recorder::start(self.origins(), templates.text(rule.respond.as_ref())?).await?;
         let setting = Setting {
             settings: templates.table(rule.settings.as_ref())?,
@@ -220,8 +226,10 @@ fn verdict(wanted: &str, row: &Value, seen: &Seen, checks: &[(String, String)]) 
         "dedupe" => ("accepted once", seen.is_accepted() && seen.again.is_some_and(|again| again < 300) && seen.duplicates == 1),
         _ => ("a known word", false),
     };
-    match checks.iter().find(|(expected, got)| expected != got) {
-        Some((expected, got)) if passed => (expected.clone(), got.clone(), false),
+    // The first pair that differs is what went wrong; if none does, the first one shows what was compared.
+    let shown = checks.iter().find(|(expected, got)| expected != got).or(checks.first());
+    match shown {
+        Some((expected, got)) if passed => (expected.clone(), got.clone(), expected == got),
         _ => (expected.to_owned(), seen.describe(), passed),
     }
 }

@@ -42,7 +42,7 @@ impl<'a> Templates<'a> {
         let values = minijinja::Value::from(minijinja::value::Serde(serde_json::json!({ "inputs": inputs, "expected": expected, "sent": sent })));
         let text = self.environment.render_str(text, values).with_context(|| format!("the template `{text}`"))?;
         // A missing value is nothing, not the word for it.
-        Ok(if text == "none" { String::new() } else { text })
+        Ok(if text.eq_ignore_ascii_case("none") { String::new() } else { text })
     }
 
     /// A text; nothing if the rule has none.
