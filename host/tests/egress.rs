@@ -275,6 +275,7 @@ async fn what_no_rule_names_never_connects() {
         "https://api.example.com/v1/../v2/a",
         "https://api.example.com/v1/%2e%2e/v2",
         "https://api.example.com/v1/..%2Fv2",
+        "https://api.example.com/v1/%61",
         "https://api.example.com/v1\\..\\v2",
         "https://api.example.com/v1/a#f",
         "https://user@api.example.com/v1/a",
@@ -501,6 +502,23 @@ async fn a_token_is_minted_once_for_all_who_wait() {
     assert_eq!(mints[0].uri, "/mint?robot=r%221%26");
     assert_eq!(serde_json::from_str::<Value>(&mints[0].body).expect("JSON"), json!({ "secret": SECRET }));
     assert!(uses.iter().all(|seen| seen.headers["x-token"] == "token-1"));
+}
+
+#[tokio::test]
+async fn a_plugin_cannot_mint_by_itself() {
+    let platform = Platform::start(minting()).await;
+    let endpoints = BTreeMap::from([("https://auth.example.com".to_owned(), url(&platform.origin))]);
+    let text = MANIFEST.replace("host = \"slow.example.com\"", "host = \"auth.example.com\"");
+    let gate = gate_of(&Egress::new(endpoints).expect("a client"), &text, "https://nowhere.example.com/");
+    for path in ["mint", "mint?robot=x", "/mint/", "MINT"] {
+        let failure = refusal(gate.send(get(&format!("https://auth.example.com/{path}"))).await);
+        assert!(
+            failure.kind == FailureKind::Denied && failure.reason.contains("by the host alone"),
+            "{failure}"
+        );
+    }
+    assert!(platform.seen().is_empty());
+    gate.send(get("https://auth.example.com/minted")).await.expect("the rest of the host is open");
 }
 
 #[tokio::test]

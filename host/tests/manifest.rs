@@ -124,6 +124,9 @@ fn a_whole_manifest_is_read_as_written() {
     assert_eq!((test.request.method.as_str(), test.expect.reception), ("POST", Reception::Accept));
     assert_eq!(test.request.headers, [("sign".to_owned(), "x".to_owned())]);
     assert_eq!(test.expect.messages, Some(vec![json!({ "id": "m1" })]));
+    let counted = WHOLE.replace("messages = [{ id = \"m1\" }]", "messages = 2");
+    let counted = Manifest::parse(&counted).expect("a sound manifest");
+    assert_eq!(counted.selftests[0].expect.messages, Some(vec![json!({}), json!({})]));
     assert_eq!(manifest.vectors[0].clock_ms, Some(json!("${inputs.now_ms}")));
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use url::Url;
 
-use crate::plugin::manifest::{Egress as Rule, EgressHost, Manifest};
+use crate::plugin::manifest::{Egress as Rule, EgressHost, Manifest, TemplatePart, Token};
 use crate::plugin::services::{FailureKind, HttpFailure, Outbound};
 
 /// Longer URLs are refused by most servers anyway.
@@ -35,6 +35,12 @@ impl<'a> Destination<'a> {
         request: &Outbound,
     ) -> Result<Self, HttpFailure> {
         let url = parse(&request.url)?;
+        if let Some(token) = manifest.tokens.iter().find(|token| is_mint(token, &url)) {
+            let name = &token.name;
+            return Err(denied(format!(
+                "the token `{name}` is minted by the host alone: write `${{token:{name}}}`"
+            )));
+        }
         let allows = |rule: &Rule| allows(rule, settings, &request.method, &url);
         match manifest.egress.iter().enumerate().find(|(_, rule)| allows(rule)) {
             Some((index, rule)) => Ok(Self { rule, index, url }),
@@ -75,10 +81,31 @@ fn parse(text: &str) -> Result<Url, HttpFailure> {
     }
     let path = text.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
     let dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
-    if dots || ["%2e", "%2f", "%5c", "%00"].iter().any(|trick| path.contains(trick)) {
-        return Err(denied("the URL's path holds dots or encoded slashes: write it plainly"));
+    if dots || hides_letters(&path) || ["%2e", "%2f", "%5c", "%00"].iter().any(|trick| path.contains(trick)) {
+        return Err(denied("the URL's path holds dots, or encodes slashes or letters: write it plainly"));
     }
     Ok(url)
+}
+
+/// Whether this is where a token is minted: asked directly, its answer would hand the token to the plugin.
+fn is_mint(token: &Token, url: &Url) -> bool {
+    let Some(TemplatePart::Text(text)) = token.url.0.first() else { return false };
+    let Ok(mint) = Url::parse(text) else { return false };
+    let (from, path) = (plain_path(&mint), plain_path(url));
+    let goes_on = token.url.0.len() > 1 && mint.query().is_none();
+    mint.origin() == url.origin() && (path == from || goes_on && path.starts_with(&from))
+}
+
+/// A path as a careless server reads it: without case, repeated slashes and one at the end.
+fn plain_path(url: &Url) -> String {
+    let segments = url.path().split('/').filter(|segment| !segment.is_empty());
+    segments.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("/")
+}
+
+/// Whether a path encodes letters or digits: nobody needs to, and servers read them as if they were plain.
+fn hides_letters(path: &str) -> bool {
+    let hex = path.split('%').skip(1).filter_map(|rest| u8::from_str_radix(rest.get(..2)?, 16).ok());
+    hex.into_iter().any(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn allows(rule: &Rule, settings: &BTreeMap<String, Value>, method: &str, url: &Url) -> bool {
