@@ -1,7 +1,5 @@
 //! Tokens at the border: what opens a door, and everything that must not.
 
-#![allow(clippy::unwrap_used, reason = "what a test takes for granted may end it")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
