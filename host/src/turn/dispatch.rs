@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::{LEASE, Turn, Turns};
+use super::{Ended, LEASE, Turn, TurnError, Turns};
 use crate::message::Message;
 use crate::store::{Claim, Ending, Lease, Progress};
 use crate::telemetry;
@@ -79,10 +79,10 @@ impl Turns {
         let began = Instant::now();
         tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
         let outcome = if turn.line.is_none() && turn.channel.adapter.is_none() {
-            Err(super::TurnError::Withdrawn)
+            Err(TurnError::Withdrawn)
         } else {
             let lease = turn.claim.lease;
-            tokio::select! { outcome = self.run(&mut turn) => outcome, () = self.renew(lease) => return }
+            tokio::select! { outcome = self.run_seated(&mut turn) => outcome, () = self.renew(lease) => return }
         };
         let ended = match outcome {
             Ok(ended) => ended,
@@ -93,6 +93,14 @@ impl Turns {
         let age_ms = turn.age(self.clock.now()).as_millis() as u64;
         tracing::info!(ending = ended.as_str(), age_ms, "turn ends");
         self.wake.notify_one();
+    }
+
+    /// The turn's own time begins once it has an instance for each of its pipelines.
+    async fn run_seated(&self, turn: &mut Turn) -> Result<Ended, TurnError> {
+        let stages = u32::try_from(turn.channel.stages.len()).unwrap_or(u32::MAX);
+        let _seats = self.instances.acquire_many(stages).await.expect("this semaphore is never closed");
+        turn.deadline = Instant::now() + turn.channel.time;
+        self.run(turn).await
     }
 
     /// Ends only when the lease is lost: then another worker has the turn.
