@@ -12,8 +12,8 @@ use futures_core::Stream;
 
 use crate::shared::Shared;
 
-/// Deltas that may lie unread; then the sequence is parked. Some seconds of a small model's speed.
-pub(crate) const DELTAS_MAX: usize = 64;
+/// Deltas that may lie unread; then the sequence is parked. A second of a small model's speed.
+pub(crate) const DELTAS_MAX: usize = 32;
 
 /// What a [`Generation`] tells. `Done` or `Failed` comes last, once.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,7 +185,10 @@ impl Channel {
     }
 
     /// The next event, `None` after the last, or the mailbox back if one has to wait.
-    fn take<'a>(&self, mut mailbox: MutexGuard<'a, Mailbox>) -> Result<Option<Event>, MutexGuard<'a, Mailbox>> {
+    fn take<'a>(
+        &self,
+        mut mailbox: MutexGuard<'a, Mailbox>,
+    ) -> Result<Option<Event>, MutexGuard<'a, Mailbox>> {
         if let Some(delta) = mailbox.deltas.pop_front() {
             // Half empty, so that reader and engine do not wake each other for every single token.
             let makes_room = mailbox.is_awaited && mailbox.deltas.len() <= DELTAS_MAX / 2;
