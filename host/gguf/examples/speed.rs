@@ -1,6 +1,6 @@
 //! Prints how fast the engine is on this machine: prompt tokens and generated tokens a second, alone and side by side.
 //!
-//! `PARLOR_TEST_MODEL=model.gguf cargo run --release -p parlor-gguf --example speed`
+//! `PARLOR_TEST_MODEL=model.gguf cargo run --release -p parlor-gguf --example speed [threads]`
 
 use std::error::Error;
 use std::time::Instant;
@@ -8,13 +8,15 @@ use std::time::Instant;
 use parlor_gguf::{Config, Engine, Event, Generation, Request, Span, system_info};
 
 const PROMPT_WORDS: usize = 510;
-const TOKENS: u32 = 128;
+const TOKENS: u32 = 64;
 const STREAMS: u32 = 8;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::var_os("PARLOR_TEST_MODEL").ok_or("set PARLOR_TEST_MODEL to a .gguf file")?;
+    let threads = std::env::args().nth(1).map(|threads| threads.parse()).transpose()?;
     let began = Instant::now();
-    let engine = Engine::load(&Config { context_tokens: 1024, sequences_max: STREAMS, ..Config::new(path) })?;
+    let engine =
+        Engine::load(&Config { context_tokens: 1024, sequences_max: STREAMS, threads, ..Config::new(path) })?;
     println!("load            {:>8.2} s   ({})", began.elapsed().as_secs_f64(), system_info());
 
     let began = Instant::now();
