@@ -52,7 +52,9 @@ impl AdapterError {
     pub fn fault(&self) -> Fault {
         match self {
             AdapterError::Fault(fault) => fault.clone(),
-            AdapterError::Crowded | AdapterError::NotLoaded(_) => Fault::new(FaultKind::Unavailable, self.to_string()),
+            AdapterError::Crowded | AdapterError::NotLoaded(_) => {
+                Fault::new(FaultKind::Unavailable, self.to_string())
+            }
             AdapterError::Call(_) => Fault::new(FaultKind::Internal, self.to_string()),
         }
     }
@@ -76,7 +78,8 @@ impl Adapter {
     pub async fn receive(&self, request: HttpRequest) -> Result<Reception, AdapterError> {
         let waited = tokio::time::timeout(RECEPTION_WAIT, self.permits.receptions.acquire()).await;
         let _permit = waited.map_err(|_| AdapterError::Crowded)?;
-        let services = Services { http: Arc::new(NoHttp), memory: Arc::new(NoMemory), ..self.services.clone() };
+        let services =
+            Services { http: Arc::new(NoHttp), memory: Arc::new(NoMemory), ..self.services.clone() };
         Ok(self.release()?.receive(services, request).await?)
     }
 
@@ -87,19 +90,33 @@ impl Adapter {
     }
 
     /// The response to an inquiry.
-    pub async fn present(&self, context: &[u8], snapshot: Option<Snapshot>) -> Result<Presentation, AdapterError> {
+    pub async fn present(
+        &self,
+        context: &[u8],
+        snapshot: Option<Snapshot>,
+    ) -> Result<Presentation, AdapterError> {
         let _permit = self.delivery_permit().await;
         Ok(self.release()?.present(self.services.clone(), context, snapshot).await?)
     }
 
     /// Shows the text so far; returns the new checkpoint.
-    pub async fn update(&self, to: &Destination<'_>, checkpoint: &[u8], text: &str) -> Result<Vec<u8>, AdapterError> {
+    pub async fn update(
+        &self,
+        to: &Destination<'_>,
+        checkpoint: &[u8],
+        text: &str,
+    ) -> Result<Vec<u8>, AdapterError> {
         let _permit = self.delivery_permit().await;
         Ok(self.release()?.update(self.services.clone(), to, checkpoint, text).await??)
     }
 
     /// Sends the reply's next part.
-    pub async fn finish(&self, to: &Destination<'_>, checkpoint: &[u8], reply: &Reply) -> Result<Delivered, AdapterError> {
+    pub async fn finish(
+        &self,
+        to: &Destination<'_>,
+        checkpoint: &[u8],
+        reply: &Reply,
+    ) -> Result<Delivered, AdapterError> {
         let _permit = self.delivery_permit().await;
         Ok(self.release()?.finish(self.services.clone(), to, checkpoint, reply).await??)
     }

@@ -24,6 +24,7 @@ use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
 use crate::egress::Egress;
 use crate::plugin::compile::Cache;
+use crate::plugin::shelf::Rejected;
 use crate::plugin::{Release, Shelf, engine};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -49,6 +50,8 @@ pub struct Parts {
 pub struct App {
     pub turns: Arc<Turns>,
     shelf: Arc<Shelf>,
+    /// Files of the plugin folder that do not serve.
+    pub rejected: Vec<Rejected>,
     config: Config,
     clock: Arc<dyn Clock>,
 }
@@ -57,15 +60,16 @@ impl App {
     /// Wires a host. All that keeps a channel from serving is told at once.
     pub async fn build(config: Config, parts: Parts) -> anyhow::Result<App> {
         let data = &config.data;
-        std::fs::create_dir_all(data).with_context(|| format!("cannot make the data folder `{}`", data.display()))?;
+        std::fs::create_dir_all(data)
+            .with_context(|| format!("cannot make the data folder `{}`", data.display()))?;
         let vault = Vault::open(data)?;
         telemetry::set_salt(&vault.subkey(b"person"));
         let metrics = Arc::new(Metrics::new());
         let shelf = Arc::new(shelf(&config, &parts, &vault, metrics.clone())?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, vault)?);
-        load_plugins(&shelf, &config).await?;
+        let rejected = load_plugins(&shelf, &config).await?;
         let turns = turns(&config, &parts, shelf.clone(), store, metrics)?;
-        Ok(App { turns: Arc::new(turns), shelf, clock: parts.clock, config })
+        Ok(App { turns: Arc::new(turns), shelf, rejected, clock: parts.clock, config })
     }
 
     /// The release that serves a plugin's name.
@@ -81,7 +85,10 @@ impl App {
         drop(drain.spawn("sweep", sweep(turns.clone(), self.config.limits.retention)));
         let router = self.router(listener.local_addr()?)?;
         let limits = &self.config.limits;
-        let bounds = doors::server::Bounds { header_timeout: limits.header_timeout, connections_max: limits.connections_max };
+        let bounds = doors::server::Bounds {
+            header_timeout: limits.header_timeout,
+            connections_max: limits.connections_max,
+        };
         doors::server::serve(listener, router, bounds, drain.clone(), turns.metrics.clone()).await;
         let late = drain.drain(limits.grace_period).await;
         Ok(late.into_iter().map(Into::into).collect())
@@ -90,11 +97,16 @@ impl App {
     fn router(&self, address: std::net::SocketAddr) -> anyhow::Result<Router> {
         let (auth, limits) = (&self.config.auth, &self.config.limits);
         let bounds = doors::body::Bounds { bytes_max: limits.body_bytes_max, timeout: limits.body_timeout };
-        let public = self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
+        let public =
+            self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
         let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds };
         let doors = Doors {
             verifier: Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone()),
-            talk: self.config.chat.as_ref().map(|_| Arc::new(talk::Talker(self.turns.clone())) as Arc<dyn doors::chat::Talk>),
+            talk: self
+                .config
+                .chat
+                .as_ref()
+                .map(|_| Arc::new(talk::Talker(self.turns.clone())) as Arc<dyn doors::chat::Talk>),
             page: self.page(address)?,
             readiness: Arc::new(readiness::State(self.turns.clone())),
             metrics: self.turns.metrics.clone(),
@@ -105,14 +117,23 @@ impl App {
     }
 
     fn page(&self, address: std::net::SocketAddr) -> anyhow::Result<Page> {
-        let is_open = self.config.chat.as_ref().is_some_and(|chat| chat.open_page);
+        let is_open =
+            self.config.chat.as_ref().is_some_and(|chat| chat.open_page) && self.config.public_url.is_none();
         if !is_open {
             return Ok(Page::Asks);
         }
-        anyhow::ensure!(address.ip().is_loopback(), "`chat.open_page` gives a token to whoever opens the page; listen on a loopback address or turn it off");
+        anyhow::ensure!(
+            address.ip().is_loopback(),
+            "`chat.open_page` gives a token to whoever opens the page; listen on a loopback address or turn it off"
+        );
         let auth = &self.config.auth;
         let first = |names: &[String]| names.first().cloned().unwrap_or_default();
-        Ok(Page::Open(Issuer::new(&auth.jwt_secret, &first(&auth.issuers), &first(&auth.audience), self.clock.clone())))
+        Ok(Page::Open(Issuer::new(
+            &auth.jwt_secret,
+            &first(&auth.issuers),
+            &first(&auth.audience),
+            self.clock.clone(),
+        )))
     }
 }
 
@@ -120,25 +141,42 @@ fn shelf(config: &Config, parts: &Parts, vault: &Vault, metrics: Arc<Metrics>) -
     let engine = engine::build().map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
     engine::tick(&engine).context("no thread for the plugins' deadlines")?;
     let cache = Cache::open(&config.data.join("compiled"), vault.subkey(b"cwasm"), parts.compiler.clone())?;
-    let witness = Arc::new(move |plugin: &str, function, outcome, time| metrics.plugin_call(plugin, function, outcome, time));
+    let witness = Arc::new(move |plugin: &str, function, outcome, time| {
+        metrics.plugin_call(plugin, function, outcome, time)
+    });
     Ok(Shelf::new(engine, cache, witness, config.plugins.allow_unsigned))
 }
 
 /// A file that does not load keeps no other from loading; a channel that needs it will say so.
-async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<()> {
+async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<Vec<Rejected>> {
     let folder = &config.plugins.folder;
     let rejected = shelf.load_folder(folder).await;
-    let rejected = rejected.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
-    for rejected in rejected {
-        tracing::error!(error = telemetry::chain(&rejected), "a plugin does not serve");
+    let rejected =
+        rejected.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
+    for rejected in &rejected {
+        tracing::error!(error = telemetry::chain(rejected), "a plugin does not serve");
     }
-    Ok(())
+    Ok(rejected)
 }
 
-fn turns(config: &Config, parts: &Parts, shelf: Arc<Shelf>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> anyhow::Result<Turns> {
+fn turns(
+    config: &Config,
+    parts: &Parts,
+    shelf: Arc<Shelf>,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Turns> {
     let egress = Egress::new(config.endpoints.clone())?;
     let permits = Arc::new(Permits::default());
-    let mut wiring = Wiring { config, parts, shelf: shelf.clone(), store: store.clone(), egress, permits, problems: Vec::new() };
+    let mut wiring = Wiring {
+        config,
+        parts,
+        shelf: shelf.clone(),
+        store: store.clone(),
+        egress,
+        permits,
+        problems: Vec::new(),
+    };
     let (channels, models) = (wiring.channels(), wiring.models());
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
     metrics.set_names(metrics::Names {

@@ -70,9 +70,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
 
 /// Reads the configuration, or fails with all of its problems.
 fn load(path: &Path) -> anyhow::Result<Config> {
-    let text = std::fs::read_to_string(path)
+    let bytes = std::fs::read(path)
         .with_context(|| format!("cannot read `{}`; name another file with `--config`", path.display()))?;
+    let told = |problems: &config::Problems| {
+        config::render(problems, &path.display().to_string()).trim_end().to_owned()
+    };
+    let text = Config::decode(&bytes).map_err(|problems| anyhow::anyhow!(told(&problems)))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Config::parse(&text, folder, &|name| std::env::var(name).ok())
-        .map_err(|problems| anyhow::anyhow!("{}", config::render(&problems, &path.display().to_string()).trim_end()))
+    let config = Config::parse(text, folder, &|name| std::env::var(name).ok());
+    config.map_err(|problems| anyhow::anyhow!(told(&problems)))
 }

@@ -28,7 +28,9 @@ pub enum End {
     /// The pipeline chose to stay silent.
     Silent,
     /// It failed for good; the sentence is for the person who waits.
-    Failed { sentence: String },
+    Failed {
+        sentence: String,
+    },
     Withdrawn,
 }
 
@@ -61,7 +63,10 @@ pub fn exchange(message: &Message, reply: &Reply) -> Vec<Utterance> {
     if reply.extra.iter().any(|(name, _)| name == APOLOGY) {
         return Vec::new();
     }
-    vec![Utterance::text(Role::User, message.text.clone()), Utterance::text(Role::Assistant, reply.text.clone())]
+    vec![
+        Utterance::text(Role::User, message.text.clone()),
+        Utterance::text(Role::Assistant, reply.text.clone()),
+    ]
 }
 
 /// One plain sentence for a person whose turn failed for good, in the language that they wrote in.

@@ -1,9 +1,246 @@
-//! Placeholder.
+//! HTTP by permission: the only way out for a plugin.
+//!
+//! `Egress` is shared by all, `Gate` is one plugin on one channel. A request passes, in this order: the rules
+//! of the manifest (`destination`), the rate (`rate`), placeholders and tokens (`fill`, `token`), the network
+//! (`wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`). It knows no platform.
+
+mod address;
+mod destination;
+mod escape;
+mod fill;
+mod rate;
+mod resolve;
+mod scrub;
+mod token;
+mod wire;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use crate::plugin::{manifest::Manifest, secrets::Secrets, services::Http};
-pub struct Egress;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::Value;
+use url::Url;
+
+use crate::message::HttpResponse;
+use crate::plugin::manifest::{Manifest, Placeholder};
+use crate::plugin::secrets::{SecretError, Secrets};
+use crate::plugin::services::{FailureKind, Http, HttpFailure, Outbound};
+
+pub use resolve::{Resolver, SystemResolver};
+pub use wire::RESPONSE_BYTES_MAX;
+
+use destination::{Destination, denied};
+use fill::Values;
+use rate::Rates;
+use scrub::Scrubber;
+use token::{Tokens, Used};
+use wire::{Request, Wire, unsent};
+
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// Longer than this no platform takes to answer.
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// A chat's or a robot's id, and no more.
+const LIMIT_KEY_BYTES_MAX: usize = 256;
+
+/// Why there is no way out at all.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    #[error("the HTTP client cannot be set up; does this machine have CA certificates?")]
+    Client(#[from] reqwest::Error),
+}
+
+/// The shared way out: pooled connections, tokens and rates.
+#[derive(Debug, Clone)]
+pub struct Egress {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    wire: Wire,
+    tokens: Tokens,
+    rates: Rates,
+}
+
 impl Egress {
-    pub fn new(_: BTreeMap<String, url::Url>) -> anyhow::Result<Egress> { Ok(Egress) }
-    pub fn gate(&self, _: &Manifest, _: &BTreeMap<String, serde_json::Value>, _: Arc<Secrets>) -> Arc<dyn Http> { Arc::new(crate::plugin::services::NoHttp) }
+    /// `endpoints`: origins and what stands in for them, the only way to a private address.
+    pub fn new(endpoints: BTreeMap<String, Url>) -> Result<Self, EgressError> {
+        Self::with_resolver(endpoints, Arc::new(SystemResolver))
+    }
+
+    /// The same with names resolved by something else; what is private stays refused.
+    pub fn with_resolver(
+        endpoints: BTreeMap<String, Url>,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, EgressError> {
+        let wire = Wire::new(endpoints, resolver)?;
+        Ok(Self { shared: Arc::new(Shared { wire, tokens: Tokens::default(), rates: Rates::default() }) })
+    }
+
+    /// The way out for one plugin on one channel. `settings` are complete, defaults included.
+    pub fn gate(
+        &self,
+        manifest: &Manifest,
+        settings: &BTreeMap<String, Value>,
+        secrets: Arc<Secrets>,
+    ) -> Arc<dyn Http> {
+        Arc::new(Gate {
+            scope: scope(manifest, settings, &secrets),
+            manifest: manifest.clone(),
+            settings: settings.clone(),
+            secrets,
+            shared: self.shared.clone(),
+            used: Mutex::default(),
+        })
+    }
+}
+
+/// Who shares a rate: a plugin under the same settings and secrets, before and after a reload.
+fn scope(manifest: &Manifest, settings: &BTreeMap<String, Value>, secrets: &Secrets) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for secret in &manifest.secrets {
+        context.update(secrets.for_egress(&secret.name).unwrap_or_default().as_bytes());
+        context.update(b"\0");
+    }
+    for (name, value) in settings {
+        context.update(format!("{name}={value}\0").as_bytes());
+    }
+    format!("{} {}", manifest.name, hex::encode(context.finish()))
+}
+
+/// HTTP for one plugin on one channel.
+struct Gate {
+    manifest: Manifest,
+    settings: BTreeMap<String, Value>,
+    secrets: Arc<Secrets>,
+    scope: String,
+    shared: Arc<Shared>,
+    /// The token that was last used, by its name.
+    used: Mutex<BTreeMap<String, Used>>,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gate({})", self.manifest.name)
+    }
+}
+
+#[async_trait]
+impl Http for Gate {
+    async fn send(&self, request: Outbound) -> Result<HttpResponse, HttpFailure> {
+        let destination = Destination::find(&self.manifest, &self.settings, &request)?;
+        check_headers(&request)?;
+        self.take_rate(&destination, &request)?;
+        let places = &destination.rule.places;
+        let values = self.values(fill::wanted(places, &destination.url, &request)).await?;
+        let filled = fill::fill(places, &values, destination.url.clone(), &request)?;
+        if !destination.still_fits(&self.settings, &filled.url) {
+            return Err(denied("with its values put in, the URL leaves what the manifest allows"));
+        }
+        let scrubber = scrubber(&values);
+        let outbound = Request {
+            method: request.method,
+            url: filled.url,
+            headers: filled.headers,
+            body: filled.body,
+            timeout: request.timeout.unwrap_or(TIMEOUT_DEFAULT).min(TIMEOUT_MAX),
+        };
+        match self.shared.wire.exchange(outbound).await {
+            Ok(response) => Ok(scrubbed(&scrubber, response)),
+            Err(failure) => Err(HttpFailure { reason: scrubber.text(&failure.reason), ..failure }),
+        }
+    }
+
+    fn expire_token(&self, name: &str) {
+        let used = self.used.lock().expect("nothing panics while it holds the tokens").get(name).cloned();
+        if let Some(used) = used {
+            self.shared.tokens.expire(&used);
+        }
+    }
+}
+
+impl Gate {
+    fn take_rate(&self, destination: &Destination<'_>, request: &Outbound) -> Result<(), HttpFailure> {
+        let Some(rate) = destination.rule.rate else { return Ok(()) };
+        let limit_key = request.limit_key.as_deref().unwrap_or_default();
+        if limit_key.len() > LIMIT_KEY_BYTES_MAX {
+            return Err(denied(format!("the limit key is over {LIMIT_KEY_BYTES_MAX} bytes")));
+        }
+        let key = format!("{} {} {limit_key}", self.scope, destination.index);
+        self.shared.rates.take(key, rate).map_err(|wait| {
+            let per = rate.per;
+            let reason = format!("the manifest allows {} requests of one key in {per:?}", rate.count);
+            HttpFailure { retry_after: Some(wait), ..unsent(FailureKind::Throttled, reason) }
+        })
+    }
+
+    async fn values(&self, wanted: impl IntoIterator<Item = Placeholder>) -> Result<Values, HttpFailure> {
+        let mut values = Values::new();
+        for what in wanted {
+            let value = match &what {
+                Placeholder::Token(name) => self.token(name).await?,
+                what => self.plain(what)?,
+            };
+            values.insert(what, value);
+        }
+        Ok(values)
+    }
+
+    /// The value of a secret or a setting.
+    fn plain(&self, what: &Placeholder) -> Result<String, HttpFailure> {
+        match what {
+            Placeholder::Secret(name) => {
+                let value = self.secrets.for_egress(name).map(str::to_owned);
+                value.map_err(|error: SecretError| denied(format!("the secret `{name}`: {error}")))
+            }
+            Placeholder::Setting(name) => match self.settings.get(name) {
+                Some(Value::String(text)) => Ok(text.clone()),
+                Some(value) => Ok(value.to_string()),
+                None => Err(denied(format!("the setting `{name}` is not set: set it for this channel"))),
+            },
+            Placeholder::Token(name) => Err(denied(format!("the token `{name}` cannot stand in a recipe"))),
+        }
+    }
+
+    async fn token(&self, name: &str) -> Result<String, HttpFailure> {
+        let recipe = self.manifest.token(name);
+        let recipe = recipe.ok_or_else(|| denied(format!("the manifest has no token `{name}`")))?;
+        let shared = &self.shared;
+        let used =
+            shared.tokens.get(&shared.wire, &self.manifest.name, recipe, |what| self.plain(what)).await?;
+        let value = used.value.clone();
+        self.used.lock().expect("nothing panics while it holds the tokens").insert(name.to_owned(), used);
+        Ok(value)
+    }
+}
+
+/// What the plugin may not set is refused before anything is counted or minted.
+fn check_headers(request: &Outbound) -> Result<(), HttpFailure> {
+    for (name, value) in &request.headers {
+        if wire::is_reserved(&name.to_ascii_lowercase()) {
+            return Err(denied(format!("the header `{name}` is the host's to set: leave it out")));
+        }
+        if name.contains(['\r', '\n']) || value.contains(['\r', '\n']) {
+            return Err(denied("a header holds a line break: leave it out"));
+        }
+    }
+    Ok(())
+}
+
+/// Settings are no secrets: the plugin may read them anyway.
+fn scrubber(values: &Values) -> Scrubber {
+    let secret = |what: &Placeholder| !matches!(what, Placeholder::Setting(_));
+    Scrubber::new(values.iter().filter(|(what, _)| secret(what)).map(|(_, value)| value.as_str()))
+}
+
+fn scrubbed(scrubber: &Scrubber, response: HttpResponse) -> HttpResponse {
+    let headers = response.headers.iter().map(|(name, value)| (scrubber.text(name), scrubber.text(value)));
+    HttpResponse {
+        status: response.status,
+        headers: headers.collect(),
+        body: Bytes::from(scrubber.bytes(&response.body)),
+    }
 }

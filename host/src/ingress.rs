@@ -32,7 +32,8 @@ pub fn read(parts: &Parts, body: Bytes, mount: &str, public: &str) -> Result<Htt
 
 fn headers(parts: &Parts) -> Result<Vec<(String, String)>, IngressError> {
     let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        let value = std::str::from_utf8(value.as_bytes()).map_err(|_| IngressError::HeaderNotUtf8(name.to_string()))?;
+        let value = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| IngressError::HeaderNotUtf8(name.to_string()))?;
         Ok((name.as_str().to_owned(), value.to_owned()))
     };
     parts.headers.iter().map(text).collect()

@@ -37,7 +37,9 @@ pub struct Usage {
 pub enum ModelError {
     #[error("the model is busy; try again in {} s", retry_after.as_secs().max(1))]
     Busy { retry_after: Duration },
-    #[error("the prompt has {prompt_tokens} tokens and the model's context {context_tokens}; shorten the history or raise `context`")]
+    #[error(
+        "the prompt has {prompt_tokens} tokens and the model's context {context_tokens}; shorten the history or raise `context`"
+    )]
     ContextExceeded { prompt_tokens: u32, context_tokens: u32 },
     /// The backend refuses this request for good: a wrong key, an unknown model, a bad parameter.
     #[error("the model refuses: {0}")]
@@ -69,7 +71,9 @@ impl ModelError {
         let kind = match self {
             ModelError::Busy { .. } => FaultKind::Throttled,
             ModelError::ContextExceeded { .. } | ModelError::Refused(_) => FaultKind::Invalid,
-            ModelError::TimedOut | ModelError::Unavailable(_) | ModelError::Broken(_) => FaultKind::Unavailable,
+            ModelError::TimedOut | ModelError::Unavailable(_) | ModelError::Broken(_) => {
+                FaultKind::Unavailable
+            }
         };
         let retry_after = match self {
             ModelError::Busy { retry_after } => Some(*retry_after),

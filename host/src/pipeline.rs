@@ -59,7 +59,10 @@ impl Stage {
 pub enum Want {
     /// Ask a model, pass its text through `filter`, then `resume`.
     Ask(Box<Prompt>),
-    Say { reply: Reply, forget: bool },
+    Say {
+        reply: Reply,
+        forget: bool,
+    },
     Silence,
 }
 
@@ -125,7 +128,11 @@ impl Line {
         self.close(self.open.len(), reply, false).await
     }
 
-    async fn resume_at(&mut self, at: usize, completion: Result<Completion, Fault>) -> Result<Want, PipelineError> {
+    async fn resume_at(
+        &mut self,
+        at: usize,
+        completion: Result<Completion, Fault>,
+    ) -> Result<Want, PipelineError> {
         let outcome = self.open[at].run.resume(completion).await;
         let step = self.open[at].told(outcome)?;
         self.settle(at, step).await

@@ -66,11 +66,18 @@ impl Trial {
     pub async fn new(plugin: &Path, folder: &Path, compiler: PathBuf) -> anyhow::Result<Trial> {
         let plugins = folder.join("plugins");
         std::fs::create_dir_all(&plugins)?;
-        std::fs::copy(plugin, plugins.join("plugin.wasm")).with_context(|| format!("cannot read `{}`", plugin.display()))?;
+        std::fs::copy(plugin, plugins.join("plugin.wasm"))
+            .with_context(|| format!("cannot read `{}`", plugin.display()))?;
         let package = crate::plugin::package::Package::read(&plugins.join("plugin.wasm"))?;
         let name = package.manifest.name;
-        let app = App::build(config(folder, &name, Setting::default())?, parts(&compiler, Arc::new(SystemClock))).await?;
-        let release = app.release(&name).context("the plugin did not load")?;
+        let mut config = config(folder, &name, Setting::default())?;
+        config.channels.clear();
+        let app = App::build(config, parts(&compiler, Arc::new(SystemClock))).await?;
+        let release = match (app.release(&name), app.rejected.into_iter().next()) {
+            (Some(release), _) => release,
+            (None, Some(rejected)) => return Err(rejected.source.into()),
+            (None, None) => anyhow::bail!("it did not load"),
+        };
         Ok(Trial { folder: folder.to_owned(), compiler, release })
     }
 
@@ -78,22 +85,35 @@ impl Trial {
     pub async fn judge(&self, row: &Value) -> Verdict {
         let id = row.get("id").and_then(Value::as_str).unwrap_or("(no id)").to_owned();
         let Some(algorithm) = row.get("algo").and_then(Value::as_str) else {
-            return Verdict { id, expected: "-".to_owned(), got: "no `algo`".to_owned(), outcome: Outcome::Skipped };
+            return Verdict {
+                id,
+                expected: "-".to_owned(),
+                got: "no `algo`".to_owned(),
+                outcome: Outcome::Skipped,
+            };
         };
         let rules = &self.release.manifest.vectors;
-        let Some(rule) = rules.iter().find(|rule| rule.algorithms.iter().any(|name| name == algorithm)) else {
+        let Some(rule) = rules.iter().find(|rule| rule.algorithms.iter().any(|name| name == algorithm))
+        else {
             let got = format!("unknown algo `{algorithm}`");
             return Verdict { id, expected: "a verdict".to_owned(), got, outcome: Outcome::Failed };
         };
         match self.run(rule, row).await {
-            Ok((expected, got, passed)) => Verdict { id, expected, got, outcome: if passed { Outcome::Passed } else { Outcome::Failed } },
-            Err(error) => Verdict { id, expected: "a verdict".to_owned(), got: format!("{error:#}"), outcome: Outcome::Failed },
+            Ok((expected, got, passed)) => {
+                Verdict { id, expected, got, outcome: if passed { Outcome::Passed } else { Outcome::Failed } }
+            }
+            Err(error) => Verdict {
+                id,
+                expected: "a verdict".to_owned(),
+                got: format!("{error:#}"),
+                outcome: Outcome::Failed,
+            },
         }
     }
 
     async fn run(&self, rule: &VectorRule, row: &Value) -> anyhow::Result<(String, String, bool)> {
         let templates = Templates::new(row);
-        let wanted = templates.text(rule.expect.as_ref())?;
+        let wanted = templates.text(rule.expect.as_ref())?.to_lowercase();
         let recorder = Recorder::start(self.origins(), templates.text(rule.respond.as_ref())?).await?;
         let setting = Setting {
             settings: templates.table(rule.settings.as_ref())?,
@@ -135,14 +155,18 @@ impl Trial {
         let data = self.folder.join("rows").join(uuid::Uuid::now_v7().to_string());
         std::fs::create_dir_all(&data)?;
         share_cache(&self.folder, &data)?;
-        let clock: Arc<dyn Clock> = clock_ms.map_or_else(|| Arc::new(SystemClock) as Arc<dyn Clock>, |now| Arc::new(FixedClock(now)));
+        let clock: Arc<dyn Clock> =
+            clock_ms.map_or_else(|| Arc::new(SystemClock) as Arc<dyn Clock>, |now| Arc::new(FixedClock(now)));
         let mut config = config(&self.folder, &self.release.manifest.name, setting)?;
         config.data = data;
         let app = App::build(config, parts(&self.compiler, clock)).await?;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/webhook/{CHANNEL}", listener.local_addr()?);
         let app = Arc::new(app);
-        let serving = tokio::spawn({ let app = app.clone(); async move { app.serve(listener).await } });
+        let serving = tokio::spawn({
+            let app = app.clone();
+            async move { app.serve(listener).await }
+        });
         Ok(Host { url, app, serving })
     }
 }
@@ -206,7 +230,9 @@ impl Seen {
             400..500 => "refused",
             _ => "failed",
         };
-        let again = self.again.map_or_else(String::new, |again| format!(", again {again}, {} duplicate", self.duplicates));
+        let again = self
+            .again
+            .map_or_else(String::new, |again| format!(", again {again}, {} duplicate", self.duplicates));
         format!("{word} ({}{again})", self.status)
     }
 }
@@ -217,11 +243,16 @@ fn verdict(wanted: &str, row: &Value, seen: &Seen, checks: &[(String, String)]) 
         _ if is_policy => ("policy", seen.status < 500),
         "true" | "" => ("accepted", seen.is_accepted()),
         "false" | "reject" => ("refused", (400..500).contains(&seen.status)),
-        "dedupe" => ("accepted once", seen.is_accepted() && seen.again.is_some_and(|again| again < 300) && seen.duplicates == 1),
+        "dedupe" => (
+            "accepted once",
+            seen.is_accepted() && seen.again.is_some_and(|again| again < 300) && seen.duplicates == 1,
+        ),
         _ => ("a known word", false),
     };
-    match checks.iter().find(|(expected, got)| expected != got) {
-        Some((expected, got)) if passed => (expected.clone(), got.clone(), false),
+    // The first pair that differs is what went wrong; if none does, the first one shows what was compared.
+    let shown = checks.iter().find(|(expected, got)| expected != got).or(checks.first());
+    match shown {
+        Some((expected, got)) if passed => (expected.clone(), got.clone(), expected == got),
         _ => (expected.to_owned(), seen.describe(), passed),
     }
 }
@@ -232,7 +263,8 @@ async fn send(url: &str, request: &template::Request) -> anyhow::Result<u16> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let mut call = client.request(request.method.parse()?, url).body(request.body.clone());
     for (name, value) in &request.headers {
-        let value = http::HeaderValue::from_bytes(value.as_bytes()).with_context(|| format!("the header `{name}` cannot be sent"))?;
+        let value = http::HeaderValue::from_bytes(value.as_bytes())
+            .with_context(|| format!("the header `{name}` cannot be sent"))?;
         call = call.header(name, value);
     }
     Ok(call.send().await?.status().as_u16())
@@ -266,6 +298,7 @@ fn config(folder: &Path, plugin: &str, setting: Setting) -> anyhow::Result<Confi
     config.endpoints = setting.endpoints;
     let channel = config.channels.get_mut(CHANNEL).context("a trial has its channel")?;
     channel.settings = setting.settings;
-    channel.secrets = setting.secrets.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
+    channel.secrets =
+        setting.secrets.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
     Ok(config)
 }

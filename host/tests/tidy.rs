@@ -209,8 +209,8 @@ fn a_planted_dependency_is_found() {
     let file = "[package]\nname = \"x\"\n\n[dependencies]\nserde.workspace = true\nown.workspace = true\n\
                 bare.workspace = true\n# one reason\nb = \"1\"\nc = \"1\"\n\nd = \"1\"\ne = \"1\" # beside\n\
                 [target.'cfg(unix)'.dependencies]\nf = { version = \"1\", features = [\n  \"x\",\n] }\n\
-                [dev-dependencies]\ng = \"1\"\n[dependencies.h]\nversion = \"1\"\n";
-    assert_eq!(lines(dependencies_without_reason(file, root)), [7, 12, 15, 20]);
+                [dev-dependencies]\ng = \"1\"\n\n# y\n[build-dependencies]\ni = \"1\"\n\n[dependencies.h]\nversion = \"1\"\n";
+    assert_eq!(lines(dependencies_without_reason(file, root)), [7, 12, 15, 25]);
 }
 
 #[test]

@@ -50,7 +50,13 @@ pub trait Adapter: Default {
     ///
     /// # Errors
     /// What the platform said.
-    fn finish(&self, address: &[u8], key: &str, checkpoint: &[u8], reply: &Reply) -> Result<Delivered, Fault> {
+    fn finish(
+        &self,
+        address: &[u8],
+        key: &str,
+        checkpoint: &[u8],
+        reply: &Reply,
+    ) -> Result<Delivered, Fault> {
         let _ = (address, key, checkpoint, reply);
         Err(Fault::gone("this adapter answers in the response alone"))
     }

@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, de::DeserializeOwned};
-
-use crate::{encoding, fault::Fault, seam};
+use crate::{encoding, fault::Fault, json::Value, seam};
 
 /// One HTTP request, exactly as the platform sent it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,10 +61,10 @@ impl HttpRequest {
     /// The body as JSON.
     ///
     /// # Errors
-    /// It is not JSON, or not of this shape.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_slice(&self.body)
-            .map_err(|_| Fault::invalid("the body is not the JSON that the platform sends"))
+    /// It is not; the reason says why.
+    pub fn json(&self) -> Result<Value, Fault> {
+        Value::read(self.text()?)
+            .map_err(|error| Fault::invalid(format!("the body is refused: {}", error.reason())))
     }
 }
 
@@ -100,15 +98,10 @@ impl HttpResponse {
         response.with_header("content-type", "text/plain; charset=utf-8")
     }
 
-    /// JSON text that is there already.
-    pub fn json_text(status: u16, json: impl Into<String>) -> Self {
-        let response = Self { body: json.into().into_bytes(), ..Self::new(status) };
-        response.with_header("content-type", "application/json")
-    }
-
     /// `value` as JSON.
-    pub fn json(status: u16, value: &impl Serialize) -> Self {
-        Self::json_text(status, to_json(value))
+    pub fn json(status: u16, value: &Value) -> Self {
+        let response = Self { body: value.canonical().into_bytes(), ..Self::new(status) };
+        response.with_header("content-type", "application/json")
     }
 
     /// The same with a header.
@@ -128,9 +121,9 @@ impl HttpResponse {
         (200..300).contains(&self.status)
     }
 
-    /// The body as JSON; none if it is not of this shape.
-    pub fn parse<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(&self.body).ok()
+    /// The body as JSON; none if it is not.
+    pub fn parse(&self) -> Option<Value> {
+        Value::read_bytes(&self.body).ok()
     }
 
     /// `Retry-After` in milliseconds, where it counts seconds.
@@ -197,8 +190,8 @@ impl Outbound {
 
     /// The same with `value` as a JSON body.
     #[must_use]
-    pub fn json(self, value: &impl Serialize) -> Self {
-        self.header("content-type", "application/json").body(to_json(value))
+    pub fn json(self, value: &Value) -> Self {
+        self.header("content-type", "application/json").body(value.canonical())
     }
 
     /// The same under a rate of the manifest.
@@ -279,8 +272,4 @@ pub fn expire_token(name: &str) {
 
 fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-}
-
-fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("derived structs with text keys always serialise")
 }

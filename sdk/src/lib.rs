@@ -16,7 +16,7 @@
 //!
 //! Reading order: [`message`] (the nouns), [`adapter`] or [`pipeline`] (what you write),
 //! [`settings`], [`secrets`], [`http`], [`store`], [`log`], [`clock`] (what the host does for
-//! you), [`text`] and [`encoding`] (what several platforms need), [`testing`] (how to test without
+//! you), [`json`], [`text`] and [`encoding`] (what several platforms need), [`testing`] (how to test without
 //! a host).
 
 #![deny(missing_docs)]
@@ -36,6 +36,7 @@ pub mod settings;
 pub mod store;
 
 pub mod encoding;
+pub mod json;
 pub mod text;
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -55,7 +56,7 @@ pub use self::{
     adapter::{Acceptance, Adapter, Delivered, Inquiry, Presentation, Reception, Snapshot},
     fault::{Fault, FaultKind},
     http::{HttpRequest, HttpResponse, Outbound},
-    message::{Attachment, Content, Message, MediaKind, Reply, Role, Scope, Sender, Utterance},
+    message::{Attachment, Content, MediaKind, Message, Reply, Role, Scope, Sender, Utterance},
     pipeline::{Completion, Flow, Pipeline, Prompt, Step, Turn},
 };
 

@@ -21,13 +21,15 @@
 /// ```
 #[macro_export]
 macro_rules! register_adapter {
-    ($adapter:ty) => { $crate::register_adapter!($adapter, manifest = "plugin.toml"); };
+    ($adapter:ty) => {
+        $crate::register_adapter!($adapter, manifest = "plugin.toml");
+    };
     ($adapter:ty, manifest = $manifest:literal) => {
         const _: fn() -> $adapter = $crate::__parlor_adapter::<$adapter>;
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type ParlorExport = $crate::guest::adapter::Export<$adapter>;
-            $crate::guest::export_adapter!(ParlorExport with_types_in $crate::guest::bindings::adapter);
+    $crate::guest::export_adapter!(ParlorExport with_types_in $crate::guest::bindings::adapter);
             $crate::__parlor_sections!($manifest);
         };
     };
@@ -49,13 +51,15 @@ macro_rules! register_adapter {
 /// ```
 #[macro_export]
 macro_rules! register_pipeline {
-    ($pipeline:ty) => { $crate::register_pipeline!($pipeline, manifest = "plugin.toml"); };
+    ($pipeline:ty) => {
+        $crate::register_pipeline!($pipeline, manifest = "plugin.toml");
+    };
     ($pipeline:ty, manifest = $manifest:literal) => {
         const _: fn() -> $pipeline = $crate::__parlor_pipeline::<$pipeline>;
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type ParlorExport = $crate::guest::pipeline::Export<$pipeline>;
-            $crate::guest::export_pipeline!(ParlorExport with_types_in $crate::guest::bindings::pipeline);
+    $crate::guest::export_pipeline!(ParlorExport with_types_in $crate::guest::bindings::pipeline);
             $crate::__parlor_sections!($manifest);
         };
     };

@@ -211,13 +211,7 @@ pub fn unseal(
 ///
 /// # Errors
 /// See [`SecretError`].
-pub fn seal(
-    token: &str,
-    key: &str,
-    nonce: &str,
-    message: &[u8],
-    owner: &str,
-) -> Result<Sealed, SecretError> {
+pub fn seal(token: &str, key: &str, nonce: &str, message: &[u8], owner: &str) -> Result<Sealed, SecretError> {
     seam::seal(token, key, nonce, message, owner)
 }
 

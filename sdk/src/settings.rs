@@ -3,25 +3,28 @@
 //! The manifest's `settings` schema says which there are; the host checks them against it before
 //! the plugin is ever called.
 
-use serde::de::DeserializeOwned;
-
-use crate::{fault::Fault, seam};
+use crate::{
+    fault::Fault,
+    json::{FromJson, Value},
+    seam,
+};
 
 /// One setting as `T`; none if it is unset.
 ///
 /// # Errors
 /// It is of another type than `T`, which means that the manifest's schema and the code differ.
-pub fn get<T: DeserializeOwned>(name: &str) -> Result<Option<T>, Fault> {
+pub fn get<T: FromJson>(name: &str) -> Result<Option<T>, Fault> {
     let Some(json) = seam::setting(name) else { return Ok(None) };
-    let value = serde_json::from_str(&json)
-        .map_err(|_| Fault::invalid(format!("setting `{name}` is not of the type that the manifest names")))?;
-    Ok(Some(value))
+    let value = Value::read(&json).ok().and_then(|value| T::from_json(&value));
+    value
+        .map(Some)
+        .ok_or_else(|| Fault::invalid(format!("setting `{name}` is not of the type that the manifest names")))
 }
 
 /// One setting as `T`, or `default` if it is unset.
 ///
 /// # Errors
 /// As for [`get`].
-pub fn get_or<T: DeserializeOwned>(name: &str, default: T) -> Result<T, Fault> {
+pub fn get_or<T: FromJson>(name: &str, default: T) -> Result<T, Fault> {
     Ok(get(name)?.unwrap_or(default))
 }

@@ -125,7 +125,8 @@ impl Host {
 
     /// The next request that is sent gets this JSON text.
     pub fn respond_json(&self, status: u16, json: &str) -> &Self {
-        self.respond(Ok(HttpResponse::json_text(status, json)))
+        let response = HttpResponse { body: json.into(), ..HttpResponse::new(status) };
+        self.respond(Ok(response.with_header("content-type", "application/json")))
     }
 
     /// What was sent so far, oldest first.

@@ -58,7 +58,10 @@ impl<F: Fn(&str) -> usize> Measure<F> {
     /// How many bytes of `rest` fit after `head`; none if all of them do.
     fn overflow(&self, rest: &str, head: &str) -> Option<usize> {
         let head_weight = self.weight(head);
-        let closing_weight = self.weight("\n") + self.weight("`") * FENCE_BYTES_MAX;
+        let closing_weight = match head.is_empty() && !rest.contains("```") && !rest.contains("~~~") {
+            true => 0,
+            false => self.weight("\n") + self.weight("`") * FENCE_BYTES_MAX,
+        };
         let room_whole = self.weight_max.saturating_sub(head_weight);
         let room_cut = room_whole.saturating_sub(closing_weight);
         let (mut weight, mut cut) = (0, 0);

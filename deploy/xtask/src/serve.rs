@@ -5,7 +5,7 @@
 
 use crate::build::{self, Profile};
 use crate::workspace::Workspace;
-use crate::{command, model, setup};
+use crate::{model, setup};
 use anyhow::{Context, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -28,25 +28,14 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
     let folder = workspace.target.join("dev");
     let config = ensure_config(&folder, &model, &workspace.plugins_folder())?;
     let secret = secret(&folder)?;
-    let token = token(&parlor, &config, &secret)?;
     println!("configuration: {}", config.display());
-    println!("open http://{}/#token={token}", listen_address(&fs::read_to_string(&config)?));
+    println!("open http://{}/", listen_address(&fs::read_to_string(&config)?));
 
     // The server takes this process's place, so that Ctrl-C and signals reach it and nothing else.
     let args = args.strip_prefix(&["--".to_owned()]).unwrap_or(args);
-    let mut serve = parlor_with(&parlor, &config, &secret, "serve");
-    Err(serve.args(args).exec()).with_context(|| format!("cannot start `{}`", parlor.display()))
-}
-
-fn token(parlor: &Path, config: &Path, secret: &str) -> Result<String> {
-    let mut token = parlor_with(parlor, config, secret, "token");
-    command::output(token.args(["--scope", "chat:write"]))
-}
-
-fn parlor_with(parlor: &Path, config: &Path, secret: &str, subcommand: &str) -> Command {
-    let mut command = Command::new(parlor);
-    command.arg(subcommand).arg("--config").arg(config).env(SECRET_VARIABLE, secret);
-    command
+    let mut serve = Command::new(&parlor);
+    serve.arg("serve").arg("--config").arg(&config).args(args).env(SECRET_VARIABLE, secret);
+    Err(serve.exec()).with_context(|| format!("cannot start `{}`", parlor.display()))
 }
 
 fn ensure_config(folder: &Path, model: &Path, plugins: &Path) -> Result<PathBuf> {
@@ -72,8 +61,9 @@ plugins: {{ folder: {plugins}, allow_unsigned: true }}
 default_model: local
 models:
   local: {{ backend: gguf, path: {model}, sha256: {sha256}, context: 2048, max_batch_size: 4 }}
-# What answers on the chat page and on POST /api/v1/chat.
-chat: {{ pipelines: [assistant], model: local }}
+# What answers on the chat page and on POST /api/v1/chat. `open_page` spares a browser on this machine the token;
+# with another `listen` than the loopback address it has to be false.
+chat: {{ pipelines: [assistant], model: local, open_page: true }}
 
 # DingTalk calls POST /webhook/team: take the marks away, name your robot, and set DINGTALK_APP_SECRET.
 # channels:

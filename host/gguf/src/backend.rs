@@ -64,7 +64,9 @@ pub(crate) fn cores() -> u32 {
 fn physical_cores() -> Option<usize> {
     let folders = std::fs::read_dir("/sys/devices/system/cpu").ok()?;
     let siblings: HashSet<String> = folders
-        .filter_map(|folder| std::fs::read_to_string(folder.ok()?.path().join("topology/thread_siblings_list")).ok())
+        .filter_map(|folder| {
+            std::fs::read_to_string(folder.ok()?.path().join("topology/thread_siblings_list")).ok()
+        })
         .collect();
     Some(siblings.len()).filter(|cores| *cores > 0)
 }

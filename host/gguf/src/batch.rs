@@ -176,8 +176,9 @@ impl<'a> Batcher<'a> {
 
     /// In the order in which they get their share: who was passed over too often, then the shortest.
     fn prefilling(&self) -> Vec<usize> {
-        let mut prefilling: Vec<usize> =
-            (0..self.sequences.len()).filter(|index| !self.sequences[*index].prompt_left().is_empty()).collect();
+        let mut prefilling: Vec<usize> = (0..self.sequences.len())
+            .filter(|index| !self.sequences[*index].prompt_left().is_empty())
+            .collect();
         prefilling.sort_by_key(|index| {
             let sequence = &self.sequences[*index];
             let passed_over = sequence.run.as_ref().map_or(0, |run| run.passed_over);
@@ -260,7 +261,8 @@ impl<'a> Batcher<'a> {
 
     fn count(&mut self, shares: &[Share], took: Duration) {
         let tokens: usize = shares.iter().map(|share| share.positions.len()).sum();
-        let prompt: usize = shares.iter().filter(|share| self.is_prompt(share)).map(|share| share.positions.len()).sum();
+        let prompt: usize =
+            shares.iter().filter(|share| self.is_prompt(share)).map(|share| share.positions.len()).sum();
         let mut state = self.shared.lock();
         let stats = &mut state.stats;
         stats.steps += 1;
@@ -279,7 +281,8 @@ impl<'a> Batcher<'a> {
     /// How things stand, for those who ask and for `Busy`.
     fn publish(&self) {
         let sequences: Vec<SequenceStats> = self.sequences.iter().map(Sequence::stats).collect();
-        let steps_left = self.sequences.iter().filter_map(|sequence| sequence.steps_left(self.limits.chunk_tokens)).min();
+        let steps_left =
+            self.sequences.iter().filter_map(|sequence| sequence.steps_left(self.limits.chunk_tokens)).min();
         let mut state = self.shared.lock();
         state.free_in = state.stats.step_time * u32::try_from(steps_left.unwrap_or(0)).unwrap_or(u32::MAX);
         let stats = &mut state.stats;
@@ -292,7 +295,8 @@ impl<'a> Batcher<'a> {
 
     /// When there is nothing to compute, this is the next thing that happens by itself.
     fn next_deadline(&self) -> Option<Instant> {
-        let running = self.sequences.iter().filter_map(|sequence| Some(sequence.run.as_ref()?.job.deadline)).min();
+        let running =
+            self.sequences.iter().filter_map(|sequence| Some(sequence.run.as_ref()?.job.deadline)).min();
         let waiting = self.shared.lock().waiting.iter().map(|job| job.deadline).min();
         running.into_iter().chain(waiting).min()
     }

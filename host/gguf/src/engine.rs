@@ -138,7 +138,8 @@ impl Engine {
     pub fn start(&self, request: Request) -> Result<Generation, StartError> {
         request::check(&request)?;
         let tokens = self.tokenize(&request.prompt)?;
-        let grammar = request.json_schema.as_deref().map(|schema| request::grammar(&self.model, schema)).transpose()?;
+        let grammar =
+            request.json_schema.as_deref().map(|schema| request::grammar(&self.model, schema)).transpose()?;
         let (sender, generation) = channel(self.shared.clone());
         let latest = Instant::now() + REQUEST_TIME_MAX;
         self.shared.enqueue(Job {
@@ -222,7 +223,10 @@ fn start_thread(
     }
 }
 
-fn announce<'a, E>(context: Result<LlamaContext<'a>, E>, ready: &SyncSender<bool>) -> Option<LlamaContext<'a>> {
+fn announce<'a, E>(
+    context: Result<LlamaContext<'a>, E>,
+    ready: &SyncSender<bool>,
+) -> Option<LlamaContext<'a>> {
     // The loader waits for this; if it is gone, so is the wish for a context.
     ready.send(context.is_ok()).ok()?;
     context.ok()
@@ -266,7 +270,14 @@ mod tests {
             let request = Request::default();
             let deadline = Instant::now() + REQUEST_TIME_MAX;
             let sampler = Sampler::new(&request, None);
-            let job = Job { prompt: vec![LlamaToken(0)], max_tokens: 1, sampler, text: TextOut::default(), deadline, sender };
+            let job = Job {
+                prompt: vec![LlamaToken(0)],
+                max_tokens: 1,
+                sampler,
+                text: TextOut::default(),
+                deadline,
+                sender,
+            };
             (job, generation)
         };
         let (running, running_events) = job(&shared);

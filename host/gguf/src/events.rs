@@ -185,7 +185,10 @@ impl Channel {
     }
 
     /// The next event, `None` after the last, or the mailbox back if one has to wait.
-    fn take<'a>(&self, mut mailbox: MutexGuard<'a, Mailbox>) -> Result<Option<Event>, MutexGuard<'a, Mailbox>> {
+    fn take<'a>(
+        &self,
+        mut mailbox: MutexGuard<'a, Mailbox>,
+    ) -> Result<Option<Event>, MutexGuard<'a, Mailbox>> {
         if let Some(delta) = mailbox.deltas.pop_front() {
             // Half empty, so that reader and engine do not wake each other for every single token.
             let makes_room = mailbox.is_awaited && mailbox.deltas.len() <= DELTAS_MAX / 2;

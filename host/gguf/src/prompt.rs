@@ -43,7 +43,10 @@ fn tokenize_span(vocab: &LlamaVocab<'_>, span: &Span) -> Vec<LlamaToken> {
     vocab.tokenize(span.text().as_bytes(), false, matches!(span, Span::Control(_)))
 }
 
-fn controls<'a>(vocab: &'a LlamaVocab<'_>, tokens: &'a [LlamaToken]) -> impl Iterator<Item = LlamaToken> + 'a {
+fn controls<'a>(
+    vocab: &'a LlamaVocab<'_>,
+    tokens: &'a [LlamaToken],
+) -> impl Iterator<Item = LlamaToken> + 'a {
     tokens.iter().copied().filter(|token| vocab.is_control(*token))
 }
 

@@ -65,7 +65,9 @@ impl Default for Request {
 pub enum StartError {
     #[error("the model is busy; try again in `{}` s", retry_after.as_secs())]
     Busy { retry_after: Duration },
-    #[error("the prompt has `{prompt_tokens}` tokens and the context holds `{context_tokens}`; shorten the prompt")]
+    #[error(
+        "the prompt has `{prompt_tokens}` tokens and the context holds `{context_tokens}`; shorten the prompt"
+    )]
     ContextExceeded { prompt_tokens: u32, context_tokens: u32 },
     #[error("the prompt has `{bytes}` bytes and `{bytes_max}` are allowed; shorten the prompt")]
     PromptTooLarge { bytes: usize, bytes_max: usize },
@@ -87,7 +89,11 @@ pub(crate) fn check(request: &Request) -> Result<(), StartError> {
         (request.top_p > 0.0 && request.top_p <= 1.0, "top_p", "above `0` and at most `1`"),
         ((0.0..1.0).contains(&request.min_p), "min_p", "from `0` to below `1`"),
         (request.stop.len() <= STOPS_MAX, "stop", "at most `16` texts"),
-        (request.stop.iter().all(|stop| (1..=STOP_BYTES_MAX).contains(&stop.len())), "stop", "`1` to `256` bytes each"),
+        (
+            request.stop.iter().all(|stop| (1..=STOP_BYTES_MAX).contains(&stop.len())),
+            "stop",
+            "`1` to `256` bytes each",
+        ),
     ];
     match rules.into_iter().find(|(is_kept, ..)| !is_kept) {
         Some((_, field, rule)) => Err(StartError::Invalid { field, rule }),
@@ -111,11 +117,13 @@ pub(crate) fn grammar(model: &LlamaModel, schema: &str) -> Result<LlamaSampler, 
         return Err(refuse("it is larger than 64 KiB"));
     }
     // serde_json also bounds the depth, which the C++ side walks by recursion.
-    let parsed: serde_json::Value = serde_json::from_str(schema).map_err(|error| StartError::Schema(error.to_string()))?;
+    let parsed: serde_json::Value =
+        serde_json::from_str(schema).map_err(|error| StartError::Schema(error.to_string()))?;
     if !parsed.is_object() {
         return Err(refuse("it is not a JSON object"));
     }
     let grammar = llama_cpp_2::json_schema_to_grammar(schema)
         .map_err(|_| refuse("it has a keyword, a reference or a pattern that cannot become a grammar"))?;
-    LlamaSampler::grammar(model, &grammar, "root").map_err(|_| refuse("its grammar is too large or refers to itself"))
+    LlamaSampler::grammar(model, &grammar, "root")
+        .map_err(|_| refuse("its grammar is too large or refers to itself"))
 }

@@ -77,7 +77,8 @@ impl Sampler {
         let best = candidates.first()?.logit;
         candidates.truncate(top_p(&candidates, best, self.top_p));
         candidates.retain(|candidate| (candidate.logit - best).exp() >= self.min_p);
-        let weights = candidates.iter().map(|candidate| f64::from((candidate.logit - best) / self.temperature).exp());
+        let weights =
+            candidates.iter().map(|candidate| f64::from((candidate.logit - best) / self.temperature).exp());
         let mut left = self.chance.next() * weights.clone().sum::<f64>();
         let drawn = weights.zip(&candidates).find(|(weight, _)| {
             left -= weight;
@@ -167,7 +168,14 @@ mod tests {
     use super::*;
 
     fn sampler(change: impl FnOnce(&mut Request)) -> Sampler {
-        let mut request = Request { temperature: 1.0, top_p: 1.0, top_k: 0, min_p: 0.0, seed: Some(7), ..Request::default() };
+        let mut request = Request {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            seed: Some(7),
+            ..Request::default()
+        };
         change(&mut request);
         Sampler::new(&request, None)
     }
@@ -201,7 +209,8 @@ mod tests {
     fn the_one_pass_selection_is_exact() {
         let mut chance = SplitMix(1);
         let logits: Vec<f32> = (0..50_000).map(|_| chance.next() as f32).collect();
-        let mut all: Vec<Candidate> = (0..).zip(&logits).map(|(token, logit)| Candidate { token, logit: *logit }).collect();
+        let mut all: Vec<Candidate> =
+            (0..).zip(&logits).map(|(token, logit)| Candidate { token, logit: *logit }).collect();
         all.sort_by(descending);
         let mut selected = top(&logits, 40);
         selected.sort_by(descending);
@@ -211,6 +220,9 @@ mod tests {
     #[test]
     fn logits_that_are_no_numbers_give_no_token() {
         assert_eq!(sampler(|_| ()).sample(&[f32::NAN, f32::NEG_INFINITY]), None);
-        assert_eq!(sampler(|request| request.temperature = 0.0).sample(&[f32::NAN, 1.0]), Some(LlamaToken(1)));
+        assert_eq!(
+            sampler(|request| request.temperature = 0.0).sample(&[f32::NAN, 1.0]),
+            Some(LlamaToken(1))
+        );
     }
 }

@@ -26,7 +26,8 @@ pub(crate) struct Job {
 impl Job {
     /// Ends a job that never ran.
     pub fn refuse(self, finish: Finish) {
-        let done = Done { finish, prompt_tokens: count(&self.prompt), cached_tokens: 0, completion_tokens: 0 };
+        let done =
+            Done { finish, prompt_tokens: count(&self.prompt), cached_tokens: 0, completion_tokens: 0 };
         self.sender.end(None, Event::Done(done));
     }
 }
@@ -120,7 +121,12 @@ impl Sequence {
 
     /// Takes the logits after the last token, chooses the next, and sends what it adds to the text. Says how the job
     /// ends, if it does.
-    pub fn advance(&mut self, logits: &[f32], vocab: &LlamaVocab<'_>, context_tokens: usize) -> Option<Ending> {
+    pub fn advance(
+        &mut self,
+        logits: &[f32],
+        vocab: &LlamaVocab<'_>,
+        context_tokens: usize,
+    ) -> Option<Ending> {
         let is_full = self.tokens.len() >= context_tokens;
         let run = self.run.as_mut().expect("only a sequence with a job is in a batch");
         let Some(token) = run.job.sampler.sample(logits) else {
@@ -160,7 +166,10 @@ pub(crate) enum Ending {
 
 impl Run {
     fn send(&mut self, text: String) {
-        debug_assert!(self.held.is_none(), "a parked sequence computes nothing, so it holds one text at most");
+        debug_assert!(
+            self.held.is_none(),
+            "a parked sequence computes nothing, so it holds one text at most"
+        );
         if !text.is_empty() {
             self.held = self.job.sender.try_send(text).err();
         }

@@ -155,7 +155,9 @@ impl State {
         }
         if self.waiting.len() >= queue_max + sequences_max.saturating_sub(self.stats.running) {
             self.stats.rejected += 1;
-            return Err(StartError::Busy { retry_after: self.free_in.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX) });
+            return Err(StartError::Busy {
+                retry_after: self.free_in.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX),
+            });
         }
         self.waiting.push_back(job);
         self.stats.waiting = self.waiting.len();

@@ -54,15 +54,21 @@ pub enum LoadError {
     Split { path: PathBuf },
     #[error("`{}` holds no model that generates text (`{architecture}`); use a chat model", path.display())]
     NotGenerative { path: PathBuf, architecture: String },
-    #[error("this processor lacks `{feature}`, which the inference code needs; use a newer one, or a remote model")]
+    #[error(
+        "this processor lacks `{feature}`, which the inference code needs; use a newer one, or a remote model"
+    )]
     Processor { feature: &'static str },
-    #[error("the model was trained for `{trained}` tokens of context and `{wanted}` are configured; lower the context")]
+    #[error(
+        "the model was trained for `{trained}` tokens of context and `{wanted}` are configured; lower the context"
+    )]
     ContextTooLong { wanted: u32, trained: u32 },
     #[error("`{field}` is `{value}` and must be {rule}")]
     Config { field: &'static str, value: u64, rule: &'static str },
     #[error("llama.cpp cannot load `{}`; its own log, at level debug, says why", path.display())]
     Refused { path: PathBuf },
-    #[error("llama.cpp cannot set up `{sequences}` sequences of `{context}` tokens; lower one of them, or add memory")]
+    #[error(
+        "llama.cpp cannot set up `{sequences}` sequences of `{context}` tokens; lower one of them, or add memory"
+    )]
     Context { sequences: u32, context: u32 },
     #[error("llama.cpp was already started in this process by someone else")]
     Backend,
@@ -275,7 +281,8 @@ impl<R: Read + io::Seek> Reader<R> {
 
     fn skip(&mut self, bytes: u64) -> Result<(), Fault> {
         self.ahead(bytes)?;
-        let forward = i64::try_from(bytes).map_err(|_| Fault::Malformed("a value is longer than any file"))?;
+        let forward =
+            i64::try_from(bytes).map_err(|_| Fault::Malformed("a value is longer than any file"))?;
         self.inner.seek_relative(forward).map_err(Fault::Io)?;
         self.at += bytes;
         Ok(())
@@ -321,7 +328,11 @@ fn scalar_bytes(kind: u32) -> Result<u64, Fault> {
 }
 
 fn alignment(bytes: u32) -> Result<u64, Fault> {
-    if bytes.is_power_of_two() { Ok(bytes.into()) } else { Err(Fault::Malformed("its alignment is no power of two")) }
+    if bytes.is_power_of_two() {
+        Ok(bytes.into())
+    } else {
+        Err(Fault::Malformed("its alignment is no power of two"))
+    }
 }
 
 fn tensor_bytes(kind: u32, elements: u64) -> Result<u64, Fault> {
@@ -333,6 +344,8 @@ fn tensor_bytes(kind: u32, elements: u64) -> Result<u64, Fault> {
         unsafe { (llama_cpp_sys_2::ggml_blck_size(kind), llama_cpp_sys_2::ggml_type_size(kind) as u64) };
     // A type that was withdrawn keeps its row, with zeros.
     let block = u64::try_from(block).ok().filter(|block| *block > 0);
-    let blocks = block.map(|block| elements.div_ceil(block)).ok_or(Fault::Malformed("a tensor has a withdrawn type"))?;
+    let blocks = block
+        .map(|block| elements.div_ceil(block))
+        .ok_or(Fault::Malformed("a tensor has a withdrawn type"))?;
     blocks.checked_mul(bytes).ok_or(Fault::Malformed("a tensor is too large"))
 }

@@ -49,7 +49,11 @@ async fn next(mut ear: Ear) -> Option<(Event, Ear)> {
     }
     let told = ear.told;
     // The line's other end lives in the turn; if it is gone without an end, the host is shutting down.
-    let news = ear.heard.wait_for(|heard| heard.text.len() > told || heard.end.is_some()).await.map(|heard| heard.clone());
+    let news = ear
+        .heard
+        .wait_for(|heard| heard.text.len() > told || heard.end.is_some())
+        .await
+        .map(|heard| heard.clone());
     let Ok(news) = news else {
         ear.is_over = true;
         return Some((failed("the host is shutting down; ask again".to_owned()), ear));

@@ -15,10 +15,10 @@ use crate::config::{Backend, CHAT_CHANNEL, ChannelLimits, Config, Model as Confi
 use crate::egress::Egress;
 use crate::model::{self, Model};
 use crate::pipeline::Stage;
+use crate::plugin::Shelf;
 use crate::plugin::manifest::{Kind, Manifest};
 use crate::plugin::secrets::Secrets;
 use crate::plugin::services::Services;
-use crate::plugin::Shelf;
 use crate::store::Store;
 use crate::turn::Channel;
 
@@ -102,9 +102,18 @@ impl Wiring<'_> {
     }
 
     /// What one plugin on one channel may reach; `own` picks its settings and secrets out of the channel's.
-    fn services(&mut self, mouth: &Mouth<'_>, plugin: &str, kind: Kind, own: impl Fn(&str) -> Option<String>) -> Option<Services> {
+    fn services(
+        &mut self,
+        mouth: &Mouth<'_>,
+        plugin: &str,
+        kind: Kind,
+        own: impl Fn(&str) -> Option<String>,
+    ) -> Option<Services> {
         let Some(release) = self.shelf.release(plugin) else {
-            self.note(mouth.name, format!("no plugin `{plugin}` is loaded; there are: {}", self.shelf.names().join(", ")));
+            self.note(
+                mouth.name,
+                format!("no plugin `{plugin}` is loaded; there are: {}", self.shelf.names().join(", ")),
+            );
             return None;
         };
         let manifest = &release.manifest;
@@ -112,23 +121,36 @@ impl Wiring<'_> {
             self.note(mouth.name, format!("`{plugin}` is {}, not {}", word(manifest.kind), word(kind)));
             return None;
         }
-        let settings: BTreeMap<_, _> = mouth.settings.iter().filter_map(|(name, value)| Some((own(name)?, value.clone()))).collect();
-        let secrets: BTreeMap<_, _> = mouth.secrets.iter().filter_map(|(name, value)| Some((own(name)?, value.clone()))).collect();
-        let problems = manifest.settings_problems(&settings).into_iter().chain(manifest.secrets_problems(secrets.keys().map(String::as_str)));
+        let settings: BTreeMap<_, _> =
+            mouth.settings.iter().filter_map(|(name, value)| Some((own(name)?, value.clone()))).collect();
+        let secrets: BTreeMap<_, _> =
+            mouth.secrets.iter().filter_map(|(name, value)| Some((own(name)?, value.clone()))).collect();
+        let problems = manifest
+            .settings_problems(&settings)
+            .into_iter()
+            .chain(manifest.secrets_problems(secrets.keys().map(String::as_str)));
         for problem in problems {
             self.note(mouth.name, format!("{plugin}: {problem}"));
         }
         Some(self.grant(mouth.name, manifest, &manifest.with_defaults(&settings), &secrets))
     }
 
-    fn grant(&self, channel: &str, manifest: &Manifest, settings: &BTreeMap<String, Value>, secrets: &BTreeMap<String, SecretString>) -> Services {
+    fn grant(
+        &self,
+        channel: &str,
+        manifest: &Manifest,
+        settings: &BTreeMap<String, Value>,
+        secrets: &BTreeMap<String, SecretString>,
+    ) -> Services {
         let secrets = Arc::new(Secrets::new(manifest, secrets));
         let clock = self.parts.clock.clone();
         Services {
             channel: channel.into(),
             plugin: manifest.name.as_str().into(),
             http: self.egress.gate(manifest, settings, secrets.clone()),
-            settings: Arc::new(settings.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()),
+            settings: Arc::new(
+                settings.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
+            ),
             secrets,
             memory: Arc::new(StoredMemory::new(channel, &manifest.name, self.store.clone(), clock.clone())),
             clock,
@@ -140,7 +162,10 @@ impl Wiring<'_> {
         let names = mouth.settings.keys().chain(mouth.secrets.keys());
         for (plugin, name) in names.filter_map(|name| name.split_once('.')) {
             if !mouth.pipelines.iter().any(|used| used == plugin) {
-                self.note(mouth.name, format!("`{plugin}.{name}` is for the pipeline `{plugin}`, which is not in `pipelines`"));
+                self.note(
+                    mouth.name,
+                    format!("`{plugin}.{name}` is for the pipeline `{plugin}`, which is not in `pipelines`"),
+                );
             }
         }
     }
@@ -172,10 +197,14 @@ fn word(kind: Kind) -> &'static str {
 fn model(configured: &Configured) -> Result<Arc<dyn Model>, String> {
     match &configured.backend {
         Backend::Echo => Ok(Arc::new(model::echo::Echo)),
-        Backend::OpenAi(remote) => Ok(Arc::new(model::openai::OpenAi::new(remote, configured).map_err(|error| error.to_string())?)),
+        Backend::OpenAi(remote) => {
+            Ok(Arc::new(model::openai::OpenAi::new(remote, configured).map_err(|error| error.to_string())?))
+        }
         #[cfg(feature = "native")]
         Backend::Gguf(local) => Ok(model::gguf::Gguf::start(local, configured)),
         #[cfg(not(feature = "native"))]
-        Backend::Gguf(_) => Err("this build has no native models; build it with the feature `native`".to_owned()),
+        Backend::Gguf(_) => {
+            Err("this build has no native models; build it with the feature `native`".to_owned())
+        }
     }
 }

@@ -42,6 +42,10 @@ pub async fn run(plugin: Plugin, log: &str) -> anyhow::Result<()> {
 fn compile_file(wanted: &Compile) -> anyhow::Result<()> {
     let package = Package::read(&wanted.file).with_context(|| format!("`{}`", wanted.file.display()))?;
     let is_expected = wanted.expect.as_ref().is_none_or(|digest| *digest == package.digest);
-    anyhow::ensure!(is_expected, "`{}` is not the file that was checked; it changed meanwhile", wanted.file.display());
+    anyhow::ensure!(
+        is_expected,
+        "`{}` is not the file that was checked; it changed meanwhile",
+        wanted.file.display()
+    );
     crate::plugin::compile::compile_here(&package, &wanted.output)
 }

@@ -17,7 +17,9 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     let compiler = std::env::current_exe().context("this program's own file cannot be found")?;
     let (listen, has_page) = (config.listen, config.chat.is_some());
     // Bound first: a taken port is told before anything slow begins.
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}; is another parlor running?"))?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; is another parlor running?"))?;
     let app = App::build(config, Parts { clock: Arc::new(SystemClock), compiler, drain }).await?;
     let address = listener.local_addr()?;
     tracing::info!(address = %address, "serving");

@@ -186,10 +186,14 @@ fn known_names<'k>(known: impl Iterator<Item = &'k str>) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
+/// Names that are compared letter by letter: more models or pipelines than that no operator spells wrong.
+const COMPARED_MAX: usize = 100;
+
 /// The name that was probably meant: at most a third of its letters are wrong.
 pub(super) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let letters: Vec<char> = name.chars().collect();
     known
+        .take(COMPARED_MAX)
         .filter(|near| near.chars().count().abs_diff(letters.len()) <= 2)
         .map(|near| (distance(&letters, &near.chars().collect::<Vec<_>>()), near))
         .filter(|(distance, near)| *distance <= 2 && *distance * 3 <= near.len())

@@ -146,7 +146,9 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 /// Whether a `Host` names this machine to itself, by number or as `localhost`.
 fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    let Some(authority) = host.parse::<http::uri::Authority>().ok().filter(|_| !host.contains('@')) else {
+        return false;
+    };
     let name = authority.host();
     let number = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     number.map_or_else(|_| name.eq_ignore_ascii_case("localhost"), |number| number.is_loopback())

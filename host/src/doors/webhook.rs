@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use axum::Extension;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::body;
@@ -36,15 +36,30 @@ pub fn routes(webhooks: Webhooks) -> Router {
         .with_state(webhooks)
 }
 
-async fn at_mount(state: State<Arc<Webhooks>>, id: Extension<RequestId>, Path(channel): Path<String>, request: Request) -> Result<Response, Problem> {
+async fn at_mount(
+    state: State<Arc<Webhooks>>,
+    id: Extension<RequestId>,
+    Path(channel): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
     take(&state, &id.0.0, &channel, request).await
 }
 
-async fn below_mount(state: State<Arc<Webhooks>>, id: Extension<RequestId>, Path((channel, _)): Path<(String, String)>, request: Request) -> Result<Response, Problem> {
+async fn below_mount(
+    state: State<Arc<Webhooks>>,
+    id: Extension<RequestId>,
+    Path((channel, _)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
     take(&state, &id.0.0, &channel, request).await
 }
 
-async fn take(webhooks: &Webhooks, request_id: &str, channel: &str, request: Request) -> Result<Response, Problem> {
+async fn take(
+    webhooks: &Webhooks,
+    request_id: &str,
+    channel: &str,
+    request: Request,
+) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
     let content = body::read(content, &webhooks.bounds).await?;
     let mount = format!("/webhook/{channel}");
@@ -55,12 +70,17 @@ async fn take(webhooks: &Webhooks, request_id: &str, channel: &str, request: Req
 
 /// An adapter's response as HTTP; one that HTTP cannot carry is a defect of the adapter.
 fn answer(response: HttpResponse) -> Response {
-    let broken = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_response", "the adapter's response is not HTTP").into_response();
+    let broken = || {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "bad_response", "the adapter's response is not HTTP")
+            .into_response()
+    };
     let Ok(status) = StatusCode::from_u16(response.status) else { return broken() };
     let mut sent = Response::new(Body::from(response.body));
     *sent.status_mut() = status;
     for (name, value) in &response.headers {
-        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { return broken() };
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else {
+            return broken();
+        };
         sent.headers_mut().append(name, value);
     }
     sent

@@ -60,7 +60,8 @@ impl Cache {
         }
         tracing::info!(plugin = %package.manifest.name, digest = %package.digest, "compiling");
         self.compile(package, &path).await?;
-        self.seal(&path, package, fingerprint).map_err(|source| CompileError::Cache { path: path.clone(), source })?;
+        self.seal(&path, package, fingerprint)
+            .map_err(|source| CompileError::Cache { path: path.clone(), source })?;
         Ok(path)
     }
 
@@ -81,7 +82,9 @@ impl Cache {
             .kill_on_drop(true)
             .spawn()
             .map_err(CompileError::NotStarted)?;
-        let output = tokio::time::timeout(TIME_MAX, child.wait_with_output()).await.map_err(|_| CompileError::TimedOut)?;
+        let output = tokio::time::timeout(TIME_MAX, child.wait_with_output())
+            .await
+            .map_err(|_| CompileError::TimedOut)?;
         let output = output.map_err(CompileError::NotStarted)?;
         if !output.status.success() {
             return Err(CompileError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));

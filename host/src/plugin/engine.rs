@@ -41,7 +41,9 @@ pub fn build() -> Result<Engine, wasmtime::Error> {
     for slots in POOLS {
         match Engine::new(settings().allocation_strategy(pool(slots))) {
             Ok(engine) => return Ok(engine),
-            Err(error) => tracing::debug!(slots, error = %error, "no address space for this pool, trying a smaller one"),
+            Err(error) => {
+                tracing::debug!(slots, error = %error, "no address space for this pool, trying a smaller one")
+            }
         }
     }
     Engine::new(&settings())

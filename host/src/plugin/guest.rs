@@ -121,7 +121,10 @@ impl OwnTime {
             CallHook::ReturningFromWasm | CallHook::CallingHost => self.stop(),
         }
         if matches!(hook, CallHook::CallingHost) {
-            self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or_else(|| wasmtime::Error::msg("too many host calls in one call"))?;
+            self.host_calls_left = self
+                .host_calls_left
+                .checked_sub(1)
+                .ok_or_else(|| wasmtime::Error::msg("too many host calls in one call"))?;
         }
         Ok(())
     }
@@ -143,11 +146,21 @@ struct MemoryBound {
 }
 
 impl ResourceLimiter for MemoryBound {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= self.bytes_max)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= super::engine::TABLE_ELEMENTS_MAX)
     }
 

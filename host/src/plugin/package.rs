@@ -31,7 +31,9 @@ pub enum PackageError {
     NotComponent,
     #[error("damaged or cut off at byte {offset}: {reason}; copy the file again")]
     Damaged { offset: usize, reason: String },
-    #[error("no Parlor plugin: the section `{0}` is missing; build it with the SDK, or add it by `parlor plugin pack`")]
+    #[error(
+        "no Parlor plugin: the section `{0}` is missing; build it with the SDK, or add it by `parlor plugin pack`"
+    )]
     Foreign(&'static str),
     #[error("built for contract `{found}`, this host speaks `{CONTRACT}`; rebuild it with SDK {CONTRACT}")]
     OtherContract { found: String },
@@ -68,7 +70,9 @@ impl Package {
         let sections = Sections::scan(&bytes)?;
         let contract = sections.contract.ok_or(PackageError::Foreign(CONTRACT_SECTION))?;
         if contract != CONTRACT.as_bytes() {
-            return Err(PackageError::OtherContract { found: String::from_utf8_lossy(&contract).into_owned() });
+            return Err(PackageError::OtherContract {
+                found: String::from_utf8_lossy(&contract).into_owned(),
+            });
         }
         let text = sections.manifest.ok_or(PackageError::Foreign(MANIFEST_SECTION))?;
         let manifest = parse_manifest(&text)?;
@@ -81,11 +85,14 @@ impl Package {
 
 fn parse_manifest(text: &[u8]) -> Result<Manifest, PackageError> {
     let text = std::str::from_utf8(text).map_err(|_| PackageError::Manifest(vec!["not UTF-8".to_owned()]))?;
-    Manifest::parse(text).map_err(|problems| PackageError::Manifest(problems.iter().map(ToString::to_string).collect()))
+    Manifest::parse(text)
+        .map_err(|problems| PackageError::Manifest(problems.iter().map(ToString::to_string).collect()))
 }
 
 fn check_imports(imports: &[String]) -> Result<(), PackageError> {
-    let refused = |name: &&String| !name.starts_with("wasi:") && !OFFERED.iter().any(|word| **name == contract_name(word));
+    let refused = |name: &&String| {
+        !name.starts_with("wasi:") && !OFFERED.iter().any(|word| **name == contract_name(word))
+    };
     imports.iter().find(refused).map_or(Ok(()), |name| Err(PackageError::Import(name.clone())))
 }
 
@@ -116,7 +123,9 @@ impl Sections {
         if !bytes.starts_with(b"\0asm") {
             return Err(PackageError::NotWasm);
         }
-        wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all()).validate_all(bytes).map_err(damaged)?;
+        wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all())
+            .validate_all(bytes)
+            .map_err(damaged)?;
         let mut found = Sections::default();
         let mut depth = 0usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -127,7 +136,9 @@ impl Sections {
 
     fn note(&mut self, payload: Payload<'_>, depth: &mut usize) -> Result<(), PackageError> {
         match payload {
-            Payload::Version { encoding: Encoding::Module, .. } if *depth == 0 => return Err(PackageError::NotComponent),
+            Payload::Version { encoding: Encoding::Module, .. } if *depth == 0 => {
+                return Err(PackageError::NotComponent);
+            }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => *depth += 1,
             Payload::End(_) => *depth = depth.saturating_sub(1),
             Payload::CustomSection(section) => self.note_custom(section.name(), section.data(), *depth),

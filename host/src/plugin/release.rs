@@ -53,52 +53,94 @@ impl std::fmt::Debug for Release {
 
 impl Release {
     /// Links a package to its compiled code.
-    pub fn link(engine: &Engine, package: Package, compiled: &Path, witness: Witness) -> Result<Release, LinkError> {
+    pub fn link(
+        engine: &Engine,
+        package: Package,
+        compiled: &Path,
+        witness: Witness,
+    ) -> Result<Release, LinkError> {
         // SAFETY: the file lies in a folder that this user alone can write, and `compile::Cache` has just
         // checked its own MAC over it: it is what this host's compiler made, unchanged.
         let component = unsafe { Component::deserialize_file(engine, compiled) };
         let component = component.map_err(|error| LinkError::Load(format!("{error:#}")))?;
-        let linked = Linked::new(engine, &component, package.manifest.kind).map_err(|error| LinkError::Link(format!("{error:#}")))?;
+        let linked = Linked::new(engine, &component, package.manifest.kind)
+            .map_err(|error| LinkError::Link(format!("{error:#}")))?;
         let limits = &package.manifest.limits;
         let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(super::engine::MEMORY_BYTES_MAX);
         let bounds = Bounds { memory_bytes, time: limits.time };
-        Ok(Release { digest: package.digest, manifest: package.manifest, engine: engine.clone(), bounds, linked, witness })
+        Ok(Release {
+            digest: package.digest,
+            manifest: package.manifest,
+            engine: engine.clone(),
+            bounds,
+            linked,
+            witness,
+        })
     }
 
     pub async fn receive(&self, services: Services, request: HttpRequest) -> Result<Reception, CallError> {
         let (mut store, bindings) = self.adapter(services, request.body.clone()).await?;
         let call = bindings.parlor_plugin_adapter();
-        let outcome = self.watch("receive", &mut store, async |store| call.call_receive(store, &request.into()).await);
+        let outcome =
+            self.watch("receive", &mut store, async |store| call.call_receive(store, &request.into()).await);
         Ok(outcome.await?.into())
     }
 
-    pub async fn enrich(&self, services: Services, message: Message) -> Result<Result<Message, Fault>, CallError> {
+    pub async fn enrich(
+        &self,
+        services: Services,
+        message: Message,
+    ) -> Result<Result<Message, Fault>, CallError> {
         let (mut store, bindings) = self.adapter(services, Bytes::new()).await?;
         let call = bindings.parlor_plugin_adapter();
-        let outcome = self.watch("enrich", &mut store, async |store| call.call_enrich(store, &message.into()).await);
+        let outcome =
+            self.watch("enrich", &mut store, async |store| call.call_enrich(store, &message.into()).await);
         Ok(outcome.await?.map(Into::into).map_err(Into::into))
     }
 
-    pub async fn present(&self, services: Services, context: &[u8], snapshot: Option<Snapshot>) -> Result<Presentation, CallError> {
+    pub async fn present(
+        &self,
+        services: Services,
+        context: &[u8],
+        snapshot: Option<Snapshot>,
+    ) -> Result<Presentation, CallError> {
         let (mut store, bindings) = self.adapter(services, Bytes::new()).await?;
         let call = bindings.parlor_plugin_adapter();
         let snapshot = snapshot.map(Into::into);
-        let outcome = self.watch("present", &mut store, async |store| call.call_present(store, context, snapshot.as_ref()).await);
+        let outcome = self.watch("present", &mut store, async |store| {
+            call.call_present(store, context, snapshot.as_ref()).await
+        });
         Ok(outcome.await?.into())
     }
 
-    pub async fn update(&self, services: Services, to: &Destination<'_>, checkpoint: &[u8], text: &str) -> Result<Result<Vec<u8>, Fault>, CallError> {
+    pub async fn update(
+        &self,
+        services: Services,
+        to: &Destination<'_>,
+        checkpoint: &[u8],
+        text: &str,
+    ) -> Result<Result<Vec<u8>, Fault>, CallError> {
         let (mut store, bindings) = self.adapter(services, Bytes::new()).await?;
         let call = bindings.parlor_plugin_adapter();
-        let outcome = self.watch("update", &mut store, async |store| call.call_update(store, to.address, to.key, checkpoint, text).await);
+        let outcome = self.watch("update", &mut store, async |store| {
+            call.call_update(store, to.address, to.key, checkpoint, text).await
+        });
         Ok(outcome.await?.map_err(Into::into))
     }
 
-    pub async fn finish(&self, services: Services, to: &Destination<'_>, checkpoint: &[u8], reply: &Reply) -> Result<Result<Delivered, Fault>, CallError> {
+    pub async fn finish(
+        &self,
+        services: Services,
+        to: &Destination<'_>,
+        checkpoint: &[u8],
+        reply: &Reply,
+    ) -> Result<Result<Delivered, Fault>, CallError> {
         let (mut store, bindings) = self.adapter(services, Bytes::new()).await?;
         let call = bindings.parlor_plugin_adapter();
         let reply = reply.clone().into();
-        let outcome = self.watch("finish", &mut store, async |store| call.call_finish(store, to.address, to.key, checkpoint, &reply).await);
+        let outcome = self.watch("finish", &mut store, async |store| {
+            call.call_finish(store, to.address, to.key, checkpoint, &reply).await
+        });
         Ok(outcome.await?.map(Into::into).map_err(Into::into))
     }
 
@@ -110,11 +152,16 @@ impl Release {
         let mut store = guest::store(&self.engine, services, Bytes::new(), self.bounds);
         let bindings = linked.instantiate_async(&mut store).await.map_err(no_instance)?;
         let runs = bindings.parlor_plugin_pipeline().run();
-        let run = self.watch("constructor", &mut store, async |store| runs.call_constructor(store).await).await?;
+        let run =
+            self.watch("constructor", &mut store, async |store| runs.call_constructor(store).await).await?;
         Ok(PipelineRun { release: self.clone(), store, bindings, run })
     }
 
-    async fn adapter(&self, services: Services, body: Bytes) -> Result<(Store<Guest>, adapter::WebhookAdapter), CallError> {
+    async fn adapter(
+        &self,
+        services: Services,
+        body: Bytes,
+    ) -> Result<(Store<Guest>, adapter::WebhookAdapter), CallError> {
         let Linked::Adapter(linked) = &self.linked else {
             return Err(CallError::NoInstance("it is no adapter".to_owned()));
         };
@@ -124,7 +171,12 @@ impl Release {
     }
 
     /// Runs one call, tells the witness, and turns a trap into what it was.
-    async fn watch<T>(&self, function: &'static str, store: &mut Store<Guest>, call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>) -> Result<T, CallError> {
+    async fn watch<T>(
+        &self,
+        function: &'static str,
+        store: &mut Store<Guest>,
+        call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, CallError> {
         let began = Instant::now();
         let outcome = call(store).await.map_err(|error| guest::call_error(&error, store));
         let word = outcome.as_ref().map_or_else(CallError::outcome, |_| "ok");
@@ -173,28 +225,39 @@ impl PipelineRun {
     pub async fn begin(&mut self, turn: PipelineTurn) -> Result<Result<Step, Fault>, CallError> {
         let (runs, run) = (self.bindings.parlor_plugin_pipeline().run(), self.run);
         let turn = turn.into();
-        let outcome = self.release.watch("begin", &mut self.store, async |store| runs.call_begin(store, run, &turn).await);
+        let outcome = self
+            .release
+            .watch("begin", &mut self.store, async |store| runs.call_begin(store, run, &turn).await);
         Ok(outcome.await?.map(Into::into).map_err(Into::into))
     }
 
-    pub async fn resume(&mut self, completion: Result<Completion, Fault>) -> Result<Result<Step, Fault>, CallError> {
+    pub async fn resume(
+        &mut self,
+        completion: Result<Completion, Fault>,
+    ) -> Result<Result<Step, Fault>, CallError> {
         let (runs, run) = (self.bindings.parlor_plugin_pipeline().run(), self.run);
         let completion = completion.map(Into::into).map_err(Into::into);
         let completion = completion.as_ref();
-        let outcome = self.release.watch("resume", &mut self.store, async |store| runs.call_resume(store, run, completion).await);
+        let outcome = self
+            .release
+            .watch("resume", &mut self.store, async |store| runs.call_resume(store, run, completion).await);
         Ok(outcome.await?.map(Into::into).map_err(Into::into))
     }
 
     pub async fn filter(&mut self, delta: &str) -> Result<Result<Flow, Fault>, CallError> {
         let (runs, run) = (self.bindings.parlor_plugin_pipeline().run(), self.run);
-        let outcome = self.release.watch("filter", &mut self.store, async |store| runs.call_filter(store, run, delta).await);
+        let outcome = self
+            .release
+            .watch("filter", &mut self.store, async |store| runs.call_filter(store, run, delta).await);
         Ok(outcome.await?.map(Into::into).map_err(Into::into))
     }
 
     pub async fn finish(&mut self, reply: Reply) -> Result<Result<Step, Fault>, CallError> {
         let (runs, run) = (self.bindings.parlor_plugin_pipeline().run(), self.run);
         let reply = reply.into();
-        let outcome = self.release.watch("finish", &mut self.store, async |store| runs.call_finish(store, run, &reply).await);
+        let outcome = self
+            .release
+            .watch("finish", &mut self.store, async |store| runs.call_finish(store, run, &reply).await);
         Ok(outcome.await?.map(Into::into).map_err(Into::into))
     }
 }

@@ -38,7 +38,8 @@ pub async fn run(release: &Release) -> Result<(), SelfTestError> {
 }
 
 fn services(manifest: &Manifest, test: &SelfTest) -> Services {
-    let secrets: BTreeMap<_, _> = test.secrets.iter().map(|(name, value)| (name.clone(), SecretString::from(value.as_str()))).collect();
+    let secrets: BTreeMap<_, _> =
+        test.secrets.iter().map(|(name, value)| (name.clone(), SecretString::from(value.as_str()))).collect();
     let settings = manifest.with_defaults(&test.settings);
     Services {
         channel: "(selftest)".into(),
@@ -82,13 +83,16 @@ fn describe(reception: &Reception, test: &SelfTest) -> String {
         Reception::Refuse(fault) => ("refuse", Some(fault.status()), &[][..]),
     };
     let asked = test.expect.messages.as_ref();
-    let messages = asked.map(|asked| messages.iter().enumerate().map(|(at, message)| narrow(message, asked.get(at))).collect());
+    let messages = asked.map(|asked| {
+        messages.iter().enumerate().map(|(at, message)| narrow(message, asked.get(at))).collect()
+    });
     sentence(word, status.filter(|_| test.expect.status.is_some()), messages)
 }
 
 /// The fields of a message that its manifest speaks of.
 fn narrow(message: &Message, asked: Option<&Value>) -> Value {
-    let (Ok(Value::Object(message)), Some(Value::Object(asked))) = (serde_json::to_value(message), asked) else {
+    let (Ok(Value::Object(message)), Some(Value::Object(asked))) = (serde_json::to_value(message), asked)
+    else {
         return Value::Null;
     };
     message.into_iter().filter(|(name, _)| asked.contains_key(name)).collect()
@@ -96,6 +100,7 @@ fn narrow(message: &Message, asked: Option<&Value>) -> Value {
 
 fn sentence(word: &str, status: Option<u16>, messages: Option<Vec<Value>>) -> String {
     let status = status.map_or_else(String::new, |status| format!(", status {status}"));
-    let messages = messages.map_or_else(String::new, |messages| format!(", messages {}", Value::Array(messages)));
+    let messages =
+        messages.map_or_else(String::new, |messages| format!(", messages {}", Value::Array(messages)));
     format!("`{word}`{status}{messages}")
 }

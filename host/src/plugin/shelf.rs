@@ -19,7 +19,9 @@ use crate::plugin::selftest::{self, SelfTestError};
 pub enum LoadError {
     #[error(transparent)]
     Package(#[from] PackageError),
-    #[error("it is not signed, and this host verifies no signatures yet; set `plugins.allow_unsigned: true` if you trust its author")]
+    #[error(
+        "it is not signed, and this host verifies no signatures yet; set `plugins.allow_unsigned: true` if you trust its author"
+    )]
     Unsigned,
     #[error(transparent)]
     Compile(#[from] CompileError),

@@ -36,6 +36,8 @@ const READERS: usize = 2;
 pub struct Options {
     /// The file grows to this and no further; writes then fail as on a full disk. None: the disk is the bound.
     pub bytes_max: Option<u64>,
+    /// For tests that pause tokio's clock: it stands still while a write is under way.
+    pub holds_paused_time: bool,
 }
 
 /// A `Store` in one file. Dropping it writes what waits, closes the file and frees the folder.
@@ -58,7 +60,7 @@ impl SqliteStore {
         let db = file::open_writer(folder, &vault, options.bytes_max)?;
         let readers = (0..READERS).map(|_| file::open_reader(folder)).collect::<Result<_, _>>()?;
         let readers = readers::Readers::new(readers);
-        let writer = writer::Writer::start(db, lock)?;
+        let writer = writer::Writer::start(db, lock, options.holds_paused_time)?;
         Ok(SqliteStore { readers, writer, vault: Arc::new(vault) })
     }
 

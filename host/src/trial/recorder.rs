@@ -75,7 +75,10 @@ async fn note(origin: &str, request: Request) -> Option<Sent> {
     let (parts, body): (_, Body) = request.into_parts();
     let body = to_bytes(body, BODY_BYTES_MAX).await.ok()?;
     let query = parts.uri.query().unwrap_or_default();
-    let headers = parts.headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+    let headers = parts
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
     Some(Sent {
         method: parts.method.to_string(),
         url: format!("{origin}{}", parts.uri),

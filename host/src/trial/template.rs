@@ -32,17 +32,21 @@ impl<'a> Templates<'a> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         environment.add_filter("hmac_sha256_hex", |text: String, key: String| hex::encode(sign(&text, &key)));
-        environment.add_filter("hmac_sha256_base64", |text: String, key: String| STANDARD.encode(sign(&text, &key)));
+        environment
+            .add_filter("hmac_sha256_base64", |text: String, key: String| STANDARD.encode(sign(&text, &key)));
         environment.add_filter("base64", |text: String| STANDARD.encode(text));
         Self { environment, row }
     }
 
     fn render(&self, text: &str, sent: &[Sent]) -> anyhow::Result<String> {
         let (inputs, expected) = (&self.row["inputs"], &self.row["expected"]);
-        let values = minijinja::Value::from(minijinja::value::Serde(serde_json::json!({ "inputs": inputs, "expected": expected, "sent": sent })));
-        let text = self.environment.render_str(text, values).with_context(|| format!("the template `{text}`"))?;
+        let values = minijinja::Value::from(minijinja::value::Serde(
+            serde_json::json!({ "inputs": inputs, "expected": expected, "sent": sent }),
+        ));
+        let text =
+            self.environment.render_str(text, values).with_context(|| format!("the template `{text}`"))?;
         // A missing value is nothing, not the word for it.
-        Ok(if text == "none" { String::new() } else { text })
+        Ok(if text.eq_ignore_ascii_case("none") { String::new() } else { text })
     }
 
     /// A text; nothing if the rule has none.
@@ -82,7 +86,9 @@ impl<'a> Templates<'a> {
 
     pub fn texts(&self, template: Option<&Value>) -> anyhow::Result<BTreeMap<String, String>> {
         let table = self.table(template)?.into_iter();
-        Ok(table.map(|(name, value)| (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect())
+        Ok(table
+            .map(|(name, value)| (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+            .collect())
     }
 
     pub fn request(&self, template: &Value) -> anyhow::Result<Request> {

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use super::{Answer, Turn, TurnError, Turns};
-use crate::message::{Completion, FaultKind, Fault, FinishReason, Prompt, Reply, ToolCall};
+use crate::message::{Completion, Fault, FaultKind, FinishReason, Prompt, Reply, ToolCall};
 use crate::model::{self, Delta, ModelError, Usage};
 use crate::pipeline::{Line, Want};
 use crate::plugin::{Flow, PipelineTurn};
@@ -34,9 +34,16 @@ impl Turns {
 
     async fn converse(&self, turn: &Turn) -> Result<Answer, TurnError> {
         let message = turn.claim.message.clone();
-        let history = self.store.history(&turn.claim.channel, &message.conversation, turn.channel.history).await?;
+        let history =
+            self.store.history(&turn.claim.channel, &message.conversation, turn.channel.history).await?;
         let platform = turn.channel.adapter.as_ref().map_or_else(String::new, |adapter| adapter.name.clone());
-        let asked = PipelineTurn { channel: turn.claim.channel.clone(), platform, message, history, extra: Vec::new() };
+        let asked = PipelineTurn {
+            channel: turn.claim.channel.clone(),
+            platform,
+            message,
+            history,
+            extra: Vec::new(),
+        };
         let (mut line, mut want) = Line::begin(&turn.channel.stages, asked).await?;
         loop {
             want = match want {
@@ -76,7 +83,14 @@ impl Turns {
         }
     }
 
-    async fn hear(&self, turn: &Turn, line: &mut Line, prompt: &Prompt, mut answer: model::Answer, hearing: &mut Hearing) -> Result<Ended, Broken> {
+    async fn hear(
+        &self,
+        turn: &Turn,
+        line: &mut Line,
+        prompt: &Prompt,
+        mut answer: model::Answer,
+        hearing: &mut Hearing,
+    ) -> Result<Ended, Broken> {
         while let Some(delta) = answer.next().await {
             match delta.map_err(Broken::Model)? {
                 Delta::Text(text) => {
@@ -93,7 +107,14 @@ impl Turns {
     }
 
     /// Shows a delta to whoever listens, once the filters let it through.
-    async fn pass_on(&self, turn: &Turn, line: &mut Line, prompt: &Prompt, hearing: &mut Hearing, text: String) -> Result<Option<Reply>, Broken> {
+    async fn pass_on(
+        &self,
+        turn: &Turn,
+        line: &mut Line,
+        prompt: &Prompt,
+        hearing: &mut Hearing,
+        text: String,
+    ) -> Result<Option<Reply>, Broken> {
         hearing.text.push_str(&text);
         if hearing.text.len() > ANSWER_BYTES_MAX {
             return Err(Broken::Model(ModelError::Broken("the answer is too long".to_owned())));
@@ -163,11 +184,18 @@ struct Hearing {
 
 impl Hearing {
     fn new(model: &str, began: Instant) -> Self {
-        Self { model: model.to_owned(), began, first_token: None, text: String::new(), tool_calls: Vec::new() }
+        Self {
+            model: model.to_owned(),
+            began,
+            first_token: None,
+            text: String::new(),
+            tool_calls: Vec::new(),
+        }
     }
 
     fn completion(self, usage: Usage) -> Completion {
-        let finish_reason = if self.tool_calls.is_empty() { usage.finish_reason } else { FinishReason::ToolCalls };
+        let finish_reason =
+            if self.tool_calls.is_empty() { usage.finish_reason } else { FinishReason::ToolCalls };
         Completion {
             model: self.model,
             text: self.text,

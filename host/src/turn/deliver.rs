@@ -10,7 +10,12 @@ const PARTS_MAX: u32 = 200;
 
 impl Turns {
     /// Sends the reply from the checkpoint on; returns the platform's ids of what was sent.
-    pub(super) async fn deliver(&self, turn: &Turn, reply: &Reply, mut checkpoint: Vec<u8>) -> Result<Vec<String>, TurnError> {
+    pub(super) async fn deliver(
+        &self,
+        turn: &Turn,
+        reply: &Reply,
+        mut checkpoint: Vec<u8>,
+    ) -> Result<Vec<String>, TurnError> {
         let Some(adapter) = &turn.channel.adapter else { return Ok(Vec::new()) };
         let key = turn.delivery_key();
         let to = Destination { address: &turn.claim.message.address, key: &key };

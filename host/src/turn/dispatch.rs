@@ -36,7 +36,8 @@ impl Turns {
 
     async fn idle(&self) {
         let due = self.store.next_due().await.ok().flatten();
-        let wait = due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(self.clock.now())).min(IDLE));
+        let wait =
+            due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(self.clock.now())).min(IDLE));
         tokio::select! {
             () = self.wake.notified() => {}
             () = tokio::time::sleep(wait) => {}
@@ -59,7 +60,10 @@ impl Turns {
         let cancelled = self.running.enter((channel.name.clone(), claim.message.id.clone()));
         let turn = Turn { channel, claim, line, cancelled, deadline };
         let drain = self.drain.clone();
-        let work = async move { self.work(turn).await; drop((permit, seat)) };
+        let work = async move {
+            self.work(turn).await;
+            drop((permit, seat))
+        };
         drop(drain.spawn("turn", work.instrument(span)));
     }
 

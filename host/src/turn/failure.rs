@@ -61,7 +61,10 @@ impl Turns {
             Remedy::Withdraw => self.end(turn, Ending::Withdrawn, None).await,
         };
         done.unwrap_or_else(|error| {
-            tracing::error!(error = telemetry::chain(&error), "the turn's failure could not be stored; it is tried again");
+            tracing::error!(
+                error = telemetry::chain(&error),
+                "the turn's failure could not be stored; it is tried again"
+            );
             Ended::Left
         })
     }
@@ -81,7 +84,9 @@ impl Turns {
             return Ok(Ended::Apologised);
         }
         match self.deliver(turn, &reply, Vec::new()).await {
-            Ok(receipt) => self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised),
+            Ok(receipt) => {
+                self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
+            }
             Err(error) => match pause(0, DELIVERIES_MAX, &error) {
                 Some(pause) => self.retry(turn, pause, &error).await,
                 None => self.bury(turn, &error).await,
@@ -100,7 +105,9 @@ fn remedy(turn: &Turn, error: &TurnError) -> Remedy {
     match error {
         TurnError::Store(_) => Remedy::Leave,
         TurnError::Withdrawn => Remedy::Withdraw,
-        TurnError::Delivery(_) | TurnError::EndlessDelivery => pause(turn.claim.attempts, DELIVERIES_MAX, error).map_or(Remedy::Bury, Remedy::Retry),
+        TurnError::Delivery(_) | TurnError::EndlessDelivery => {
+            pause(turn.claim.attempts, DELIVERIES_MAX, error).map_or(Remedy::Bury, Remedy::Retry)
+        }
         // Who waits on an open line is told at once and asks again by himself.
         _ if turn.line.is_some() => Remedy::Apologise,
         _ => pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
@@ -144,7 +151,11 @@ fn report(error: &TurnError, remedy: &Remedy) {
     match remedy {
         Remedy::Withdraw => tracing::info!("the turn was withdrawn"),
         Remedy::Leave => tracing::error!(error, "the turn stopped; it goes on when the store answers"),
-        Remedy::Retry(pause) => tracing::warn!(error, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), "the turn stopped; it is tried again"),
+        Remedy::Retry(pause) => tracing::warn!(
+            error,
+            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "the turn stopped; it is tried again"
+        ),
         Remedy::Apologise => tracing::error!(error, "the turn failed; the person gets an apology"),
         Remedy::Bury => tracing::error!(error, "the turn is dead: its answer is kept and was not delivered"),
     }

@@ -12,8 +12,8 @@ use crate::conversation::{self, Heard, Key};
 use crate::ingress;
 use crate::message::{HttpResponse, Message, Reply};
 use crate::plugin::{Inquiry, Presentation, Snapshot};
-use crate::telemetry;
 use crate::store::{Outcome, StoreError};
+use crate::telemetry;
 
 /// The longest that any platform keeps a request open.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -23,16 +23,28 @@ const HOLD_MARGIN: Duration = Duration::from_secs(10);
 const ASKED_LIFE: Duration = Duration::from_secs(3600);
 
 impl Turns {
-    pub(super) async fn inquire(&self, channel: &Channel, adapter: &Adapter, inquiry: Inquiry, request_id: &str) -> (&'static str, HttpResponse) {
+    pub(super) async fn inquire(
+        &self,
+        channel: &Channel,
+        adapter: &Adapter,
+        inquiry: Inquiry,
+        request_id: &str,
+    ) -> (&'static str, HttpResponse) {
         let wait = inquiry.wait.min(WAIT_MAX);
         let key: Key = (channel.name.clone(), inquiry.message_id.clone());
         let mut heard = self.listeners.listen(key);
         let said = inquiry.messages.first().cloned();
-        let outcome = match self.store_messages(channel, inquiry.messages, request_id, Some(wait + HOLD_MARGIN)).await {
+        let outcome = match self
+            .store_messages(channel, inquiry.messages, request_id, Some(wait + HOLD_MARGIN))
+            .await
+        {
             Ok(outcome) => outcome,
             Err(error) => return super::intake::refused_by_store(&error),
         };
-        match self.present(channel, adapter, &inquiry.message_id, &inquiry.context, said, wait, &mut heard).await {
+        match self
+            .present(channel, adapter, &inquiry.message_id, &inquiry.context, said, wait, &mut heard)
+            .await
+        {
             Ok(response) => (outcome, response),
             Err(Unpresented::Store(error)) => super::intake::refused_by_store(&error),
             Err(Unpresented::Adapter(error)) => {
@@ -67,7 +79,13 @@ impl Turns {
     }
 
     /// The finished reply, at once if it is stored, else when the turn says it or the wait is over.
-    async fn wait_for_reply(&self, channel: &Channel, id: &str, wait: Duration, heard: &mut watch::Receiver<Heard>) -> Result<Waited, StoreError> {
+    async fn wait_for_reply(
+        &self,
+        channel: &Channel,
+        id: &str,
+        wait: Duration,
+        heard: &mut watch::Receiver<Heard>,
+    ) -> Result<Waited, StoreError> {
         if let Some(done) = self.settled(channel, id).await? {
             return Ok(done);
         }
@@ -91,7 +109,14 @@ impl Turns {
     }
 
     /// Writes down what the response hands over, before it is written: who asks again gets it again.
-    async fn record(&self, channel: &Channel, id: &str, said: Option<Message>, reply: Waited, presentation: &Presentation) -> Result<(), StoreError> {
+    async fn record(
+        &self,
+        channel: &Channel,
+        id: &str,
+        said: Option<Message>,
+        reply: Waited,
+        presentation: &Presentation,
+    ) -> Result<(), StoreError> {
         let now = self.clock.now();
         match (presentation.complete, reply) {
             (true, Waited::Reply(reply)) => {

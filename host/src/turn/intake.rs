@@ -8,8 +8,8 @@ use crate::conversation::Key;
 use crate::ingress;
 use crate::message::{HttpRequest, HttpResponse, Message};
 use crate::plugin::{Acceptance, Reception};
-use crate::telemetry;
 use crate::store::{self, Incoming, StoreError};
+use crate::telemetry;
 
 /// How a request was taken, for logs and metrics.
 struct Taken {
@@ -65,7 +65,13 @@ impl Turns {
     }
 
     /// Commits messages to the inbox. Durable when it returns.
-    pub(super) async fn store_messages(&self, channel: &Channel, messages: Vec<Message>, request_id: &str, hold: Option<Duration>) -> Result<&'static str, StoreError> {
+    pub(super) async fn store_messages(
+        &self,
+        channel: &Channel,
+        messages: Vec<Message>,
+        request_id: &str,
+        hold: Option<Duration>,
+    ) -> Result<&'static str, StoreError> {
         if messages.is_empty() {
             return Ok("empty");
         }
@@ -73,7 +79,8 @@ impl Turns {
         let hold_delivery_until = hold.map(|hold| now + hold.as_millis() as u64);
         let incoming = |message| Incoming { message, request_id: request_id.to_owned(), hold_delivery_until };
         fail::fail_point!("intake::before_commit");
-        let accepted = self.store.accept(&channel.name, now, messages.into_iter().map(incoming).collect()).await;
+        let accepted =
+            self.store.accept(&channel.name, now, messages.into_iter().map(incoming).collect()).await;
         self.stores.store(accepted.is_ok(), Ordering::Relaxed);
         let accepted = accepted?;
         fail::fail_point!("intake::after_commit");

@@ -8,9 +8,6 @@ use crate::conversation::Heard;
 use crate::message::{Message, Scope, Sender};
 use crate::store::StoreError;
 
-
-
-
 /// An open line.
 #[derive(Debug)]
 pub struct Talking {
@@ -29,7 +26,13 @@ pub enum Refused {
 
 impl Turns {
     /// Stores what a person asks and opens a line to its turn. Sessions of different people are different.
-    pub async fn talk(&self, person: &str, session_id: &str, query: String, request_id: &str) -> Result<Talking, Refused> {
+    pub async fn talk(
+        &self,
+        person: &str,
+        session_id: &str,
+        query: String,
+        request_id: &str,
+    ) -> Result<Talking, Refused> {
         let channel = self.channels.get(CHAT_CHANNEL).ok_or(Refused::Closed)?;
         let message_id = uuid::Uuid::now_v7().to_string();
         let heard = self.listeners.listen((channel.name.clone(), message_id.clone()));

@@ -70,7 +70,8 @@ fn dependencies(manifest: &str) -> Vec<Dependency> {
                 if let Some((_, name)) = table.split_once("dependencies.") {
                     found.push(dependency(index + 1, name, trimmed, has_reason, table));
                 }
-                has_reason = false;
+                // A comment right above `[dependencies]` is one for the first lines below it.
+                has_reason &= table.ends_with("dependencies");
             }
             Some(_) if table.ends_with("dependencies") => {
                 let name = trimmed.split(['=', '.', ' ']).next().unwrap_or(trimmed);

@@ -118,10 +118,25 @@ both_ways!(wit::Role, Role, enum { System, User, Assistant, Tool });
 both_ways!(wit::Tool, Tool, record { name, description, parameters });
 both_ways!(wit::ToolCall, ToolCall, record { id, name, arguments });
 both_ways!(wit::Utterance, Utterance, record { role, content, tool_calls, tool_call_id });
-both_ways!(wit::Message, Message, record {
-    id, conversation, group, scope, sender, addressed, text, quoted, attachments, context, sent_at,
-    address, extra,
-});
+both_ways!(
+    wit::Message,
+    Message,
+    record {
+        id,
+        conversation,
+        group,
+        scope,
+        sender,
+        addressed,
+        text,
+        quoted,
+        attachments,
+        context,
+        sent_at,
+        address,
+        extra,
+    }
+);
 both_ways!(wit::Reply, Reply, record { text, title, suggestions, attachments, extra });
 both_ways!(wit::FaultKind, FaultKind, enum {
     Invalid, Unauthorized, Throttled, Unavailable, Uncertain, Gone, Internal, Other,

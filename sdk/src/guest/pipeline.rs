@@ -47,14 +47,29 @@ impl<T: Pipeline> wit::GuestRun for Run<T> {
 }
 
 both_ways!(wit::Turn, Turn, record { channel, platform, message, history, extra });
-both_ways!(wit::Prompt, Prompt, record {
-    model, messages, tools, tool_choice, max_tokens, temperature, stop, response_schema, cacheable,
-    show, extra,
-});
+both_ways!(
+    wit::Prompt,
+    Prompt,
+    record {
+        model,
+        messages,
+        tools,
+        tool_choice,
+        max_tokens,
+        temperature,
+        stop,
+        response_schema,
+        cacheable,
+        show,
+        extra,
+    }
+);
 both_ways!(wit::FinishReason, FinishReason, enum { Stop, Length, ToolCalls, Filtered, Cancelled, Other });
-both_ways!(wit::Completion, Completion, record {
-    model, text, tool_calls, finish_reason, prompt_tokens, completion_tokens, extra,
-});
+both_ways!(
+    wit::Completion,
+    Completion,
+    record { model, text, tool_calls, finish_reason, prompt_tokens, completion_tokens, extra }
+);
 
 fn step_wit(step: Step) -> wit::Step {
     match step {

@@ -177,8 +177,7 @@ pub(crate) fn unseal(
 
 pub(crate) fn unseal_unsigned(key: &str, ciphertext: &str) -> Result<Unsealed, SecretError> {
     let key = envelope_key(key)?;
-    let bytes =
-        base64::prelude::BASE64_STANDARD.decode(ciphertext).map_err(|_| SecretError::Rejected)?;
+    let bytes = base64::prelude::BASE64_STANDARD.decode(ciphertext).map_err(|_| SecretError::Rejected)?;
     let plain = decrypt(&key, &key[..16], 32, &bytes)?;
     let (head, tail) = plain.split_at_checked(ENVELOPE_HEAD_BYTES).ok_or(SecretError::Rejected)?;
     let length = u32::from_be_bytes([head[16], head[17], head[18], head[19]]) as usize;
@@ -200,10 +199,9 @@ pub(crate) fn seal(
     let mut plain = [&[b'r'; 16][..], &length.to_be_bytes(), message, owner.as_bytes()].concat();
     let padding = 32 - plain.len() % 32;
     plain.resize(plain.len() + padding, u8::try_from(padding).expect("at most 32"));
-    let cipher = cbc::Encryptor::<Aes256>::new_from_slices(&key, &key[..16])
-        .map_err(|_| SecretError::Malformed)?;
-    let ciphertext =
-        base64::prelude::BASE64_STANDARD.encode(cipher.encrypt_padded_vec::<NoPadding>(&plain));
+    let cipher =
+        cbc::Encryptor::<Aes256>::new_from_slices(&key, &key[..16]).map_err(|_| SecretError::Malformed)?;
+    let ciphertext = base64::prelude::BASE64_STANDARD.encode(cipher.encrypt_padded_vec::<NoPadding>(&plain));
     let timestamp = with_state(|state| state.now_ms / 1000).to_string();
     let signature = sorted_sha1(&token, &timestamp, nonce, &ciphertext);
     Ok(Sealed { ciphertext, signature, timestamp, nonce: nonce.to_owned() })

@@ -195,7 +195,8 @@ fn a_schema_makes_it_json_that_fits() {
             ..ask("Describe a person named Bob as JSON.")
         };
         let (text, done) = complete(&engine, request);
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let json: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         assert_eq!(done.finish, Finish::Stop);
         assert!(json["name"].as_str().is_some_and(|name| name.chars().count() <= 12), "{json}");
         assert!(json["age"].as_u64().is_some_and(|age| (1..=120).contains(&age)), "{json}");

@@ -18,11 +18,18 @@ const CONTEXT_TOKENS: u32 = 512;
 fn model_path() -> PathBuf {
     let path = std::env::var_os("PARLOR_TEST_MODEL").map(PathBuf::from);
     let path = path.filter(|path| path.is_file());
-    path.expect("PARLOR_TEST_MODEL must name the model file; run `cargo xtask test`, which gets it and sets this")
+    path.expect(
+        "PARLOR_TEST_MODEL must name the model file; run `cargo xtask test`, which gets it and sets this",
+    )
 }
 
 fn config() -> Config {
-    Config { context_tokens: CONTEXT_TOKENS, sequences_max: SEQUENCES, chunk_tokens: 32, ..Config::new(model_path()) }
+    Config {
+        context_tokens: CONTEXT_TOKENS,
+        sequences_max: SEQUENCES,
+        chunk_tokens: 32,
+        ..Config::new(model_path())
+    }
 }
 
 fn alone() -> MutexGuard<'static, ()> {

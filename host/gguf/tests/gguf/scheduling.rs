@@ -23,7 +23,8 @@ fn the_deltas_of_two_streams_that_start_together_interleave() {
     const TOKENS: u32 = 40;
     let engine = engine();
     let before = engine.stats().steps;
-    let (first, second) = (engine.start(count_on(TOKENS)), engine.start(ask("Tell me a long story about a dog.")));
+    let (first, second) =
+        (engine.start(count_on(TOKENS)), engine.start(ask("Tell me a long story about a dog.")));
     let (first, second) = (first.expect("there is room"), second.expect("there is room"));
     let arrivals = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -58,7 +59,8 @@ fn a_client_that_leaves_frees_its_sequence_within_one_step() {
     let after = engine.stats();
     assert_eq!(after.finished.cancelled, 1);
     // The step that was under way when it left, and then only those of the newcomer; its last token is in no batch.
-    let for_the_gone = after.completion_tokens - left.completion_tokens - u64::from(done.completion_tokens - 1);
+    let for_the_gone =
+        after.completion_tokens - left.completion_tokens - u64::from(done.completion_tokens - 1);
     assert!(for_the_gone <= 2, "{for_the_gone} tokens for nobody: {after:?}");
 }
 
@@ -72,7 +74,11 @@ fn a_client_that_leaves_in_the_midst_of_its_prompt_costs_one_chunk_at_most() {
     drop(generation);
     let left = engine.stats().prompt_tokens;
     until(&engine, |engine| engine.stats().running == 0);
-    assert!(engine.stats().prompt_tokens - left <= u64::from(2 * single().chunk_tokens), "{:?}", engine.stats());
+    assert!(
+        engine.stats().prompt_tokens - left <= u64::from(2 * single().chunk_tokens),
+        "{:?}",
+        engine.stats()
+    );
 }
 
 #[test]
@@ -84,7 +90,10 @@ fn a_full_queue_says_when_to_come_again() {
     let waiting = engine.start(count_on(3)).expect("one may wait");
     match engine.start(count_on(3)).err() {
         Some(StartError::Busy { retry_after }) => {
-            assert!((Duration::from_secs(1)..=Duration::from_secs(60)).contains(&retry_after), "{retry_after:?}");
+            assert!(
+                (Duration::from_secs(1)..=Duration::from_secs(60)).contains(&retry_after),
+                "{retry_after:?}"
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -152,13 +161,16 @@ fn a_parked_reader_that_leaves_frees_its_sequence() {
     let slow = engine.start(count_on(200)).expect("there is room");
     until(&engine, |engine| engine.stats().parked == 1);
     drop(slow);
-    until(&engine, |engine| engine.stats().sequences.iter().all(|sequence| sequence.activity == Activity::Idle));
+    until(&engine, |engine| {
+        engine.stats().sequences.iter().all(|sequence| sequence.activity == Activity::Idle)
+    });
 }
 
 #[test]
 fn many_more_than_there_are_sequences_all_end_well() {
     let engine = engine();
-    let requests = (0..12).map(|n| Request { max_tokens: 2 + n % 5, ..ask(&format!("What is {n} plus one?")) });
+    let requests =
+        (0..12).map(|n| Request { max_tokens: 2 + n % 5, ..ask(&format!("What is {n} plus one?")) });
     let generations: Vec<_> = requests.map(|request| engine.start(request).expect("they may wait")).collect();
     for generation in generations {
         let (_, done) = read(generation);

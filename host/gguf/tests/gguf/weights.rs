@@ -24,7 +24,9 @@ impl Folder {
 
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
-        File::create(&path).and_then(|mut file| file.write_all(bytes)).expect("the temporary folder is writable");
+        File::create(&path)
+            .and_then(|mut file| file.write_all(bytes))
+            .expect("the temporary folder is writable");
         path
     }
 }
@@ -41,7 +43,11 @@ fn refusal(path: &Path) -> LoadError {
 
 fn beginning(bytes: u64) -> Vec<u8> {
     let mut beginning = Vec::new();
-    File::open(model_path()).expect("it is there").take(bytes).read_to_end(&mut beginning).expect("it is readable");
+    File::open(model_path())
+        .expect("it is there")
+        .take(bytes)
+        .read_to_end(&mut beginning)
+        .expect("it is readable");
     beginning
 }
 
@@ -74,7 +80,10 @@ fn a_download_that_broke_off_is_truncated_wherever_it_broke() {
     for bytes in [4, 7, 20, 30, 200, 100_000, 900_000, whole.len()] {
         match refusal(&folder.file("cut.gguf", &whole[..bytes])) {
             LoadError::Truncated { file_bytes, needed_bytes, .. } => {
-                assert!(file_bytes == bytes as u64 && needed_bytes > file_bytes, "{file_bytes} of {needed_bytes}");
+                assert!(
+                    file_bytes == bytes as u64 && needed_bytes > file_bytes,
+                    "{file_bytes} of {needed_bytes}"
+                );
             }
             other => panic!("{bytes} bytes: {other}"),
         }
@@ -83,8 +92,14 @@ fn a_download_that_broke_off_is_truncated_wherever_it_broke() {
     let path = folder.0.join("almost.gguf");
     fs::copy(model_path(), &path).expect("there is room");
     let file_bytes = fs::metadata(&path).expect("it is there").len();
-    File::options().write(true).open(&path).and_then(|file| file.set_len(file_bytes - 1)).expect("it can be cut");
-    assert!(matches!(refusal(&path), LoadError::Truncated { needed_bytes, .. } if needed_bytes == file_bytes));
+    File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(file_bytes - 1))
+        .expect("it can be cut");
+    assert!(
+        matches!(refusal(&path), LoadError::Truncated { needed_bytes, .. } if needed_bytes == file_bytes)
+    );
 }
 
 #[test]
@@ -131,7 +146,11 @@ fn any_flipped_byte_of_the_header_is_an_error_or_a_model_and_never_the_end() {
     for at in [4, 8, 16, 24, 33, 60, 70, 90, 130, 180, 250] {
         let mut flipped = whole.clone();
         flipped[at] ^= 0x41;
-        File::options().write(true).open(&path).and_then(|mut file| file.write_all(&flipped)).expect("it is writable");
+        File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(&flipped))
+            .expect("it is writable");
         let _ = Engine::load(&Config { path: path.clone(), ..config() });
     }
 }
@@ -144,7 +163,10 @@ fn the_hash_is_checked_and_both_are_shown() {
     let error = Engine::load(&Config { sha256: Some(wrong), ..config() }).err().expect("the hash differs");
     assert!(matches!(error, LoadError::HashMismatch { .. }));
     let text = error.to_string();
-    assert!(text.contains(SHA256) && text.contains(&format!("b0{}", &SHA256[2..].replacen("79", "79", 1))), "{text}");
+    assert!(
+        text.contains(SHA256) && text.contains(&format!("b0{}", &SHA256[2..].replacen("79", "79", 1))),
+        "{text}"
+    );
     Engine::load(&Config { sha256: Some(sha256()), ..config() }).map(drop).expect("the hash is right");
 }
 

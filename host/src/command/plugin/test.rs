@@ -23,11 +23,14 @@ pub async fn run(test: Test, log: &str) -> anyhow::Result<()> {
     if test.verbose {
         crate::telemetry::log::init(Format::Plain, log)?;
     }
-    let text = std::fs::read_to_string(&test.vectors).with_context(|| format!("cannot read `{}`", test.vectors.display()))?;
+    let text = std::fs::read_to_string(&test.vectors)
+        .with_context(|| format!("cannot read `{}`", test.vectors.display()))?;
     let rows = trial::rows(&text).with_context(|| format!("`{}`", test.vectors.display()))?;
     let folder = Folder::new()?;
     let compiler = std::env::current_exe().context("this program's own file cannot be found")?;
-    let trial = Trial::new(&test.file, &folder.0, compiler).await.with_context(|| format!("`{}`", test.file.display()))?;
+    let trial = Trial::new(&test.file, &folder.0, compiler)
+        .await
+        .with_context(|| format!("`{}`", test.file.display()))?;
     let mut counts = [0usize; 3];
     for row in &rows {
         let verdict = trial.judge(row).await;

@@ -22,6 +22,10 @@ pub struct Asked {
 
 impl Asked {
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        // A list of values in the right order would pass for an object otherwise.
+        if body.trim_ascii_start().first().is_some_and(|byte| *byte != b'{') {
+            return Err(invalid("the body is not a JSON object".to_owned()));
+        }
         let asked: Asked =
             serde_json::from_slice(body).map_err(|error| invalid(format!("the body: {error}")))?;
         asked.check()?;

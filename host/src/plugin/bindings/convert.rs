@@ -7,7 +7,9 @@ use super::adapter::parlor::plugin::{http, types};
 use super::pipeline::exports::parlor::plugin::pipeline as line;
 use crate::message;
 use crate::plugin::services::{FailureKind, HttpFailure};
-use crate::plugin::{Acceptance, Delivered, Flow, Inquiry, PipelineTurn, Presentation, Reception, Snapshot, Step};
+use crate::plugin::{
+    Acceptance, Delivered, Flow, Inquiry, PipelineTurn, Presentation, Reception, Snapshot, Step,
+};
 
 /// Two enums or flat variants with the same names on both sides.
 macro_rules! same {

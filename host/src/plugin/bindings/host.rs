@@ -32,7 +32,11 @@ impl log::Host for Guest {
         let Some(left) = self.log_lines_left.checked_sub(1) else { return Ok(()) };
         self.log_lines_left = left;
         let message = cut(message);
-        let fields: Vec<_> = fields.into_iter().take(LOG_FIELDS_MAX).map(|(name, value)| format!("{name}={}", cut(value))).collect();
+        let fields: Vec<_> = fields
+            .into_iter()
+            .take(LOG_FIELDS_MAX)
+            .map(|(name, value)| format!("{name}={}", cut(value)))
+            .collect();
         let (plugin, fields) = (&*self.services.plugin, fields.join(" "));
         match level {
             log::Level::Trace => tracing::trace!(plugin, fields, "{message}"),
@@ -56,7 +60,10 @@ fn cut(mut text: String) -> String {
 }
 
 impl http::Host for Guest {
-    async fn send(&mut self, request: http::Outbound) -> Result<std::result::Result<types::HttpResponse, http::Failure>> {
+    async fn send(
+        &mut self,
+        request: http::Outbound,
+    ) -> Result<std::result::Result<types::HttpResponse, http::Failure>> {
         let request = match outbound(request) {
             Ok(request) => request,
             Err(failure) => return Ok(Err(failure.into())),
@@ -98,16 +105,36 @@ impl store::Host for Guest {
         Ok(self.services.memory.get(&key).await.map_err(Into::into))
     }
 
-    async fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<std::result::Result<(), store::StoreError>> {
-        Ok(self.services.memory.set(&key, &value, ttl_ms.map(Duration::from_millis)).await.map_err(Into::into))
+    async fn set(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: Option<u64>,
+    ) -> Result<std::result::Result<(), store::StoreError>> {
+        Ok(self
+            .services
+            .memory
+            .set(&key, &value, ttl_ms.map(Duration::from_millis))
+            .await
+            .map_err(Into::into))
     }
 
     async fn delete(&mut self, key: String) -> Result<std::result::Result<(), store::StoreError>> {
         Ok(self.services.memory.delete(&key).await.map_err(Into::into))
     }
 
-    async fn increment(&mut self, key: String, by: i64, ttl_ms: Option<u64>) -> Result<std::result::Result<i64, store::StoreError>> {
-        Ok(self.services.memory.increment(&key, by, ttl_ms.map(Duration::from_millis)).await.map_err(Into::into))
+    async fn increment(
+        &mut self,
+        key: String,
+        by: i64,
+        ttl_ms: Option<u64>,
+    ) -> Result<std::result::Result<i64, store::StoreError>> {
+        Ok(self
+            .services
+            .memory
+            .increment(&key, by, ttl_ms.map(Duration::from_millis))
+            .await
+            .map_err(Into::into))
     }
 }
 
@@ -128,29 +155,74 @@ impl secrets::Host for Guest {
         Ok(self.services.secrets.equals(&secret, &presented).map_err(Into::into))
     }
 
-    fn hmac(&mut self, secret: String, algorithm: secrets::DigestAlgorithm, key: Vec<secrets::Part>, message: Vec<secrets::Part>) -> Told<Vec<u8>> {
-        let tag = self.services.secrets.hmac(&secret, algorithm.into(), &parts(key), &parts(message), &self.body);
+    fn hmac(
+        &mut self,
+        secret: String,
+        algorithm: secrets::DigestAlgorithm,
+        key: Vec<secrets::Part>,
+        message: Vec<secrets::Part>,
+    ) -> Told<Vec<u8>> {
+        let tag =
+            self.services.secrets.hmac(&secret, algorithm.into(), &parts(key), &parts(message), &self.body);
         Ok(tag.map_err(Into::into))
     }
 
-    fn hmac_verify(&mut self, secret: String, algorithm: secrets::DigestAlgorithm, key: Vec<secrets::Part>, message: Vec<secrets::Part>, presented: Vec<u8>) -> Told<bool> {
+    fn hmac_verify(
+        &mut self,
+        secret: String,
+        algorithm: secrets::DigestAlgorithm,
+        key: Vec<secrets::Part>,
+        message: Vec<secrets::Part>,
+        presented: Vec<u8>,
+    ) -> Told<bool> {
         let (key, message) = (parts(key), parts(message));
-        let holds = self.services.secrets.hmac_verify(&secret, algorithm.into(), &key, &message, &presented, &self.body);
+        let holds = self.services.secrets.hmac_verify(
+            &secret,
+            algorithm.into(),
+            &key,
+            &message,
+            &presented,
+            &self.body,
+        );
         Ok(holds.map_err(Into::into))
     }
 
-    fn digest_verify(&mut self, secret: String, algorithm: secrets::DigestAlgorithm, message: Vec<secrets::Part>, sorted: bool, presented: Vec<u8>) -> Told<bool> {
+    fn digest_verify(
+        &mut self,
+        secret: String,
+        algorithm: secrets::DigestAlgorithm,
+        message: Vec<secrets::Part>,
+        sorted: bool,
+        presented: Vec<u8>,
+    ) -> Told<bool> {
         let message = parts(message);
-        let holds = self.services.secrets.digest_verify(&secret, algorithm.into(), &message, sorted, &presented, &self.body);
+        let holds = self.services.secrets.digest_verify(
+            &secret,
+            algorithm.into(),
+            &message,
+            sorted,
+            &presented,
+            &self.body,
+        );
         Ok(holds.map_err(Into::into))
     }
 
-    fn aes_cbc_decrypt(&mut self, secret: String, form: secrets::KeyForm, padding: secrets::Padding, ciphertext: Vec<u8>) -> Told<Vec<u8>> {
+    fn aes_cbc_decrypt(
+        &mut self,
+        secret: String,
+        form: secrets::KeyForm,
+        padding: secrets::Padding,
+        ciphertext: Vec<u8>,
+    ) -> Told<Vec<u8>> {
         let padding = match padding {
             secrets::Padding::Pkcs716 => keyring::Padding::Pkcs7To16,
             secrets::Padding::Pkcs732 => keyring::Padding::Pkcs7To32,
         };
-        Ok(self.services.secrets.aes_cbc_decrypt(&secret, &form.into(), padding, &ciphertext).map_err(Into::into))
+        Ok(self
+            .services
+            .secrets
+            .aes_cbc_decrypt(&secret, &form.into(), padding, &ciphertext)
+            .map_err(Into::into))
     }
 
     fn ed25519_sign(&mut self, secret: String, message: Vec<u8>) -> Told<Vec<u8>> {
@@ -161,16 +233,36 @@ impl secrets::Host for Guest {
         Ok(self.services.secrets.ed25519_verify(&secret, &message, &signature).map_err(Into::into))
     }
 
-    fn ed25519_verify_with(&mut self, public_key: Vec<u8>, message: Vec<u8>, signature: Vec<u8>) -> Result<bool> {
+    fn ed25519_verify_with(
+        &mut self,
+        public_key: Vec<u8>,
+        message: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> Result<bool> {
         Ok(keyring::ed25519_verify_with(&public_key, &message, &signature))
     }
 
-    fn unseal(&mut self, token: String, key: String, timestamp: String, nonce: String, ciphertext: String, signature: String) -> Told<secrets::Unsealed> {
+    fn unseal(
+        &mut self,
+        token: String,
+        key: String,
+        timestamp: String,
+        nonce: String,
+        ciphertext: String,
+        signature: String,
+    ) -> Told<secrets::Unsealed> {
         let opened = self.services.secrets.unseal(&token, &key, &timestamp, &nonce, &ciphertext, &signature);
         Ok(opened.map(Into::into).map_err(Into::into))
     }
 
-    fn seal(&mut self, token: String, key: String, nonce: String, message: Vec<u8>, owner: String) -> Told<secrets::Sealed> {
+    fn seal(
+        &mut self,
+        token: String,
+        key: String,
+        nonce: String,
+        message: Vec<u8>,
+        owner: String,
+    ) -> Told<secrets::Sealed> {
         let now = self.services.clock.now();
         let sealed = self.services.secrets.seal(&token, &key, &nonce, &message, &owner, now);
         let told = |sealed: keyring::Sealed| {

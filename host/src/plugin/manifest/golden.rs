@@ -44,7 +44,8 @@ pub enum Reception {
 pub struct Expectation {
     pub reception: Reception,
     pub status: Option<u16>,
-    /// One object a message; the fields that stand there must be equal. None: not looked at.
+    /// One object a message; the fields that stand there must be equal. A mere count in the manifest is so
+    /// many empty objects. None: not looked at.
     pub messages: Option<Vec<Value>>,
 }
 
@@ -60,6 +61,9 @@ pub struct VectorRule {
     pub respond: Option<Value>,
     pub checks: Option<Value>,
 }
+
+/// No golden request brings more.
+const MESSAGES_MAX: u64 = 100;
 
 const RECEPTIONS: &[(&str, Reception)] = &[
     ("answer", Reception::Answer),
@@ -132,15 +136,12 @@ fn read_expectation(table: Table<'_>) -> Expectation {
     expectation
 }
 
-/// What one request can bring.
-const GOLDEN_MESSAGES_MAX: u64 = 100;
-
-/// A number stands for so many messages of which nothing is said.
 fn messages(table: &Table<'_>) -> Option<Vec<Value>> {
     match table.json("messages")? {
         Value::Array(list) if list.iter().all(Value::is_object) => Some(list),
-        Value::Number(count) if count.as_u64().is_some_and(|count| count <= GOLDEN_MESSAGES_MAX) => {
-            Some(vec![Value::Object(serde_json::Map::new()); count.as_u64().unwrap_or_default() as usize])
+        Value::Number(count) if count.as_u64().is_some_and(|count| count <= MESSAGES_MAX) => {
+            let any = || Value::Object(serde_json::Map::new());
+            Some((0..count.as_u64()?).map(|_| any()).collect())
         }
         _ => {
             table.problem("`messages` is their number, or a list of tables, one a message");

@@ -143,7 +143,8 @@ pub(super) fn read_egress(table: Table<'_>) -> Egress {
     let methods: Vec<String> =
         methods.filter_map(|(text, at)| report(&table, at, quantity::method(text))).collect();
     if methods.is_empty() && !table.has_problem_at("methods") {
-        table.problem("say in `methods` what this destination is called with, such as `methods = [\"POST\"]`");
+        table
+            .problem("say in `methods` what this destination is called with, such as `methods = [\"POST\"]`");
     }
     let egress = Egress {
         host: table.need("host", |text| host(text).map(Some)).unwrap_or(EgressHost::Setting(String::new())),
@@ -189,7 +190,8 @@ fn host(text: &str) -> Result<EgressHost, String> {
             _ => Err(format!("`{text}`: a host stands here by its name or as `${{setting:NAME}}`")),
         };
     }
-    let wrong = || format!("`{text}` is no host: write it in lower case without scheme or path, no wildcards");
+    let wrong =
+        || format!("`{text}` is no host: write it in lower case without scheme or path, no wildcards");
     let url = Url::parse(&format!("https://{text}/")).map_err(|_| wrong())?;
     let (host, port) = (url.host_str().unwrap_or_default(), url.port());
     let same = text == host || port.is_some_and(|port| text == format!("{host}:{port}"));

@@ -33,11 +33,17 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(wrong)
 }
 
+/// Each request within the span is remembered.
+const RATE_COUNT_MAX: u32 = 10_000;
+
 /// `20/1m`: so many in such a span.
 pub(super) fn rate(text: &str) -> Result<Rate, String> {
     let wrong = || format!("`{text}` is no rate: write one like `20/1m`");
     let (count, per) = text.split_once('/').ok_or_else(wrong)?;
     let count = count.parse::<u32>().ok().filter(|count| *count > 0).ok_or_else(wrong)?;
+    if count > RATE_COUNT_MAX {
+        return Err(format!("`{text}`: at most {RATE_COUNT_MAX} in a span, so name a shorter span"));
+    }
     Ok(Rate { count, per: duration(per)? })
 }
 
@@ -50,7 +56,8 @@ fn split(text: &str) -> Option<(u64, &str)> {
 pub(super) fn contract(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.split('.').collect();
     let fits = parts.len() == 2 && parts.iter().all(|part| part.parse::<u16>().is_ok());
-    fits.then(|| text.to_owned()).ok_or_else(|| "write the contract's major and minor, such as `0.1`".to_owned())
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "write the contract's major and minor, such as `0.1`".to_owned())
 }
 
 /// `1.2.3`, or with what semantic versioning allows behind it.

@@ -99,17 +99,17 @@ impl<'a> Table<'a> {
     }
 
     /// An optional text made into something else.
-    pub(super) fn parsed<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn parsed<T>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let (text, at) = self.text(key)?;
         parse(text).map_err(|what| self.wrong(key, at..at, &what)).ok()
     }
 
     /// The same for a key that must be there.
-    pub(super) fn need<T: Default>(
-        &self,
-        key: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> T {
+    pub(super) fn need<T: Default>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         if !self.fields.contains_key(key) {
             self.problem(format!("`{key}` is missing: add it"));
         }
@@ -232,7 +232,9 @@ fn json(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::from(text.as_ref()),
         DeValue::Integer(number) => integer(number),
-        DeValue::Float(number) => number.as_str().replace('_', "").parse::<f64>().map_or(Value::Null, Value::from),
+        DeValue::Float(number) => {
+            number.as_str().replace('_', "").parse::<f64>().map_or(Value::Null, Value::from)
+        }
         DeValue::Boolean(is) => Value::from(*is),
         DeValue::Datetime(date) => Value::from(date.to_string()),
         DeValue::Array(list) => list.iter().map(|value| json(value.get_ref())).collect(),
@@ -253,7 +255,10 @@ pub(super) fn neighbour(word: &str, of: &[&str]) -> String {
     match nearest {
         Some((steps, name)) if steps <= 1 + word.chars().count() / 3 => format!(": did you mean `{name}`?"),
         _ if of.is_empty() => ": remove it".to_owned(),
-        _ => format!(": known are {}", of.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        _ => format!(
+            ": known are {}",
+            of.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 

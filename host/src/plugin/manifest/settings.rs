@@ -186,7 +186,9 @@ fn check_value(at: &str, value: &Value, schema: &Value, problems: &mut Vec<Strin
     }
     check_enum(at, value, schema, problems);
     match value {
-        Value::Number(number) => check_bounds(at, number.as_f64(), "minimum", "maximum", "", schema, problems),
+        Value::Number(number) => {
+            check_bounds(at, number.as_f64(), "minimum", "maximum", "", schema, problems)
+        }
         Value::String(text) => check_text(at, text, schema, problems),
         Value::Array(list) => check_list(at, list, schema, problems),
         Value::Object(fields) => check_object(at, fields, schema, problems),

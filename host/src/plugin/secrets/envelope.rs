@@ -81,7 +81,8 @@ pub(super) fn close(key: &[u8; 32], message: &[u8], owner: &str) -> Option<Strin
     let length = u32::try_from(message.len()).ok()?;
     let mut random = [0_u8; 8];
     SystemRandom::new().fill(&mut random).ok()?;
-    let plain = [&random, mark(key, &random).as_slice(), &length.to_be_bytes(), message, owner.as_bytes()].concat();
+    let plain =
+        [&random, mark(key, &random).as_slice(), &length.to_be_bytes(), message, owner.as_bytes()].concat();
     Some(STANDARD.encode(cipher::encrypt_to_32(key, vector(key), plain)))
 }
 

@@ -131,7 +131,8 @@ fn require_wal(db: &Connection, path: &Path) -> Result<(), StoreError> {
     if mode == "wal" {
         return Ok(());
     }
-    let reason = format!("the disk of `{}` bears no write-ahead log: put `data` on a local one", path.display());
+    let reason =
+        format!("the disk of `{}` bears no write-ahead log: put `data` on a local one", path.display());
     Err(StoreError::Unusable(reason))
 }
 

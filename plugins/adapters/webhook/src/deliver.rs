@@ -4,14 +4,12 @@ use parlor_sdk::{
     Delivered, Fault, HttpResponse, Outbound, Presentation, Reply, Snapshot, clock,
     encoding::base64,
     http::Failure,
+    json::{Value, object},
     secrets::{self, Digest, Part, SecretError},
     settings,
 };
 
-use crate::{
-    canonical::{Value, write_string},
-    verify::{SECRET, either_form},
-};
+use crate::verify::{SECRET, either_form};
 
 /// What pushed replies are signed with; [`SECRET`] if it is not set.
 const CALLBACK_SECRET: &str = "callback_secret";
@@ -30,25 +28,23 @@ pub struct Address {
 impl Address {
     /// As the host keeps it.
     pub fn encode(&self) -> Vec<u8> {
-        self.json("", false).into_bytes()
+        self.answer("", false).canonical().into_bytes()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let value = Value::read(std::str::from_utf8(bytes).ok()?).ok()?;
-        let field = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let value = Value::read_bytes(bytes).ok()?;
+        let field = |name: &str| value.text(name).map(str::to_owned);
         Some(Self { message_id: field("message_id")?, session_id: field("session_id")? })
     }
 
     /// What the caller gets.
-    pub fn json(&self, reply: &str, finished: bool) -> String {
-        let mut json = String::from("{\"message_id\":");
-        write_string(&self.message_id, &mut json);
-        json.push_str(",\"session_id\":");
-        write_string(&self.session_id, &mut json);
-        json.push_str(",\"reply\":");
-        write_string(reply, &mut json);
-        json.push_str(if finished { ",\"finished\":true}" } else { ",\"finished\":false}" });
-        json
+    pub fn answer(&self, reply: &str, finished: bool) -> Value {
+        object([
+            ("message_id", self.message_id.as_str().into()),
+            ("session_id", self.session_id.as_str().into()),
+            ("reply", reply.into()),
+            ("finished", finished.into()),
+        ])
     }
 }
 
@@ -67,9 +63,9 @@ pub fn present(context: &[u8], snapshot: Option<Snapshot>) -> Presentation {
     // Without a snapshot there is nothing to wait for: the pipelines stayed silent, or it was long ago.
     let snapshot = snapshot.unwrap_or(Snapshot { finished: true, ..Snapshot::default() });
     if snapshot.finished {
-        return Presentation::complete(HttpResponse::json_text(200, address.json(&snapshot.text, true)));
+        return Presentation::complete(HttpResponse::json(200, &address.answer(&snapshot.text, true)));
     }
-    let response = HttpResponse::json_text(202, address.json(&snapshot.text, false));
+    let response = HttpResponse::json(202, &address.answer(&snapshot.text, false));
     Presentation {
         response: Some(response),
         again_within_ms: (*flag == 0).then_some(AGAIN_WITHIN_MS),
@@ -82,7 +78,7 @@ pub fn push(address: &[u8], key: &str, reply: &Reply) -> Result<Delivered, Fault
     let Some(url) = settings::get::<String>("callback_url")? else {
         return Err(Fault::gone("nobody asked again for the reply: set `callback_url` to have it pushed"));
     };
-    let body = Address::decode(address).unwrap_or_default().json(&reply.text, true);
+    let body = Address::decode(address).unwrap_or_default().answer(&reply.text, true).canonical();
     let timestamp = (clock::now_ms() / 1000).to_string();
     let signature = sign(&format!("{key}.{timestamp}.{body}"))?;
     let request = Outbound::post(url)
@@ -116,7 +112,9 @@ fn judge(response: &HttpResponse) -> Result<Delivered, Fault> {
     let status = response.status;
     let fault = match status {
         200..=299 => return Ok(Delivered::done()),
-        429 => Fault::throttled("the callback says to slow down", response.retry_after_ms().unwrap_or(30_000)),
+        429 => {
+            Fault::throttled("the callback says to slow down", response.retry_after_ms().unwrap_or(30_000))
+        }
         410 => Fault::gone("the callback is gone for good (410)"),
         401 | 403 => Fault::unauthorized(format!("the callback answered {status}: check its secret")),
         500..=599 | 408 => Fault::unavailable(format!("the callback answered {status}")),

@@ -1,14 +1,13 @@
 //! The adapter for anything that can send a signed HTTP request: an envelope with a signature
 //! inside, or any body with a signature in its headers.
 //!
-//! `receive` takes a request in, `verify` says who may, `deliver` hands the reply over. `canonical`
-//! reads JSON such that what is verified and what is read are one and the same. Knows no platform.
+//! `receive` takes a request in, `verify` says who may, `deliver` hands the reply over. JSON is read
+//! once, so that what is verified and what is read are one and the same. Knows no platform.
 
 use parlor_sdk::{
     Adapter, Delivered, Fault, HttpRequest, Presentation, Reception, Reply, Snapshot, register_adapter,
 };
 
-pub mod canonical;
 mod deliver;
 mod receive;
 mod verify;

@@ -3,11 +3,10 @@
 //! An envelope says query, session and history; any other signed body is the message's text itself.
 
 use parlor_sdk::{
-    Acceptance, Fault, HttpRequest, HttpResponse, Message, Reception, Role, Utterance, settings,
+    Acceptance, Fault, HttpRequest, HttpResponse, Message, Reception, Role, Utterance, json::Value, settings,
 };
 
 use crate::{
-    canonical::{Error, Value},
     deliver::{self, Address},
     verify::{self, Scheme},
 };
@@ -41,7 +40,7 @@ pub fn receive(request: &HttpRequest) -> Result<Reception, Fault> {
 }
 
 fn signed_envelope(request: &HttpRequest) -> Result<Message, Fault> {
-    let envelope = Value::read(request.text()?).map_err(refusal)?;
+    let envelope = request.json()?;
     verify::envelope(&envelope)?;
     let sent_at = verify::envelope_time(&envelope)?;
     let mut message = read_envelope(&envelope)?.ok_or_else(|| {
@@ -65,29 +64,19 @@ fn signed_body(request: &HttpRequest, id: &str) -> Result<Message, Fault> {
     }
 }
 
-fn refusal(error: Error) -> Fault {
-    Fault::invalid(error.reason())
-}
-
 /// The message of an envelope; none if this is no envelope.
 fn read_envelope(envelope: &Value) -> Result<Option<Message>, Fault> {
     let (Some(header), Some(payload)) = (envelope.get("header"), envelope.get("payload")) else {
         return Ok(None);
     };
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let (Some(id), Some(query)) = (text(header, "message_id"), text(payload, "query")) else {
+    let (Some(id), Some(query)) = (header.text("message_id"), payload.text("query")) else {
         return Ok(None);
     };
-    require_platform(text(header, "platform").as_deref())?;
-    let session = text(payload, "session_id").filter(|session| !session.is_empty());
-    let conversation = session.as_deref().unwrap_or(&id);
-    let sender = text(payload, "user_id").unwrap_or_else(|| conversation.to_owned());
-    let mut message = Message::new(
-        checked_id(&id)?,
-        checked_id(conversation)?,
-        checked_id(&sender)?,
-        checked_text(&query)?,
-    );
+    require_platform(header.text("platform"))?;
+    let conversation = payload.text("session_id").filter(|session| !session.is_empty()).unwrap_or(id);
+    let sender = payload.text("user_id").unwrap_or(conversation);
+    let mut message =
+        Message::new(checked_id(id)?, checked_id(conversation)?, checked_id(sender)?, checked_text(query)?);
     message.context = history(payload);
     Ok(Some(message))
 }
@@ -102,7 +91,11 @@ fn require_platform(platform: Option<&str>) -> Result<(), Fault> {
 
 fn checked_id(id: &str) -> Result<&str, Fault> {
     let sane = !id.is_empty() && id.len() <= ID_BYTES_MAX && !id.chars().any(char::is_control);
-    if sane { Ok(id) } else { Err(Fault::invalid("an id is empty, longer than 256 bytes, or not plain text")) }
+    if sane {
+        Ok(id)
+    } else {
+        Err(Fault::invalid("an id is empty, longer than 256 bytes, or not plain text"))
+    }
 }
 
 fn checked_text(text: &str) -> Result<&str, Fault> {
@@ -126,29 +119,28 @@ fn history(payload: &Value) -> Vec<Utterance> {
         room = room.saturating_sub(bytes);
         fits
     };
-    let mut kept: Vec<_> =
-        newest.filter_map(utterance).take(HISTORY_ENTRIES_MAX).take_while(fits).collect();
+    let mut kept: Vec<_> = newest.filter_map(utterance).take(HISTORY_ENTRIES_MAX).take_while(fits).collect();
     kept.reverse();
     kept
 }
 
 /// What the wire calls `system` is somebody's words like any other.
 fn utterance(entry: &Value) -> Option<Utterance> {
-    let role = match entry.get("role")?.as_str()? {
+    let role = match entry.text("role")? {
         "user" | "system" => Role::User,
         "assistant" => Role::Assistant,
         _ => return None,
     };
-    Some(Utterance::new(role, entry.get("content")?.as_str()?))
+    Some(Utterance::new(role, entry.text("content")?))
 }
 
 /// Waits for the reply, or takes the message in and pushes the reply later.
 fn answer(mut message: Message) -> Result<Reception, Fault> {
     let address = Address { message_id: message.id.clone(), session_id: message.conversation.clone() };
     message.address = address.encode();
-    let by_callback = settings::get_or("answer", "response".to_owned())? == "callback";
+    let by_callback = settings::get::<String>("answer")?.as_deref() == Some("callback");
     if by_callback {
-        let response = HttpResponse::json_text(202, address.json("", false));
+        let response = HttpResponse::json(202, &address.answer("", false));
         let acceptance = Acceptance { response, messages: vec![message], ..Acceptance::default() };
         return Ok(Reception::Accept(acceptance));
     }

@@ -6,11 +6,10 @@
 use parlor_sdk::{
     Fault, HttpRequest, clock,
     encoding::{base64_decode, hex_decode},
+    json::Value,
     secrets::{self, Digest, KeyForm, Part, SecretError},
     settings,
 };
-
-use crate::canonical::Value;
 
 /// What incoming requests are signed with.
 pub const SECRET: &str = "secret";
@@ -19,10 +18,7 @@ const WINDOW_MS: u64 = 300_000;
 /// More signatures in one header are not looked at: a key rotation shows two.
 const SIGNATURES_MAX: usize = 8;
 /// From here on a timestamp counts milliseconds: as seconds it would lie in the year 5138.
-const MILLISECONDS_FROM: f64 = 1e11;
-/// Whole numbers of a double are exact below it.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
-
+const MILLISECONDS_FROM: u64 = 100_000_000_000;
 /// A way to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
@@ -51,7 +47,7 @@ impl Scheme {
 
 /// The envelope: HMAC-SHA256 in hex over the canonical form of all but `signature`.
 pub fn envelope(envelope: &Value) -> Result<(), Fault> {
-    let signature = envelope.get("signature").and_then(Value::as_str);
+    let signature = envelope.text("signature");
     let presented = signature.and_then(hex_decode).ok_or_else(not_signed)?;
     let signed = envelope.canonical_without("signature");
     require(verify(&KeyForm::Raw, vec![signed.into()], &presented)?)
@@ -60,13 +56,10 @@ pub fn envelope(envelope: &Value) -> Result<(), Fault> {
 /// The time inside an envelope, which must be now, in milliseconds.
 pub fn envelope_time(envelope: &Value) -> Result<u64, Fault> {
     let timestamp = envelope.get("header").and_then(|header| header.get("timestamp"));
-    let Some(Value::Number(number)) = timestamp else {
-        return Err(Fault::invalid("`header.timestamp` is not a number of seconds or milliseconds"));
-    };
-    if number.fract() != 0.0 || !(0.0..WHOLE_MAX).contains(number) {
-        return Err(Fault::invalid("`header.timestamp` is not a whole number of seconds or milliseconds"));
-    }
-    let sent_at = if *number < MILLISECONDS_FROM { number * 1000.0 } else { *number } as u64;
+    let sent_at = timestamp.and_then(Value::as_u64).ok_or_else(|| {
+        Fault::invalid("`header.timestamp` is not a whole number of seconds or milliseconds")
+    })?;
+    let sent_at = if sent_at < MILLISECONDS_FROM { sent_at * 1000 } else { sent_at };
     require_now(sent_at)?;
     Ok(sent_at)
 }

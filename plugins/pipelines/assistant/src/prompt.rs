@@ -26,7 +26,7 @@ pub fn lay_out(turn: &Turn) -> Result<Prompt, Fault> {
     Ok(Prompt {
         model: get("model")?,
         max_tokens: get("max_tokens")?,
-        temperature: get("temperature")?,
+        temperature: get::<f64>("temperature")?.map(|temperature| temperature as f32),
         stop: get_or("stop", Vec::new())?,
         cacheable: get_or("cacheable", false)?,
         ..Prompt::new(messages)
@@ -45,7 +45,7 @@ fn instructions() -> Result<String, Fault> {
 fn earlier(turn: &Turn) -> Result<Vec<Utterance>, Fault> {
     let context = &turn.message.context;
     let past = if context.is_empty() { &turn.history } else { context };
-    let window: usize = get_or("history", past.len())?;
+    let window = get_or("history", u32::MAX)? as usize;
     let newest = past.iter().skip(past.len().saturating_sub(window));
     Ok(newest.filter(|utterance| utterance.role != Role::System || context.is_empty()).map(shown).collect())
 }

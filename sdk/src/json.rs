@@ -1,15 +1,28 @@
-//! JSON read strictly into a tree, and written in the canonical form of RFC 8785.
+//! JSON, small: read strictly into a tree, and written in the canonical form of RFC 8785.
 //!
 //! Strict means I-JSON: UTF-8, no duplicate names, no lone surrogates, numbers within a double; and
 //! bounded in depth and in values, so that a body cannot exhaust a small guest. Objects are kept in
-//! the canonical order (UTF-16 code units), so that writing is a plain walk.
+//! the canonical order (UTF-16 code units), so that writing is a plain walk. A plugin that would
+//! rather derive its types takes `serde_json` and pays 100 KiB for it.
+//!
+//! ```
+//! use parlor_sdk::json::{Value, object};
+//!
+//! let value = Value::read(r#"{"b": [1.0, null], "a": {"text": "hi"}}"#).unwrap();
+//! assert_eq!(value.get("a").and_then(|a| a.text("text")), Some("hi"));
+//! assert_eq!(value.canonical(), r#"{"a":{"text":"hi"},"b":[1,null]}"#);
+//! assert_eq!(object([("at", 5_u32.into())]).canonical(), r#"{"at":5}"#);
+//! ```
 
 use std::fmt::Write as _;
 
-/// Deeper nesting is refused: an envelope needs 5, and each level takes guest stack.
+/// Deeper nesting is refused: platforms need less than 10 levels, and each takes guest stack.
 pub const DEPTH_MAX: usize = 32;
 /// More values are refused: a body of 1 MiB could otherwise take 20 times its size.
 pub const VALUES_MAX: usize = 50_000;
+
+/// Whole numbers are exact in a double below it.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,14 +57,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// For the caller.
+    /// For whoever sent it.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Syntax => "the body is not JSON",
+            Self::Syntax => "it is not JSON",
             Self::DuplicateName => "a name stands twice in one JSON object",
-            Self::TooDeep => "the JSON is nested deeper than 32 levels",
-            Self::TooMany => "the JSON has more than 50000 values",
-            Self::NotInterchangeable => "the JSON has a number or a text that not every parser reads alike",
+            Self::TooDeep => "it is nested deeper than 32 levels",
+            Self::TooMany => "it has more than 50000 values",
+            Self::NotInterchangeable => "it has a number or a text that not every parser reads alike",
         }
     }
 }
@@ -68,6 +81,14 @@ impl Value {
         if reader.at == text.len() { Ok(value) } else { Err(Error::Syntax) }
     }
 
+    /// Reads the bytes of one JSON text.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn read_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        std::str::from_utf8(bytes).map_err(|_| Error::Syntax).and_then(Self::read)
+    }
+
     /// An object's member.
     pub fn get(&self, name: &str) -> Option<&Value> {
         let Self::Object(members) = self else { return None };
@@ -77,6 +98,26 @@ impl Value {
     /// The text, if it is one.
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }
+    }
+
+    /// An object's member, if it is a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.as_str()
+    }
+
+    /// `true` or `false`, if it is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Self::Bool(value) = self { Some(*value) } else { None }
+    }
+
+    /// The number, if it is whole, not negative and exact.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) if number.fract() == 0.0 && (0.0..WHOLE_MAX).contains(number) => {
+                Some(*number as u64)
+            }
+            _ => None,
+        }
     }
 
     /// The items, if it is an array.
@@ -99,6 +140,110 @@ impl Value {
             other => write_value(other, &mut text),
         }
         text
+    }
+}
+
+/// An object of these members; of two with one name, the first counts.
+pub fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let mut members: Vec<_> = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    sort_members(&mut members);
+    members.dedup_by(|later, first| later.0 == first.0);
+    Value::Object(members)
+}
+
+fn sort_members(members: &mut [(String, Value)]) {
+    members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<f64> for Value {
+    /// What is no number in JSON is `null`.
+    fn from(number: f64) -> Self {
+        if number.is_finite() { Self::Number(number) } else { Self::Null }
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Self {
+        Self::Array(items.into_iter().map(Into::into).collect())
+    }
+}
+
+/// What a JSON value can be read as.
+pub trait FromJson: Sized {
+    /// The value, if it is of this type.
+    fn from_json(value: &Value) -> Option<Self>;
+}
+
+impl FromJson for Value {
+    fn from_json(value: &Value) -> Option<Self> {
+        Some(value.clone())
+    }
+}
+
+impl FromJson for String {
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+}
+
+impl FromJson for bool {
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl FromJson for u32 {
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_u64()?.try_into().ok()
+    }
+}
+
+impl FromJson for u64 {
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_u64()
+    }
+}
+
+impl FromJson for f64 {
+    fn from_json(value: &Value) -> Option<Self> {
+        if let Value::Number(number) = value { Some(*number) } else { None }
+    }
+}
+
+impl<T: FromJson> FromJson for Vec<T> {
+    fn from_json(value: &Value) -> Option<Self> {
+        let Value::Array(items) = value else { return None };
+        items.iter().map(T::from_json).collect()
     }
 }
 
@@ -136,8 +281,7 @@ fn write_object<'a>(members: impl Iterator<Item = &'a (String, Value)>, out: &mu
     out.push('}');
 }
 
-/// A JSON text literal, with the least escaping that RFC 8785 allows.
-pub fn write_string(text: &str, out: &mut String) {
+fn write_string(text: &str, out: &mut String) {
     out.push('"');
     for character in text.chars() {
         match character {
@@ -293,7 +437,7 @@ impl Reader<'_> {
             members.push((name, self.value(depth)?));
             closed = self.closes("}")?;
         }
-        members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+        sort_members(&mut members);
         if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(Error::DuplicateName);
         }

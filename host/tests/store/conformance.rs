@@ -1,0 +1,540 @@
+//! What every store must do, as functions over `&dyn Store`. Each gets an empty one.
+//!
+//! `conformance!(open)` makes a test of each function, for a function `open` that gives a store and what
+//! must live as long as it. Time is a number that the functions step.
+
+use std::time::Duration;
+
+use parlor::clock::Millis;
+use parlor::message::{Message, Reply, Role, Scope, Sender, Utterance};
+use parlor::store::{
+    Acceptance, Claim, Delivery, Ending, Incoming, Outcome, Progress, Queue, Store, StoreError,
+};
+
+/// Any moment; nothing may depend on which.
+pub const NOW: Millis = 1_790_000_000_000;
+pub const LEASE: Duration = Duration::from_secs(60);
+pub const CHANNEL: &str = "team";
+
+macro_rules! conformance {
+    ($open:path) => {
+        conformance! { $open:
+            duplicates_are_dropped
+            a_message_comes_back_whole
+            a_conversation_runs_in_order
+            conversations_run_side_by_side
+            channels_are_apart
+            a_lease_ends_and_the_fence_keeps_the_late_one_out
+            a_lease_can_be_renewed
+            a_lease_that_was_given_back_writes_nothing
+            an_answer_is_kept_for_the_next_claim
+            a_checkpoint_is_kept_for_the_next_claim
+            what_was_shown_before_the_answer_is_kept
+            attempts_count_for_each_stage
+            a_postponed_turn_holds_up_its_conversation_alone
+            a_held_answer_waits_for_whoever_asks
+            a_hold_that_is_over_delivers_at_once
+            a_released_hold_delivers_the_rest
+            a_hold_released_before_the_answer_is_kept
+            an_answer_is_handed_over_once
+            an_unanswered_turn_is_not_handed_over
+            a_withdrawn_turn_ends_whoever_works_on_it
+            a_dead_turn_lets_the_next_one_run
+            history_is_in_order_and_by_exchanges
+            history_is_forgotten
+            only_what_was_delivered_enters_the_history
+            next_due_tells_when_to_look
+            the_queue_is_counted
+            a_sweep_deletes_what_ended_before
+            a_swept_message_is_no_duplicate
+            values_come_back
+            values_die_in_time
+            counters_count
+            sizes_are_bounded
+            keys_are_bounded
+        }
+    };
+    ($open:path: $($name:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let (store, _kept) = $open();
+                crate::conformance::$name(&store).await;
+            }
+        )*
+    };
+}
+
+/// A message of which everything is set that a store must keep.
+pub fn message(conversation: &str, id: &str) -> Message {
+    let extra = vec![("key".to_owned(), "value".to_owned())];
+    Message {
+        id: id.to_owned(),
+        conversation: conversation.to_owned(),
+        group: Some("group".to_owned()),
+        scope: Scope::Group,
+        sender: Sender { id: "u1".to_owned(), name: Some("Ada".to_owned()), extra: extra.clone() },
+        addressed: true,
+        text: format!("text of {id}"),
+        quoted: None,
+        attachments: Vec::new(),
+        context: vec![Utterance::text(Role::User, "before")],
+        sent_at: Some(NOW - 5),
+        address: format!("address of {id}").into_bytes(),
+        extra,
+    }
+}
+
+pub fn incoming(conversation: &str, id: &str) -> Incoming {
+    let request_id = format!("request of {id}");
+    Incoming { message: message(conversation, id), request_id, hold_delivery_until: None }
+}
+
+pub async fn accept(store: &dyn Store, conversation: &str, id: &str) {
+    let accepted = store.accept(CHANNEL, NOW, vec![incoming(conversation, id)]).await.unwrap();
+    assert_eq!(accepted, [Acceptance::New]);
+}
+
+async fn accept_held(store: &dyn Store, id: &str, until: Millis) {
+    let held = Incoming { hold_delivery_until: Some(until), ..incoming("c", id) };
+    assert_eq!(store.accept(CHANNEL, NOW, vec![held]).await.unwrap(), [Acceptance::New]);
+}
+
+pub async fn claim(store: &dyn Store, now: Millis) -> Claim {
+    store.claim(now, LEASE).await.unwrap().expect("a turn is due")
+}
+
+async fn claim_id(store: &dyn Store, now: Millis) -> Option<String> {
+    store.claim(now, LEASE).await.unwrap().map(|claim| claim.message.id)
+}
+
+pub fn delivered() -> Ending {
+    Ending::Delivered { receipt: vec!["p1".to_owned()] }
+}
+
+pub fn exchange(text: &str) -> Vec<Utterance> {
+    vec![Utterance::text(Role::User, text), Utterance::text(Role::Assistant, format!("re: {text}"))]
+}
+
+fn is_lost<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
+    assert!(matches!(outcome, Err(StoreError::LeaseLost)), "{outcome:?}");
+}
+
+fn millis(duration: Duration) -> Millis {
+    duration.as_millis() as Millis
+}
+
+pub async fn duplicates_are_dropped(store: &dyn Store) {
+    let batch = vec![incoming("c", "1"), incoming("c", "2"), incoming("c", "1")];
+    let accepted = store.accept(CHANNEL, NOW, batch).await.unwrap();
+    assert_eq!(accepted, [Acceptance::New, Acceptance::New, Acceptance::Duplicate]);
+    let again = store.accept(CHANNEL, NOW + 1, vec![incoming("c", "2")]).await.unwrap();
+    assert_eq!(again, [Acceptance::Duplicate]);
+    let turn = claim(store, NOW).await;
+    store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
+    let finished = store.accept(CHANNEL, NOW + 2, vec![incoming("c", "1")]).await.unwrap();
+    assert_eq!(finished, [Acceptance::Duplicate], "a finished turn still counts");
+    assert_eq!(store.queue().await.unwrap().unfinished, 1);
+}
+
+pub async fn a_message_comes_back_whole(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    let turn = claim(store, NOW + 7).await;
+    assert_eq!(turn.message, message("c", "1"), "the address too");
+    assert_eq!(turn.channel, CHANNEL);
+    assert_eq!(turn.request_id, "request of 1");
+    assert_eq!(turn.received_at, NOW);
+    assert_eq!(turn.progress, Progress::Unanswered);
+    assert_eq!((turn.claims, turn.attempts), (1, 0));
+}
+
+pub async fn a_conversation_runs_in_order(store: &dyn Store) {
+    for id in ["1", "2", "3"] {
+        accept(store, "c", id).await;
+    }
+    for id in ["1", "2", "3"] {
+        let turn = claim(store, NOW).await;
+        assert_eq!(turn.message.id, id);
+        assert_eq!(claim_id(store, NOW).await, None, "the next one waits for {id}");
+        store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
+    }
+    assert_eq!(claim_id(store, NOW).await, None);
+}
+
+pub async fn conversations_run_side_by_side(store: &dyn Store) {
+    for (conversation, id) in [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")] {
+        accept(store, conversation, id).await;
+    }
+    let claimed = [claim_id(store, NOW).await, claim_id(store, NOW).await, claim_id(store, NOW).await];
+    assert_eq!(claimed.map(Option::unwrap), ["1", "3", "4"], "the oldest first");
+    assert_eq!(claim_id(store, NOW).await, None);
+}
+
+pub async fn channels_are_apart(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    let other = store.accept("other", NOW, vec![incoming("c", "1")]).await.unwrap();
+    assert_eq!(other, [Acceptance::New]);
+    let (first, second) = (claim(store, NOW).await, claim(store, NOW).await);
+    assert_eq!((first.channel.as_str(), second.channel.as_str()), (CHANNEL, "other"));
+    store.finish(first.lease, NOW, &delivered(), &exchange("hello")).await.unwrap();
+    assert_eq!(store.history("other", "c", 5).await.unwrap(), []);
+    assert_eq!(store.outcome("other", "1").await.unwrap(), Some(Outcome::Pending));
+    assert_eq!(store.outcome("third", "1").await.unwrap(), None);
+}
+
+pub async fn a_lease_ends_and_the_fence_keeps_the_late_one_out(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    let late = claim(store, NOW).await;
+    let end = NOW + millis(LEASE);
+    assert_eq!(claim_id(store, end - 1).await, None);
+    let now = claim(store, end).await;
+    assert_eq!((now.message.id.as_str(), now.claims), ("1", 2));
+    assert_ne!(late.lease, now.lease);
+    is_lost(store.renew(late.lease, end + 5).await);
+    is_lost(store.answer(late.lease, end, &Reply::text("late")).await);
+    is_lost(store.checkpoint(late.lease, end, b"late").await);
+    is_lost(store.postpone(late.lease, end, Some("late")).await);
+    is_lost(store.finish(late.lease, end, &delivered(), &exchange("late")).await);
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Pending));
+    assert_eq!(store.history(CHANNEL, "c", 5).await.unwrap(), []);
+    store.finish(now.lease, end, &delivered(), &[]).await.unwrap();
+}
+
+pub async fn a_lease_can_be_renewed(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    let turn = claim(store, NOW).await;
+    let end = NOW + 2 * millis(LEASE);
+    store.renew(turn.lease, end).await.unwrap();
+    assert_eq!(claim_id(store, end - 1).await, None);
+    assert_eq!(claim_id(store, end).await.as_deref(), Some("1"));
+}
+
+pub async fn a_lease_that_was_given_back_writes_nothing(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    let turn = claim(store, NOW).await;
+    store.postpone(turn.lease, NOW, None).await.unwrap();
+    is_lost(store.answer(turn.lease, NOW, &Reply::text("late")).await);
+    let turn = claim(store, NOW).await;
+    store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
+    is_lost(store.finish(turn.lease, NOW, &delivered(), &[]).await);
+}
+
+pub async fn an_answer_is_kept_for_the_next_claim(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    let turn = claim(store, NOW).await;
+    let reply = Reply { title: Some("title".to_owned()), ..Reply::text("hello") };
+    assert_eq!(store.answer(turn.lease, NOW, &reply).await.unwrap(), Delivery::Due);
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Answered(reply.clone())));
+    assert_eq!(claim_id(store, NOW).await, None, "who answered delivers, under the same lease");
+    let turn = claim(store, NOW + millis(LEASE)).await;
+    assert_eq!(turn.progress, Progress::Answered { reply: reply.clone(), checkpoint: Vec::new() });
+    store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Answered(reply)));
+}
+
+pub async fn a_checkpoint_is_kept_for_the_next_claim(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    let turn = claim(store, NOW).await;
+    let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
+    store.checkpoint(turn.lease, NOW, b"part 1").await.unwrap();
+    store.checkpoint(turn.lease, NOW, b"part 2").await.unwrap();
+    store.postpone(turn.lease, NOW, Some("throttled")).await.unwrap();
+    let turn = claim(store, NOW).await;
+    let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: b"part 2".to_vec() };
+    assert_eq!(turn.progress, expected);
+}
+
+pub async fn what_was_shown_before_the_answer_is_kept(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    let turn = claim(store, NOW).await;
+    store.checkpoint(turn.lease, NOW, b"card").await.unwrap();
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Pending));
+    assert!(!store.handed_over(CHANNEL, "1", NOW, &[]).await.unwrap(), "a card is no answer");
+    store.postpone(turn.lease, NOW, None).await.unwrap();
+    let turn = claim(store, NOW).await;
+    assert_eq!(turn.progress, Progress::Unanswered);
+    let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
+    store.postpone(turn.lease, NOW, None).await.unwrap();
+    let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: b"card".to_vec() };
+    assert_eq!(claim(store, NOW).await.progress, expected);
+}
+
+pub async fn attempts_count_for_each_stage(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    for (attempts, failure) in [(0, Some("down")), (1, Some("down")), (2, None)] {
+        let turn = claim(store, NOW).await;
+        assert_eq!(turn.attempts, attempts);
+        store.postpone(turn.lease, NOW, failure).await.unwrap();
+    }
+    let turn = claim(store, NOW).await;
+    assert_eq!((turn.attempts, turn.claims), (2, 4), "a postponement without a failure is no attempt");
+    let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
+    store.postpone(turn.lease, NOW, Some("throttled")).await.unwrap();
+    let turn = claim(store, NOW).await;
+    assert_eq!((turn.attempts, turn.claims), (1, 5), "delivering counts from the start");
+}
+
+pub async fn a_postponed_turn_holds_up_its_conversation_alone(store: &dyn Store) {
+    for (conversation, id) in [("a", "1"), ("a", "2"), ("b", "3")] {
+        accept(store, conversation, id).await;
+    }
+    let turn = claim(store, NOW).await;
+    store.postpone(turn.lease, NOW + 100, Some("down")).await.unwrap();
+    assert_eq!(claim_id(store, NOW + 99).await.as_deref(), Some("3"));
+    assert_eq!(claim_id(store, NOW + 99).await, None);
+    assert_eq!(claim_id(store, NOW + 100).await.as_deref(), Some("1"));
+}
+
+pub async fn a_held_answer_waits_for_whoever_asks(store: &dyn Store) {
+    accept_held(store, "1", NOW + 100).await;
+    accept(store, "c", "2").await;
+    let turn = claim(store, NOW).await;
+    let held = store.answer(turn.lease, NOW + 10, &Reply::text("hello")).await.unwrap();
+    assert_eq!(held, Delivery::Held { until: NOW + 100 });
+    is_lost(store.checkpoint(turn.lease, NOW + 10, b"mine?").await);
+    assert_eq!(store.next_due().await.unwrap(), Some(NOW + 100));
+    assert_eq!(claim_id(store, NOW + 99).await, None, "and the conversation waits with it");
+    let turn = claim(store, NOW + 100).await;
+    let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: Vec::new() };
+    assert_eq!((turn.message.id.as_str(), turn.progress), ("1", expected));
+    store.release_hold(CHANNEL, "1", NOW + 100, b"too late").await.unwrap();
+    assert_eq!(claim_id(store, NOW + 101).await, None, "the delivery that runs goes on");
+}
+
+pub async fn a_hold_that_is_over_delivers_at_once(store: &dyn Store) {
+    accept_held(store, "1", NOW + 100).await;
+    let turn = claim(store, NOW).await;
+    let due = store.answer(turn.lease, NOW + 100, &Reply::text("hello")).await.unwrap();
+    assert_eq!(due, Delivery::Due);
+    store.checkpoint(turn.lease, NOW + 100, b"part 1").await.unwrap();
+    store.finish(turn.lease, NOW + 100, &delivered(), &[]).await.unwrap();
+}
+
+pub async fn a_released_hold_delivers_the_rest(store: &dyn Store) {
+    accept_held(store, "1", NOW + 100).await;
+    let turn = claim(store, NOW).await;
+    let _held = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
+    store.release_hold(CHANNEL, "1", NOW + 40, b"half").await.unwrap();
+    assert_eq!(claim_id(store, NOW + 39).await, None);
+    let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: b"half".to_vec() };
+    assert_eq!(claim(store, NOW + 40).await.progress, expected);
+    store.release_hold(CHANNEL, "unknown", NOW, b"").await.unwrap();
+}
+
+pub async fn a_hold_released_before_the_answer_is_kept(store: &dyn Store) {
+    accept_held(store, "1", NOW + 100).await;
+    let turn = claim(store, NOW).await;
+    store.release_hold(CHANNEL, "1", NOW + 40, b"half").await.unwrap();
+    let held = store.answer(turn.lease, NOW + 10, &Reply::text("hello")).await.unwrap();
+    assert_eq!(held, Delivery::Held { until: NOW + 40 });
+    let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: b"half".to_vec() };
+    assert_eq!(claim(store, NOW + 40).await.progress, expected);
+}
+
+pub async fn an_answer_is_handed_over_once(store: &dyn Store) {
+    accept_held(store, "1", NOW + 100).await;
+    accept(store, "c", "2").await;
+    let turn = claim(store, NOW).await;
+    let _held = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
+    assert!(store.handed_over(CHANNEL, "1", NOW + 5, &exchange("hi")).await.unwrap());
+    assert!(!store.handed_over(CHANNEL, "1", NOW + 5, &exchange("hi")).await.unwrap());
+    assert_eq!(store.history(CHANNEL, "c", 5).await.unwrap(), exchange("hi"), "once");
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Answered(Reply::text("hello"))));
+    assert_eq!(claim_id(store, NOW + 200).await.as_deref(), Some("2"), "no delivery of the first");
+}
+
+pub async fn an_unanswered_turn_is_not_handed_over(store: &dyn Store) {
+    accept_held(store, "1", NOW + 100).await;
+    assert!(!store.handed_over(CHANNEL, "1", NOW, &exchange("hi")).await.unwrap());
+    let turn = claim(store, NOW).await;
+    assert!(!store.handed_over(CHANNEL, "1", NOW, &exchange("hi")).await.unwrap());
+    assert!(!store.handed_over(CHANNEL, "unknown", NOW, &exchange("hi")).await.unwrap());
+    assert_eq!(store.history(CHANNEL, "c", 5).await.unwrap(), []);
+    let _held = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
+}
+
+pub async fn a_withdrawn_turn_ends_whoever_works_on_it(store: &dyn Store) {
+    for id in ["1", "2", "3"] {
+        accept(store, "c", id).await;
+    }
+    let turn = claim(store, NOW).await;
+    let ids = ["2", "1", "unknown"].map(str::to_owned);
+    assert_eq!(store.withdraw(CHANNEL, NOW, &ids).await.unwrap(), ["2", "1"]);
+    assert_eq!(store.withdraw(CHANNEL, NOW, &ids).await.unwrap(), [""; 0]);
+    is_lost(store.answer(turn.lease, NOW, &Reply::text("late")).await);
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Withdrawn));
+    assert_eq!(claim_id(store, NOW).await.as_deref(), Some("3"));
+    assert_eq!(store.queue().await.unwrap().unfinished, 1);
+}
+
+pub async fn a_dead_turn_lets_the_next_one_run(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    accept(store, "c", "2").await;
+    let turn = claim(store, NOW).await;
+    let dead = Ending::Dead { reason: "the model refused".to_owned() };
+    store.finish(turn.lease, NOW, &dead, &exchange("1")).await.unwrap();
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Dead));
+    assert_eq!(claim_id(store, NOW).await.as_deref(), Some("2"));
+}
+
+async fn say(store: &dyn Store, conversation: &str, id: &str) {
+    accept(store, conversation, id).await;
+    let turn = claim(store, NOW).await;
+    store.finish(turn.lease, NOW, &delivered(), &exchange(id)).await.unwrap();
+}
+
+pub async fn history_is_in_order_and_by_exchanges(store: &dyn Store) {
+    for id in ["1", "2", "3"] {
+        say(store, "c", id).await;
+        say(store, "d", &format!("other {id}")).await;
+    }
+    let all = [exchange("1"), exchange("2"), exchange("3")].concat();
+    assert_eq!(store.history(CHANNEL, "c", 9).await.unwrap(), all);
+    assert_eq!(store.history(CHANNEL, "c", 2).await.unwrap(), all[2..]);
+    assert_eq!(store.history(CHANNEL, "c", 0).await.unwrap(), []);
+    assert_eq!(store.history(CHANNEL, "unknown", 9).await.unwrap(), []);
+}
+
+pub async fn history_is_forgotten(store: &dyn Store) {
+    say(store, "c", "1").await;
+    say(store, "d", "2").await;
+    store.forget(CHANNEL, "c").await.unwrap();
+    assert_eq!(store.history(CHANNEL, "c", 9).await.unwrap(), []);
+    assert_eq!(store.history(CHANNEL, "d", 9).await.unwrap(), exchange("2"));
+    say(store, "c", "3").await;
+    assert_eq!(store.history(CHANNEL, "c", 9).await.unwrap(), exchange("3"));
+}
+
+pub async fn only_what_was_delivered_enters_the_history(store: &dyn Store) {
+    for ending in [Ending::Dead { reason: "gone".to_owned() }, Ending::Withdrawn] {
+        accept(store, "c", &format!("{ending:?}")).await;
+        let turn = claim(store, NOW).await;
+        store.finish(turn.lease, NOW, &ending, &exchange("unsaid")).await.unwrap();
+    }
+    assert_eq!(store.history(CHANNEL, "c", 9).await.unwrap(), []);
+}
+
+pub async fn next_due_tells_when_to_look(store: &dyn Store) {
+    assert_eq!(store.next_due().await.unwrap(), None);
+    accept(store, "a", "1").await;
+    accept(store, "a", "2").await;
+    assert_eq!(store.next_due().await.unwrap(), Some(NOW));
+    let turn = claim(store, NOW).await;
+    assert_eq!(store.next_due().await.unwrap(), Some(NOW + millis(LEASE)), "when the lease ends");
+    store.postpone(turn.lease, NOW + 500, None).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), Some(NOW + 500));
+    let turn = claim(store, NOW + 500).await;
+    store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), Some(NOW), "the one behind it");
+    let turn = claim(store, NOW + 500).await;
+    store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
+    assert_eq!(store.next_due().await.unwrap(), None);
+}
+
+pub async fn the_queue_is_counted(store: &dyn Store) {
+    assert_eq!(store.queue().await.unwrap(), Queue::default());
+    for (now, id) in [(NOW, "1"), (NOW + 1, "2"), (NOW + 2, "3")] {
+        store.accept(CHANNEL, now, vec![incoming("c", id)]).await.unwrap();
+    }
+    let turn = claim(store, NOW).await;
+    store.finish(turn.lease, NOW, &Ending::Dead { reason: "gone".to_owned() }, &[]).await.unwrap();
+    let expected = Queue { unfinished: 2, dead: 1, oldest_received_at: Some(NOW + 1) };
+    assert_eq!(store.queue().await.unwrap(), expected);
+}
+
+pub async fn a_sweep_deletes_what_ended_before(store: &dyn Store) {
+    for id in ["1", "2", "3"] {
+        accept(store, "c", id).await;
+    }
+    for ended_at in [NOW + 10, NOW + 20] {
+        let turn = claim(store, NOW).await;
+        let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
+        store.finish(turn.lease, ended_at, &delivered(), &exchange("hi")).await.unwrap();
+    }
+    assert_eq!(store.sweep(NOW + 1000, NOW + 20).await.unwrap(), 1);
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), None);
+    assert!(store.outcome(CHANNEL, "2").await.unwrap().is_some());
+    assert_eq!(store.sweep(NOW + 1000, NOW + 1000).await.unwrap(), 1);
+    assert_eq!(store.outcome(CHANNEL, "3").await.unwrap(), Some(Outcome::Pending), "unfinished ones stay");
+    assert_eq!(store.history(CHANNEL, "c", 9).await.unwrap().len(), 4, "history has its own bounds");
+}
+
+pub async fn a_swept_message_is_no_duplicate(store: &dyn Store) {
+    say(store, "c", "1").await;
+    let before = store.sweep(NOW + 1, NOW + 1).await.unwrap();
+    assert_eq!(before, 1);
+    say(store, "c", "1").await;
+    assert_eq!(store.history(CHANNEL, "c", 9).await.unwrap(), [exchange("1"), exchange("1")].concat());
+}
+
+pub async fn values_come_back(store: &dyn Store) {
+    assert_eq!(store.get("s", NOW, "k").await.unwrap(), None);
+    store.set("s", NOW, "k", b"one", None).await.unwrap();
+    store.set("other", NOW, "k", b"two", None).await.unwrap();
+    assert_eq!(store.get("s", NOW, "k").await.unwrap().as_deref(), Some(&b"one"[..]));
+    store.set("s", NOW, "k", b"", None).await.unwrap();
+    assert_eq!(store.get("s", NOW, "k").await.unwrap().as_deref(), Some(&b""[..]));
+    store.delete("s", "k").await.unwrap();
+    store.delete("s", "k").await.unwrap();
+    assert_eq!(store.get("s", NOW, "k").await.unwrap(), None);
+    assert_eq!(store.get("other", NOW, "k").await.unwrap().as_deref(), Some(&b"two"[..]));
+}
+
+pub async fn values_die_in_time(store: &dyn Store) {
+    let ttl = Some(Duration::from_millis(100));
+    store.set("s", NOW, "k", b"v", ttl).await.unwrap();
+    assert!(store.get("s", NOW + 99, "k").await.unwrap().is_some());
+    assert_eq!(store.get("s", NOW + 100, "k").await.unwrap(), None);
+    store.set("s", NOW + 50, "k", b"v", ttl).await.unwrap();
+    assert!(store.get("s", NOW + 149, "k").await.unwrap().is_some(), "counted anew");
+    store.set("s", NOW, "k", b"v", None).await.unwrap();
+    assert!(store.get("s", NOW + 1_000_000, "k").await.unwrap().is_some(), "no life, no end");
+    store.set("s", NOW, "dead", b"v", ttl).await.unwrap();
+    assert_eq!(store.sweep(NOW + 100, 0).await.unwrap(), 1);
+    store.set("s", NOW, "far", b"v", Some(Duration::MAX)).await.unwrap();
+    assert!(store.get("s", NOW + 1_000_000, "far").await.unwrap().is_some());
+}
+
+pub async fn counters_count(store: &dyn Store) {
+    let ttl = Some(Duration::from_millis(100));
+    assert_eq!(store.increment("s", NOW, "n", 5, ttl).await.unwrap(), 5);
+    assert_eq!(store.increment("s", NOW + 60, "n", -7, ttl).await.unwrap(), -2);
+    assert_eq!(store.get("s", NOW + 60, "n").await.unwrap().as_deref(), Some(&b"-2"[..]));
+    assert_eq!(store.increment("s", NOW + 100, "n", 1, ttl).await.unwrap(), 1, "its window has ended");
+    store.set("s", NOW, "n", b"9223372036854775806", None).await.unwrap();
+    assert_eq!(store.increment("s", NOW, "n", 9, None).await.unwrap(), i64::MAX, "no wrap");
+    store.set("s", NOW, "n", b"cursor", None).await.unwrap();
+    let refused = store.increment("s", NOW, "n", 1, None).await;
+    assert!(matches!(refused, Err(StoreError::NotANumber)), "{refused:?}");
+    assert_eq!(store.get("s", NOW, "n").await.unwrap().as_deref(), Some(&b"cursor"[..]));
+}
+
+pub async fn sizes_are_bounded(store: &dyn Store) {
+    let (key, value) = ("k".repeat(256), vec![7; 64 << 10]);
+    store.set("s", NOW, &key, &value, None).await.unwrap();
+    assert_eq!(store.get("s", NOW, &key).await.unwrap(), Some(value));
+    let long = store.set("s", NOW, "k", &vec![7; (64 << 10) + 1], None).await;
+    assert!(matches!(long, Err(StoreError::TooLarge { bytes: 65537, limit: 65536 })), "{long:?}");
+    let long = store.set("s", NOW, &"k".repeat(257), b"v", None).await;
+    assert!(matches!(long, Err(StoreError::TooLarge { bytes: 257, limit: 256 })), "{long:?}");
+    let long = store.increment("s", NOW, &"k".repeat(257), 1, None).await;
+    assert!(matches!(long, Err(StoreError::TooLarge { bytes: 257, limit: 256 })), "{long:?}");
+}
+
+pub async fn keys_are_bounded(store: &dyn Store) {
+    let ttl = |key: u32| (key < 2).then_some(Duration::from_millis(100));
+    let keys: Vec<String> = (0..1000).map(|key| key.to_string()).collect();
+    let sets = (0..1000).map(|key| store.set("s", NOW, &keys[key as usize], b"v", ttl(key)));
+    for set in futures_util::future::join_all(sets).await {
+        set.unwrap();
+    }
+    let full = store.set("s", NOW, "more", b"v", None).await;
+    assert!(matches!(full, Err(StoreError::Quota { limit: 1000 })), "{full:?}");
+    let full = store.increment("s", NOW, "more", 1, None).await;
+    assert!(matches!(full, Err(StoreError::Quota { limit: 1000 })), "{full:?}");
+    store.set("s", NOW, "999", b"known keys may change", None).await.unwrap();
+    store.set("other", NOW, "more", b"v", None).await.unwrap();
+    store.set("s", NOW + 100, "more", b"dead keys make room", None).await.unwrap();
+    assert!(store.get("s", NOW + 100, "more").await.unwrap().is_some());
+    assert_eq!(store.get("s", NOW + 100, "1").await.unwrap(), None);
+}

@@ -1,0 +1,247 @@
+//! Random interleavings of everything that workers do, against a model of a few lines.
+//!
+//! The model says which turn a claim must bring and which writes must lose. At the end the queue is worked
+//! off: each message was answered once, and each conversation in the order of arrival.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use parlor::clock::Millis;
+use parlor::message::{Reply, Utterance};
+use parlor::store::sqlite::SqliteStore;
+use parlor::store::vault::Vault;
+use parlor::store::{Acceptance, Delivery, Ending, Lease, Progress, Store, StoreError};
+use proptest::prelude::*;
+
+use crate::conformance::{CHANNEL, NOW, delivered, exchange, incoming};
+
+const LEASE: Millis = 50;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Accept { conversation: u8, id: u8 },
+    Claim,
+    Answer { claim: usize },
+    Finish { claim: usize },
+    Die { claim: usize },
+    Postpone { claim: usize, delay: Millis },
+    Renew { claim: usize },
+    Withdraw { id: u8 },
+    Wait { time: Millis },
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let claim = || 0..8_usize;
+    let step = prop_oneof![
+        6 => (0..3_u8, 0..16_u8).prop_map(|(conversation, id)| Step::Accept { conversation, id }),
+        6 => Just(Step::Claim),
+        3 => claim().prop_map(|claim| Step::Answer { claim }),
+        4 => claim().prop_map(|claim| Step::Finish { claim }),
+        1 => claim().prop_map(|claim| Step::Die { claim }),
+        2 => (claim(), 0..80_u64).prop_map(|(claim, delay)| Step::Postpone { claim, delay }),
+        1 => claim().prop_map(|claim| Step::Renew { claim }),
+        1 => (0..16_u8).prop_map(|id| Step::Withdraw { id }),
+        2 => (1..60_u64).prop_map(|time| Step::Wait { time }),
+        1 => Just(Step::Restart),
+    ];
+    proptest::collection::vec(step, 1..80)
+}
+
+#[derive(Debug)]
+struct Turn {
+    id: u8,
+    conversation: u8,
+    answered: bool,
+    ended: bool,
+    due: Millis,
+    /// The lease that counts, and when it ends.
+    lease: Option<(Lease, Millis)>,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    now: Millis,
+    /// In order of arrival.
+    turns: Vec<Turn>,
+    /// All claims ever made, the lost ones too: the turn's place and the lease.
+    claims: Vec<(usize, Lease)>,
+    said: BTreeMap<u8, Vec<Utterance>>,
+}
+
+impl Model {
+    /// Which turn a claim must bring.
+    fn next(&self) -> Option<usize> {
+        let is_head = |place: usize| {
+            let turn = &self.turns[place];
+            !turn.ended
+                && !self.turns[..place].iter().any(|it| !it.ended && it.conversation == turn.conversation)
+        };
+        let is_free = |turn: &Turn| turn.due <= self.now && turn.lease.is_none_or(|(_, end)| end <= self.now);
+        let places = (0..self.turns.len()).filter(|place| is_head(*place) && is_free(&self.turns[*place]));
+        places.min_by_key(|place| (self.turns[*place].due, *place))
+    }
+
+    /// The turn of a claim, if its lease still counts.
+    fn held(&mut self, claim: usize) -> Option<(Lease, Option<&mut Turn>)> {
+        let (place, lease) = *self.claims.get(self.claims.len().checked_sub(1 + claim)?)?;
+        let turn = &mut self.turns[place];
+        let counts = turn.lease.is_some_and(|(current, _)| current == lease);
+        Some((lease, counts.then_some(turn)))
+    }
+}
+
+fn name(conversation: u8) -> String {
+    format!("c{conversation}")
+}
+
+/// Whether the store let a write through; anything but a lost lease is a failure.
+fn is_won<T>(outcome: Result<T, StoreError>) -> bool {
+    match outcome {
+        Ok(_) => true,
+        Err(StoreError::LeaseLost) => false,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn open(folder: &Path) -> SqliteStore {
+    SqliteStore::open(folder, Vault::open(folder).unwrap()).unwrap()
+}
+
+async fn run(folder: &Path, steps: Vec<Step>) {
+    let mut store = open(folder);
+    let mut model = Model { now: NOW, ..Model::default() };
+    for step in steps {
+        if matches!(step, Step::Restart) {
+            drop(store);
+            store = open(folder);
+            model.turns.iter_mut().for_each(|turn| turn.lease = None);
+        } else {
+            take(&store, &mut model, step).await;
+        }
+    }
+    work_off(&store, &mut model).await;
+}
+
+async fn take(store: &dyn Store, model: &mut Model, step: Step) {
+    let now = model.now;
+    match step {
+        Step::Accept { conversation, id } => accept(store, model, conversation, id).await,
+        Step::Claim => claim(store, model).await,
+        Step::Answer { claim } => {
+            let Some((lease, turn)) = model.held(claim) else { return };
+            let won = store.answer(lease, now, &Reply::text("hello")).await;
+            assert!(matches!(won, Ok(Delivery::Due) | Err(StoreError::LeaseLost)), "{won:?}");
+            assert_eq!(is_won(won), turn.is_some());
+            if let Some(turn) = turn {
+                (turn.answered, turn.due) = (true, now);
+            }
+        }
+        Step::Finish { claim } => finish(store, model, claim).await,
+        Step::Die { claim } => {
+            let Some((lease, turn)) = model.held(claim) else { return };
+            let dead = Ending::Dead { reason: "gone".to_owned() };
+            assert_eq!(is_won(store.finish(lease, now, &dead, &[]).await), turn.is_some());
+            turn.into_iter().for_each(end);
+        }
+        Step::Postpone { claim, delay } => {
+            let Some((lease, turn)) = model.held(claim) else { return };
+            assert_eq!(is_won(store.postpone(lease, now + delay, Some("down")).await), turn.is_some());
+            if let Some(turn) = turn {
+                (turn.lease, turn.due) = (None, now + delay);
+            }
+        }
+        Step::Renew { claim } => {
+            let Some((lease, turn)) = model.held(claim) else { return };
+            assert_eq!(is_won(store.renew(lease, now + LEASE).await), turn.is_some());
+            if let Some(turn) = turn {
+                turn.lease = Some((lease, now + LEASE));
+            }
+        }
+        Step::Withdraw { id } => {
+            let withdrawn = store.withdraw(CHANNEL, now, &[id.to_string()]).await.unwrap();
+            let turn = model.turns.iter_mut().find(|turn| turn.id == id && !turn.ended);
+            assert_eq!(withdrawn.len(), usize::from(turn.is_some()));
+            turn.into_iter().for_each(end);
+        }
+        Step::Wait { time } => model.now += time,
+        Step::Restart => unreachable!("taken by the caller, who owns the store"),
+    }
+}
+
+fn end(turn: &mut Turn) {
+    (turn.ended, turn.lease) = (true, None);
+}
+
+async fn accept(store: &dyn Store, model: &mut Model, conversation: u8, id: u8) {
+    let message = incoming(&name(conversation), &id.to_string());
+    let accepted = store.accept(CHANNEL, model.now, vec![message]).await.unwrap();
+    let known = model.turns.iter().any(|turn| turn.id == id);
+    assert_eq!(accepted, [if known { Acceptance::Duplicate } else { Acceptance::New }]);
+    if !known {
+        let turn = Turn { id, conversation, answered: false, ended: false, due: model.now, lease: None };
+        model.turns.push(turn);
+    }
+}
+
+async fn claim(store: &dyn Store, model: &mut Model) {
+    let claimed = store.claim(model.now, Duration::from_millis(LEASE)).await.unwrap();
+    let next = model.next();
+    let claimed_id = claimed.as_ref().map(|claim| claim.message.id.clone());
+    assert_eq!(claimed_id, next.map(|place| model.turns[place].id.to_string()));
+    if let (Some(claim), Some(place)) = (claimed, next) {
+        let turn = &mut model.turns[place];
+        assert_eq!(
+            matches!(claim.progress, Progress::Answered { .. }),
+            turn.answered,
+            "an answer is not lost"
+        );
+        turn.lease = Some((claim.lease, model.now + LEASE));
+        model.claims.push((place, claim.lease));
+    }
+}
+
+async fn finish(store: &dyn Store, model: &mut Model, claim: usize) {
+    let now = model.now;
+    let Some((lease, turn)) = model.held(claim) else { return };
+    let said = turn.as_ref().map(|turn| exchange(&turn.id.to_string())).unwrap_or_default();
+    assert_eq!(is_won(store.finish(lease, now, &delivered(), &said).await), turn.is_some());
+    if let Some(turn) = turn {
+        end(turn);
+        let conversation = turn.conversation;
+        model.said.entry(conversation).or_default().extend(said);
+    }
+}
+
+/// Nothing is lost: whatever is unfinished comes up when its time has come, and histories are the order.
+async fn work_off(store: &dyn Store, model: &mut Model) {
+    while model.turns.iter().any(|turn| !turn.ended) {
+        model.now = store.next_due().await.unwrap().expect("unfinished turns have a time").max(model.now);
+        let claims = model.claims.len();
+        claim(store, model).await;
+        assert_eq!(model.claims.len(), claims + 1, "a turn that is due can be claimed");
+        finish(store, model, 0).await;
+    }
+    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.queue().await.unwrap().unfinished, 0);
+    for (conversation, said) in &model.said {
+        assert_eq!(&store.history(CHANNEL, &name(*conversation), 200).await.unwrap(), said);
+    }
+}
+
+/// Restarts and commits without a disk's latency, where the system has such a place.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_interleaving_loses_doubles_or_reorders_a_turn(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let folder = folder();
+        runtime.block_on(run(folder.path(), steps));
+    }
+}
