@@ -2,6 +2,8 @@
 //!
 //! Time is stepped: it stands still until a test advances it, also while bytes travel between the two.
 
+#![allow(clippy::unwrap_used, reason = "what a test does not expect shall end it")]
+
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -599,6 +601,11 @@ async fn an_answer_that_breaks_off_before_its_first_word_is_asked_for_again() {
     server.call().await.reset();
     settle().await;
     advance(Duration::from_secs(2)).await;
+    let mut call = server.call().await;
+    call.begin().await;
+    call.send("data: {\"cho\n\n").await;
+    call.gone().await;
+    advance(Duration::from_secs(4)).await;
     server.call().await.answer("hello").await;
     assert_eq!(text_of(asked).await, "hello");
 }
@@ -610,6 +617,7 @@ async fn garbage_is_broken_and_its_text_stays_out_of_the_error() {
         let asked = ask(server.model());
         let mut call = server.call().await;
         call.begin().await;
+        call.text("hel").await;
         call.send(format!("data: {garbage}\n\n")).await;
         let why = breach(asked).await;
         assert!(why.starts_with("an event in it is no") && !why.contains("private"), "{why}");

@@ -177,7 +177,8 @@ impl Reading {
     }
 
     fn take_json(&mut self, json: &[u8]) -> Result<(), Failure> {
-        let value: Value = serde_json::from_slice(json).map_err(|_| broken("an event in it is no JSON"))?;
+        let garbled = |_| Failure::passing(ModelError::Broken("an event in it is no JSON".to_owned()));
+        let value: Value = serde_json::from_slice(json).map_err(garbled)?;
         if value.get("error").is_some_and(|error| !error.is_null()) {
             return Err(self.error_object(&value));
         }
