@@ -28,9 +28,14 @@ pub struct Permits {
     deliveries: Semaphore,
 }
 
-impl Default for Permits {
-    fn default() -> Self {
-        Self { receptions: Semaphore::new(RECEPTIONS_MAX), deliveries: Semaphore::new(DELIVERIES_MAX) }
+impl Permits {
+    /// A quarter of the instances each; the other half is the turns'.
+    pub fn new(instances_max: usize) -> Self {
+        let quarter = (instances_max / 4).max(1);
+        Self {
+            receptions: Semaphore::new(RECEPTIONS_MAX.min(quarter)),
+            deliveries: Semaphore::new(DELIVERIES_MAX.min(quarter)),
+        }
     }
 }
 
@@ -99,17 +104,6 @@ impl Adapter {
         Ok(self.release()?.present(self.services.clone(), context, snapshot).await?)
     }
 
-    /// Shows the text so far; returns the new checkpoint.
-    pub async fn update(
-        &self,
-        to: &Destination<'_>,
-        checkpoint: &[u8],
-        text: &str,
-    ) -> Result<Vec<u8>, AdapterError> {
-        let _permit = self.delivery_permit().await;
-        Ok(self.release()?.update(self.services.clone(), to, checkpoint, text).await??)
-    }
-
     /// Sends the reply's next part.
     pub async fn finish(
         &self,
@@ -119,11 +113,6 @@ impl Adapter {
     ) -> Result<Delivered, AdapterError> {
         let _permit = self.delivery_permit().await;
         Ok(self.release()?.finish(self.services.clone(), to, checkpoint, reply).await??)
-    }
-
-    /// How often the platform's text may be updated; none: it cannot be.
-    pub fn update_interval(&self) -> Option<Duration> {
-        self.release().ok().and_then(|release| release.manifest.update_interval)
     }
 
     fn release(&self) -> Result<Arc<Release>, AdapterError> {

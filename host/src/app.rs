@@ -138,13 +138,13 @@ impl App {
 }
 
 fn shelf(config: &Config, parts: &Parts, vault: &Vault, metrics: Arc<Metrics>) -> anyhow::Result<Shelf> {
-    let engine = engine::build().map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
-    engine::tick(&engine).context("no thread for the plugins' deadlines")?;
+    let built = engine::build().map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
+    engine::tick(&built.engine).context("no thread for the plugins' deadlines")?;
     let cache = Cache::open(&config.data.join("compiled"), vault.subkey(b"cwasm"), parts.compiler.clone())?;
     let witness = Arc::new(move |plugin: &str, function, outcome, time| {
         metrics.plugin_call(plugin, function, outcome, time)
     });
-    Ok(Shelf::new(engine, cache, witness, config.plugins.allow_unsigned))
+    Ok(Shelf::new(built, cache, witness, config.plugins.allow_unsigned))
 }
 
 /// A file that does not load keeps no other from loading; a channel that needs it will say so.
@@ -167,7 +167,7 @@ fn turns(
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<Turns> {
     let egress = Egress::new(config.endpoints.clone())?;
-    let permits = Arc::new(Permits::default());
+    let permits = Arc::new(Permits::new(shelf.instances_max));
     let mut wiring = Wiring {
         config,
         parts,
@@ -179,6 +179,7 @@ fn turns(
     };
     let (channels, models) = (wiring.channels(), wiring.models());
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
+    let instances = shelf.instances_max / 2;
     metrics.set_names(metrics::Names {
         channels: channels.keys().map(ToString::to_string).collect(),
         models: models.keys().cloned().collect(),
@@ -193,6 +194,7 @@ fn turns(
         metrics,
         drain: parts.drain.clone(),
         permits: Arc::new(Semaphore::new(config.limits.turns_max)),
+        instances: Arc::new(Semaphore::new(instances)),
         wake: Notify::new(),
         running: Running::default(),
         stores: AtomicBool::new(true),

@@ -67,6 +67,8 @@ pub struct Turns {
     pub drain: Drain,
     /// Turns at a time, over all channels.
     pub permits: Arc<Semaphore>,
+    /// Plugin instances of turns: one takes those of all its stages at once, so that two never wait for each other.
+    pub instances: Arc<Semaphore>,
     pub wake: Notify,
     pub running: Running,
     /// Whether the last message could be stored.

@@ -1,3 +1,4 @@
+//! The smallest adapter: what a request says, the model answers.
 use parlor_sdk::{Adapter, Fault, HttpRequest, Message, Reception, register_adapter};
 
 #[derive(Default)]

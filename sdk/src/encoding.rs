@@ -121,3 +121,13 @@ pub fn percent_decode(text: &str) -> Option<String> {
     }
     String::from_utf8(bytes).ok()
 }
+
+/// A whole number in decimal digits and nothing else: no sign, no space.
+///
+/// ```
+/// assert_eq!(parlor_sdk::encoding::whole_number("1700000000"), Some(1_700_000_000));
+/// assert_eq!(parlor_sdk::encoding::whole_number("+1"), None);
+/// ```
+pub fn whole_number(text: &str) -> Option<u64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}

@@ -3,7 +3,7 @@
 //! Strict means I-JSON: UTF-8, no duplicate names, no lone surrogates, numbers within a double; and
 //! bounded in depth and in values, so that a body cannot exhaust a small guest. Objects are kept in
 //! the canonical order (UTF-16 code units), so that writing is a plain walk. A plugin that would
-//! rather derive its types takes `serde_json` and pays 100 KiB for it.
+//! rather derive its types takes `serde_json` and pays some 100 KB for it.
 //!
 //! ```
 //! use parlor_sdk::json::{Value, object};

@@ -1,5 +1,7 @@
 //! What the strict reader takes, and that the writer's text is canonical (RFC 8785).
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 use parlor_sdk::json::{DEPTH_MAX, Error, VALUES_MAX, Value, object};
 use proptest::prelude::*;
 

@@ -1,5 +1,7 @@
 //! What must hold for every text that is cut into parts.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 use parlor_sdk::text::{split, split_by};
 use proptest::prelude::*;
 use unicode_segmentation::UnicodeSegmentation;

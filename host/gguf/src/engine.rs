@@ -28,7 +28,7 @@ use crate::sequence::Job;
 use crate::shared::{Shared, Stats};
 use crate::text::TextOut;
 use crate::weights::LoadError;
-use crate::{backend, metadata, prompt, request, weights};
+use crate::{backend, metadata, prompt, request, schema, weights};
 
 /// `LLAMA_MAX_SEQ` of the pinned llama.cpp.
 const SEQUENCES_MAX: u32 = 256;
@@ -139,7 +139,7 @@ impl Engine {
         request::check(&request)?;
         let tokens = self.tokenize(&request.prompt)?;
         let grammar =
-            request.json_schema.as_deref().map(|schema| request::grammar(&self.model, schema)).transpose()?;
+            request.json_schema.as_deref().map(|schema| schema::grammar(&self.model, schema)).transpose()?;
         let (sender, generation) = channel(self.shared.clone());
         let latest = Instant::now() + REQUEST_TIME_MAX;
         self.shared.enqueue(Job {

@@ -12,8 +12,8 @@ use futures_core::Stream;
 
 use crate::shared::Shared;
 
-/// Deltas that may lie unread; then the sequence is parked. Some seconds of a small model's speed.
-pub(crate) const DELTAS_MAX: usize = 64;
+/// Deltas that may lie unread; then the sequence is parked. A second of a small model's speed.
+pub(crate) const DELTAS_MAX: usize = 32;
 
 /// What a [`Generation`] tells. `Done` or `Failed` comes last, once.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,6 +15,7 @@ mod metadata;
 mod prompt;
 mod request;
 mod sampling;
+mod schema;
 mod sequence;
 mod shared;
 mod text;

@@ -4,9 +4,6 @@
 
 use std::time::{Duration, Instant};
 
-use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::sampling::LlamaSampler;
-
 use crate::prompt::Span;
 
 /// A prompt beyond this is not worth tokenising to learn that it is too long; no context holds so much text.
@@ -15,8 +12,6 @@ const PROMPT_BYTES_MAX: usize = 1 << 20;
 const STOPS_MAX: usize = 16;
 /// As much text as this may be held back in a stream.
 const STOP_BYTES_MAX: usize = 256;
-/// A schema becomes a grammar, and a grammar costs time at each token.
-const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 
 /// One completion to generate. `Request::default()` has the sampling of llama.cpp's own defaults and no prompt.
 #[derive(Debug, Clone)]
@@ -36,7 +31,7 @@ pub struct Request {
     pub seed: Option<u64>,
     /// Texts that end the completion and are not part of it.
     pub stop: Vec<String>,
-    /// The completion is JSON that fits this schema.
+    /// The completion is JSON that fits this schema, unless its length cuts it off.
     pub json_schema: Option<String>,
     /// When nobody waits any longer. `None` is [`Engine`](crate::Engine)'s own bound of ten minutes.
     pub deadline: Option<Instant>,
@@ -108,22 +103,4 @@ pub(crate) fn check_bytes(prompt: &[Span]) -> Result<(), StartError> {
         return Err(StartError::PromptTooLarge { bytes, bytes_max: PROMPT_BYTES_MAX });
     }
     Ok(())
-}
-
-/// The grammar of a JSON schema, ready to sample with.
-pub(crate) fn grammar(model: &LlamaModel, schema: &str) -> Result<LlamaSampler, StartError> {
-    let refuse = |why: &str| StartError::Schema(why.to_owned());
-    if schema.len() > SCHEMA_BYTES_MAX {
-        return Err(refuse("it is larger than 64 KiB"));
-    }
-    // serde_json also bounds the depth, which the C++ side walks by recursion.
-    let parsed: serde_json::Value =
-        serde_json::from_str(schema).map_err(|error| StartError::Schema(error.to_string()))?;
-    if !parsed.is_object() {
-        return Err(refuse("it is not a JSON object"));
-    }
-    let grammar = llama_cpp_2::json_schema_to_grammar(schema)
-        .map_err(|_| refuse("it has a keyword, a reference or a pattern that cannot become a grammar"))?;
-    LlamaSampler::grammar(model, &grammar, "root")
-        .map_err(|_| refuse("its grammar is too large or refers to itself"))
 }

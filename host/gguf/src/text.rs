@@ -41,14 +41,18 @@ impl TextOut {
 
     /// Moves whole characters over; bytes that can never become one turn into U+FFFD.
     fn decode(&mut self) {
-        for chunk in self.bytes.utf8_chunks() {
-            self.held.push_str(chunk.valid());
-            if !chunk.invalid().is_empty() && !is_unfinished(chunk.invalid()) {
-                self.held.push(char::REPLACEMENT_CHARACTER);
+        while let Err(error) = std::str::from_utf8(&self.bytes) {
+            let valid = error.valid_up_to();
+            self.held.push_str(&String::from_utf8_lossy(&self.bytes[..valid]));
+            self.bytes.drain(..valid + error.error_len().unwrap_or(0));
+            match error.error_len() {
+                Some(_) => self.held.push(char::REPLACEMENT_CHARACTER),
+                // The start of a character, which the next token may end.
+                None => return,
             }
         }
-        let tail = self.bytes.utf8_chunks().last().map_or(0, |chunk| unfinished_bytes(chunk.invalid()));
-        self.bytes.drain(..self.bytes.len() - tail);
+        self.held.push_str(&String::from_utf8_lossy(&self.bytes));
+        self.bytes.clear();
     }
 
     /// Length of the longest tail that a stop string begins with.
@@ -62,18 +66,6 @@ fn overlap(text: &str, stop: &str) -> usize {
     let (text, stop) = (text.as_bytes(), stop.as_bytes());
     // Both are UTF-8, so a match of bytes begins where a character does.
     (1..=longest).rev().find(|n| text.ends_with(&stop[..*n])).unwrap_or(0)
-}
-
-fn is_unfinished(invalid: &[u8]) -> bool {
-    unfinished_bytes(invalid) > 0
-}
-
-/// The standard library knows: an error without a length is one that more bytes could mend.
-fn unfinished_bytes(invalid: &[u8]) -> usize {
-    match std::str::from_utf8(invalid) {
-        Err(error) if error.error_len().is_none() => invalid.len(),
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ use crate::plugin::services::Services;
 use crate::store::Store;
 use crate::turn::Channel;
 
+/// Far fewer than half of the smallest pool: a turn takes the instances of all its stages at once.
+const PIPELINES_MAX: usize = 16;
+
 pub struct Wiring<'a> {
     pub config: &'a Config,
     pub parts: &'a Parts,
@@ -76,6 +79,12 @@ impl Wiring<'_> {
     }
 
     fn channel(&mut self, mouth: &Mouth<'_>, adapter: Option<Adapter>) -> Channel {
+        if mouth.pipelines.len() > PIPELINES_MAX {
+            self.note(
+                mouth.name,
+                format!("more than {PIPELINES_MAX} pipelines; a turn needs an instance of each at once"),
+            );
+        }
         let stages = mouth.pipelines.iter().filter_map(|name| self.stage(mouth, name)).collect();
         self.refuse_strangers(mouth);
         Channel {

@@ -3,8 +3,10 @@
 //! The serving process never compiles. A `.cwasm` is native code, so it is loaded only if this host's own
 //! MAC over it, its plugin's digest and the compiler's fingerprint holds; anything else is compiled anew.
 
+#[cfg(feature = "compile")]
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "compile")]
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,7 +18,9 @@ use crate::plugin::package::Package;
 /// A plugin that brings an interpreter along takes tens of seconds of a busy core.
 const TIME_MAX: Duration = Duration::from_secs(180);
 /// Bound of the child's address space: the compiler maps little, an attack on it much.
+#[cfg(feature = "compile")]
 const CHILD_BYTES_MAX: u64 = 8 << 30;
+#[cfg(feature = "compile")]
 const CHILD_NICENESS: i32 = 10;
 
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,7 @@ impl Cache {
     }
 
     /// The compiled file of this package: from the cache if its seal holds, else compiled now.
+    #[cfg(feature = "compile")]
     pub async fn compiled(&self, engine: &Engine, package: &Package) -> Result<PathBuf, CompileError> {
         let fingerprint = fingerprint(engine);
         let path = self.folder.join(format!("{}-{fingerprint:016x}.cwasm", package.digest));
@@ -65,27 +70,38 @@ impl Cache {
         Ok(path)
     }
 
-    async fn compile(&self, package: &Package, path: &Path) -> Result<(), CompileError> {
-        if cfg!(not(feature = "compile")) {
-            return Err(CompileError::NoCompiler);
+    /// The compiled file of this package, which another build of this host left in the cache.
+    #[cfg(not(feature = "compile"))]
+    pub async fn compiled(&self, _engine: &Engine, package: &Package) -> Result<PathBuf, CompileError> {
+        let unread = |source| CompileError::Cache { path: self.folder.clone(), source };
+        for entry in std::fs::read_dir(&self.folder).map_err(unread)? {
+            let path = entry.map_err(unread)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let rest = name.strip_prefix(&package.digest).and_then(|rest| rest.strip_prefix('-'));
+            let fingerprint =
+                rest.and_then(|rest| u64::from_str_radix(rest.strip_suffix(".cwasm")?, 16).ok());
+            if fingerprint.is_some_and(|fingerprint| self.is_sealed(&path, package, fingerprint)) {
+                return Ok(path);
+            }
         }
+        Err(CompileError::NoCompiler)
+    }
+
+    #[cfg(feature = "compile")]
+    async fn compile(&self, package: &Package, path: &Path) -> Result<(), CompileError> {
         let draft = path.with_extension("draft");
-        let child = tokio::process::Command::new(&self.compiler)
-            .args(["plugin", "compile"])
-            .arg(&package.path)
-            .args(["--expect", &package.digest, "--output"])
-            .arg(&draft)
+        let mut command = tokio::process::Command::new(&self.compiler);
+        command.args(["plugin", "compile"]).arg(&package.path);
+        command.args(["--expect", &package.digest, "--output"]).arg(&draft);
+        command
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(CompileError::NotStarted)?;
-        let output = tokio::time::timeout(TIME_MAX, child.wait_with_output())
-            .await
-            .map_err(|_| CompileError::TimedOut)?;
-        let output = output.map_err(CompileError::NotStarted)?;
+            .kill_on_drop(true);
+        let child = command.spawn().map_err(CompileError::NotStarted)?;
+        let output = tokio::time::timeout(TIME_MAX, child.wait_with_output()).await;
+        let output = output.map_err(|_| CompileError::TimedOut)?.map_err(CompileError::NotStarted)?;
         if !output.status.success() {
             return Err(CompileError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
@@ -103,6 +119,7 @@ impl Cache {
         holds
     }
 
+    #[cfg(feature = "compile")]
     fn seal(&self, path: &Path, package: &Package, fingerprint: u64) -> std::io::Result<()> {
         let code = std::fs::read(path)?;
         let seal = hmac::sign(&self.key, &sealed_text(&code, package, fingerprint));
@@ -122,6 +139,7 @@ fn sealed_text(code: &[u8], package: &Package, fingerprint: u64) -> Vec<u8> {
 }
 
 /// Compiler version, target and tunables in one number.
+#[cfg(feature = "compile")]
 fn fingerprint(engine: &Engine) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);

@@ -23,6 +23,15 @@ pub const TABLE_ELEMENTS_MAX: usize = 20_000;
 
 /// Slots for instances, from a machine with 2^42 bytes of address space down to a small container.
 const POOLS: [u32; 2] = [1000, 64];
+/// Without a pool each instance maps memory of its own; as many as the small pool has are enough.
+const INSTANCES_WITHOUT_POOL: u32 = 64;
+
+/// The engine, and how many instances may live at a time.
+#[derive(Debug)]
+pub struct Built {
+    pub engine: Engine,
+    pub instances_max: usize,
+}
 
 /// The tunables that an artefact is bound to.
 pub fn settings() -> Config {
@@ -37,16 +46,16 @@ pub fn settings() -> Config {
 }
 
 /// An engine with the largest pool that this machine's address space allows, else without one.
-pub fn build() -> Result<Engine, wasmtime::Error> {
+pub fn build() -> Result<Built, wasmtime::Error> {
     for slots in POOLS {
         match Engine::new(settings().allocation_strategy(pool(slots))) {
-            Ok(engine) => return Ok(engine),
+            Ok(engine) => return Ok(Built { engine, instances_max: slots as usize }),
             Err(error) => {
-                tracing::debug!(slots, error = %error, "no address space for this pool, trying a smaller one")
+                tracing::debug!(slots, error = %error, "no address space for this pool, trying a smaller one");
             }
         }
     }
-    Engine::new(&settings())
+    Ok(Built { engine: Engine::new(&settings())?, instances_max: INSTANCES_WITHOUT_POOL as usize })
 }
 
 fn pool(slots: u32) -> InstanceAllocationStrategy {

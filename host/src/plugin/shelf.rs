@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use wasmtime::Engine;
 
 use crate::plugin::compile::{Cache, CompileError};
+use crate::plugin::engine::Built;
 use crate::plugin::package::{Package, PackageError};
 use crate::plugin::release::{LinkError, Release, Witness};
 use crate::plugin::selftest::{self, SelfTestError};
@@ -44,6 +45,8 @@ pub struct Rejected {
 /// The plugins of one process.
 pub struct Shelf {
     engine: Engine,
+    /// Instances that may live at a time, for those who bound their calls.
+    pub instances_max: usize,
     cache: Cache,
     witness: Witness,
     allow_unsigned: bool,
@@ -57,8 +60,15 @@ impl std::fmt::Debug for Shelf {
 }
 
 impl Shelf {
-    pub fn new(engine: Engine, cache: Cache, witness: Witness, allow_unsigned: bool) -> Shelf {
-        Shelf { engine, cache, witness, allow_unsigned, releases: ArcSwap::default() }
+    pub fn new(built: Built, cache: Cache, witness: Witness, allow_unsigned: bool) -> Shelf {
+        Shelf {
+            engine: built.engine,
+            instances_max: built.instances_max,
+            cache,
+            witness,
+            allow_unsigned,
+            releases: ArcSwap::default(),
+        }
     }
 
     /// Loads every `.wasm` of a folder, in the order of their names; tells which did not load and why.

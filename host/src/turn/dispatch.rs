@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::{LEASE, Turn, Turns};
+use super::{Ended, LEASE, Turn, TurnError, Turns};
 use crate::message::Message;
-use crate::store::{Claim, Ending, Lease, Progress};
+use crate::store::{Claim, Ending, Lease, Progress, StoreError};
 use crate::telemetry;
 
 /// A due time that another node sets is noticed within it.
@@ -76,23 +76,34 @@ impl Turns {
 
     /// Runs one turn under a lease that is renewed, to its end or its failure.
     async fn work(&self, mut turn: Turn) {
-        let began = Instant::now();
+        let (began, lease) = (Instant::now(), turn.claim.lease);
         tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
-        let outcome = if turn.line.is_none() && turn.channel.adapter.is_none() {
-            Err(super::TurnError::Withdrawn)
-        } else {
-            let lease = turn.claim.lease;
-            tokio::select! { outcome = self.run(&mut turn) => outcome, () = self.renew(lease) => return }
-        };
-        let ended = match outcome {
-            Ok(ended) => ended,
-            Err(error) => self.fail(&turn, error).await,
+        let ended = tokio::select! {
+            ended = self.run_or_fail(&mut turn) => ended,
+            () = self.renew(lease) => Ended::Left,
         };
         self.running.leave(&turn.key());
         self.metrics.turn(&turn.channel.name, ended.as_str(), began.elapsed());
         let age_ms = turn.age(self.clock.now()).as_millis() as u64;
         tracing::info!(ending = ended.as_str(), age_ms, "turn ends");
         self.wake.notify_one();
+    }
+
+    async fn run_or_fail(&self, turn: &mut Turn) -> Ended {
+        let is_unheard = turn.line.is_none() && turn.channel.adapter.is_none();
+        let outcome = if is_unheard { Err(TurnError::Withdrawn) } else { self.run_seated(turn).await };
+        match outcome {
+            Ok(ended) => ended,
+            Err(error) => self.fail(turn, error).await,
+        }
+    }
+
+    /// The turn's own time begins once it has an instance for each of its pipelines.
+    async fn run_seated(&self, turn: &mut Turn) -> Result<Ended, TurnError> {
+        let stages = u32::try_from(turn.channel.stages.len()).unwrap_or(u32::MAX);
+        let _seats = self.instances.acquire_many(stages).await.expect("this semaphore is never closed");
+        turn.deadline = Instant::now() + turn.channel.time;
+        self.run(turn).await
     }
 
     /// Ends only when the lease is lost: then another worker has the turn.
@@ -102,7 +113,7 @@ impl Turns {
             let until = self.clock.now() + LEASE.as_millis() as u64;
             if let Err(error) = self.store.renew(lease, until).await {
                 tracing::warn!(error = %error, "the turn's lease was not renewed");
-                if matches!(error, crate::store::StoreError::LeaseLost) {
+                if matches!(error, StoreError::LeaseLost) {
                     return;
                 }
             }

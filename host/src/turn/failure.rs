@@ -61,6 +61,9 @@ impl Turns {
             Remedy::Withdraw => self.end(turn, Ending::Withdrawn, None).await,
         };
         done.unwrap_or_else(|error| {
+            if matches!(error, TurnError::Store(StoreError::LeaseLost)) {
+                return Ended::Withdrawn;
+            }
             tracing::error!(
                 error = telemetry::chain(&error),
                 "the turn's failure could not be stored; it is tried again"
@@ -147,9 +150,11 @@ fn is_passing(error: &TurnError) -> bool {
 }
 
 fn report(error: &TurnError, remedy: &Remedy) {
+    let is_lost = matches!(error, TurnError::Store(StoreError::LeaseLost));
     let error = telemetry::chain(error);
     match remedy {
         Remedy::Withdraw => tracing::info!("the turn was withdrawn"),
+        Remedy::Leave if is_lost => tracing::info!("the turn was taken back, or another worker has it"),
         Remedy::Leave => tracing::error!(error, "the turn stopped; it goes on when the store answers"),
         Remedy::Retry(pause) => tracing::warn!(
             error,

@@ -13,7 +13,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use parlor_gguf::{Config, Done, Engine, Event, Finish, Generation, Request, Span};
 
 const SEQUENCES: u32 = 2;
-const CONTEXT_TOKENS: u32 = 512;
+const CONTEXT_TOKENS: u32 = 256;
 
 fn model_path() -> PathBuf {
     let path = std::env::var_os("PARLOR_TEST_MODEL").map(PathBuf::from);
@@ -23,10 +23,12 @@ fn model_path() -> PathBuf {
     )
 }
 
+/// One thread: with two on a machine that compiles something else, each waits for the other at every layer.
 fn config() -> Config {
     Config {
         context_tokens: CONTEXT_TOKENS,
         sequences_max: SEQUENCES,
+        threads: Some(1),
         chunk_tokens: 32,
         ..Config::new(model_path())
     }

@@ -163,10 +163,8 @@ fn the_hash_is_checked_and_both_are_shown() {
     let error = Engine::load(&Config { sha256: Some(wrong), ..config() }).err().expect("the hash differs");
     assert!(matches!(error, LoadError::HashMismatch { .. }));
     let text = error.to_string();
-    assert!(
-        text.contains(SHA256) && text.contains(&format!("b0{}", &SHA256[2..].replacen("79", "79", 1))),
-        "{text}"
-    );
+    let wrong = format!("b0{}", &SHA256[2..]);
+    assert!(text.contains(SHA256) && text.contains(&wrong), "{text}");
     Engine::load(&Config { sha256: Some(sha256()), ..config() }).map(drop).expect("the hash is right");
 }
 

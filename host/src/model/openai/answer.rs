@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use super::assembly::{ANSWER_BYTES_MAX, Assembly, Chunk};
+use super::assembly::{ANSWER_BYTES_MAX, Assembly, Chunk, Flaw};
 use super::refusal::{Scrubber, judge_object, words};
 use super::retry::Failure;
 use super::sse::{Decoder, Event};
@@ -177,7 +177,8 @@ impl Reading {
     }
 
     fn take_json(&mut self, json: &[u8]) -> Result<(), Failure> {
-        let value: Value = serde_json::from_slice(json).map_err(|_| broken("an event in it is no JSON"))?;
+        let garbled = |_| Failure::passing(ModelError::Broken("an event in it is no JSON".to_owned()));
+        let value: Value = serde_json::from_slice(json).map_err(garbled)?;
         if value.get("error").is_some_and(|error| !error.is_null()) {
             return Err(self.error_object(&value));
         }
@@ -203,11 +204,7 @@ impl Reading {
     }
 
     fn close(&mut self, done: bool) -> Result<(), Failure> {
-        // a stream that was cut may be whole the next time
-        let deltas = self
-            .assembly
-            .close(done)
-            .map_err(|flaw| Failure::passing(ModelError::Broken(flaw.to_string())))?;
+        let deltas = self.assembly.close(done).map_err(judge_flaw)?;
         self.ready.extend(deltas);
         self.is_closed = true;
         Ok(())
@@ -226,4 +223,13 @@ fn form(response: &Response) -> Result<Form, Failure> {
 
 fn broken(what: impl Into<String>) -> Failure {
     Failure::lasting(ModelError::Broken(what.into()))
+}
+
+/// A stream that was cut may be whole the next time; what the model itself did wrong is its answer.
+fn judge_flaw(flaw: Flaw) -> Failure {
+    let error = ModelError::Broken(flaw.to_string());
+    match flaw {
+        Flaw::Truncated | Flaw::Empty => Failure::passing(error),
+        _ => Failure::lasting(error),
+    }
 }

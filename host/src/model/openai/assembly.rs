@@ -123,7 +123,7 @@ impl Assembly {
             self.calls.push(Call { index: part.index, ..Call::default() });
         }
         let call = &mut self.calls[at];
-        if let Some(id) = part.id {
+        if let Some(id) = part.id.filter(|id| !id.is_empty()) {
             call.id = id;
         }
         let Some(function) = part.function else {

@@ -6,7 +6,7 @@
 
 use parlor_sdk::{
     Fault, HttpRequest, clock,
-    encoding::base64_decode,
+    encoding::{base64_decode, whole_number},
     json::Value,
     secrets::{self, Digest, KeyForm, Part, SecretError, Unsealed},
     settings,
@@ -22,7 +22,7 @@ const WINDOW_MS: u64 = 3_600_000;
 pub fn headers(request: &HttpRequest) -> Result<(), Fault> {
     let timestamp = request.header("timestamp").ok_or_else(not_signed)?;
     let sign = request.header("sign").ok_or_else(not_signed)?;
-    let sent_at: u64 = timestamp.parse().map_err(|_| not_signed())?;
+    let sent_at = whole_number(timestamp).ok_or_else(not_signed)?;
     let presented = base64_decode(sign).ok_or_else(not_signed)?;
     let signed = [format!("{timestamp}\n").into(), Part::Secret(KeyForm::Raw)];
     let key = [Part::Secret(KeyForm::Raw)];

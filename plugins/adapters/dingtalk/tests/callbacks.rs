@@ -1,5 +1,7 @@
 //! Callbacks through the Adapter trait: each row of the fixtures, and what no row covers.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 use parlor_dingtalk::DingTalk;
 use parlor_sdk::{
     FaultKind, HttpRequest, MediaKind, Message, Reception, Scope,

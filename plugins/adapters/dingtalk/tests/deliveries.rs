@@ -1,5 +1,7 @@
 //! Replies through the Adapter trait: where they go, in which parts, and what DingTalk's answers mean.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 use parlor_dingtalk::DingTalk;
 use parlor_sdk::{
     Adapter, FaultKind, Outbound, Reply,

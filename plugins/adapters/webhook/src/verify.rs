@@ -5,7 +5,7 @@
 
 use parlor_sdk::{
     Fault, HttpRequest, clock,
-    encoding::{base64_decode, hex_decode},
+    encoding::{base64_decode, hex_decode, whole_number},
     json::Value,
     secrets::{self, Digest, KeyForm, Part, SecretError},
     settings,
@@ -78,7 +78,7 @@ pub fn standard(request: &HttpRequest) -> Result<&str, Fault> {
     let id = request.header("webhook-id").filter(|id| !id.is_empty()).ok_or_else(not_signed)?;
     let timestamp = request.header("webhook-timestamp").ok_or_else(not_signed)?;
     let signatures = request.header("webhook-signature").ok_or_else(not_signed)?;
-    let seconds: u64 = timestamp.parse().map_err(|_| not_signed())?;
+    let seconds = whole_number(timestamp).ok_or_else(not_signed)?;
     require_now(seconds.saturating_mul(1000))?;
     let presented = signatures.split(' ').filter_map(|signature| signature.strip_prefix("v1,"));
     let message = format!("{id}.{timestamp}.");

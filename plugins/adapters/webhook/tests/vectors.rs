@@ -1,5 +1,7 @@
 //! Every row of `fixtures/generic.json` through the Adapter trait, and what no row covers.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 use parlor_sdk::{
     Adapter, FaultKind, HttpRequest, Inquiry, Message, Reception, Reply, Role, Snapshot,
     encoding::{base64, base64_decode, hex},

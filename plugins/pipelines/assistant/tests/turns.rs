@@ -1,5 +1,7 @@
 //! A turn through the trait: what the model is asked, and what becomes of its answer.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 use parlor_assistant::Assistant;
 use parlor_sdk::{
     Attachment, Fault, MediaKind, Message, Pipeline, Prompt, Reply, Role, Step, Turn, Utterance,
