@@ -1,8 +1,8 @@
 //! Any server that speaks OpenAI's `POST /chat/completions`, over HTTP.
 //!
 //! `request` writes a prompt, `answer` reads the stream (`sse` its events, `assembly` their meaning),
-//! `refusal` judges errors, `retry` says whether and when to try again. One deadline covers all of it. This
-//! module does not know which model serves which channel, nor fallbacks.
+//! `refusal` judges errors, `scrubber` cleans their words, `retry` says whether and when to try again. One
+//! deadline covers all of it. This module does not know which model serves which channel, nor fallbacks.
 
 mod answer;
 mod assembly;
@@ -10,6 +10,7 @@ mod date;
 mod refusal;
 mod request;
 mod retry;
+mod scrubber;
 mod sse;
 
 use std::sync::Arc;
@@ -28,9 +29,10 @@ use super::{Answer, Delta, Model, ModelError};
 use crate::config;
 use crate::message::Prompt;
 use answer::Reading;
-use refusal::{BUSY_FOR, Scrubber};
+use refusal::BUSY_FOR;
 use request::Settings;
 use retry::Failure;
+use scrubber::Scrubber;
 
 /// A TCP and TLS handshake. A reachable server needs a second at worst; SYNs are repeated after 1, 3 and 7.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -54,6 +56,13 @@ pub struct OpenAi {
     settings: Settings,
     timeout: Duration,
     permits: Arc<Semaphore>,
+}
+
+/// One request, however often it is tried.
+struct Question {
+    body: Bytes,
+    scrubber: Scrubber,
+    deadline: Instant,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -85,28 +94,28 @@ impl OpenAi {
     }
 
     /// One try: until the first delta is there, so that everything before it can be tried again.
-    async fn attempt(&self, body: Bytes, deadline: Instant) -> Result<(Option<Delta>, Reading), Failure> {
-        let response = self.send(body, deadline).await?;
+    async fn attempt(&self, question: &Question) -> Result<(Option<Delta>, Reading), Failure> {
+        let Question { scrubber, deadline, .. } = question;
+        let response = self.send(question).await?;
         if !response.status().is_success() {
-            return Err(refusal::read(response, deadline, &self.scrubber).await);
+            return Err(refusal::read(response, *deadline, scrubber).await);
         }
-        let mut reading = Reading::new(response, deadline, self.scrubber.clone())?;
+        let mut reading = Reading::new(response, *deadline, scrubber.clone())?;
         let first = reading.next().await?;
         Ok((first, reading))
     }
 
-    async fn send(&self, body: Bytes, deadline: Instant) -> Result<Response, Failure> {
-        let mut request = self.client.post(self.url.clone()).body(body);
+    async fn send(&self, question: &Question) -> Result<Response, Failure> {
+        let Question { body, scrubber, deadline } = question;
+        let mut request = self.client.post(self.url.clone()).body(body.clone());
         request = request.header(CONTENT_TYPE, "application/json");
         request = request.header(ACCEPT, "text/event-stream, application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
-        match timeout_at(deadline.min(Instant::now() + FIRST_BYTE), request.send()).await {
+        match timeout_at((*deadline).min(Instant::now() + FIRST_BYTE), request.send()).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => {
-                Err(Failure::passing(ModelError::Unavailable(self.scrubber.clean(&reason(error)))))
-            }
+            Ok(Err(error)) => Err(Failure::passing(ModelError::Unavailable(scrubber.clean(&reason(error))))),
             // the server may be at work on it: a second request would make it slower
             Err(_) => Err(Failure::lasting(ModelError::TimedOut)),
         }
@@ -124,11 +133,12 @@ impl Model for OpenAi {
     async fn ask(&self, prompt: &Prompt, deadline: Instant) -> Result<Answer, ModelError> {
         let deadline = deadline.min(Instant::now() + self.timeout);
         let body = Bytes::from(request::body(prompt, &self.settings)?.to_string());
+        let question = Question { body, scrubber: self.scrubber.over(prompt), deadline };
         let permit = self.permit(deadline).await?;
         let mut tries = 0;
         loop {
             tries += 1;
-            let failure = match self.attempt(body.clone(), deadline).await {
+            let failure = match self.attempt(&question).await {
                 Ok((first, reading)) => return Ok(reading.into_answer(first, permit)),
                 Err(failure) => failure,
             };

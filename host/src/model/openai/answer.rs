@@ -16,8 +16,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::assembly::{ANSWER_BYTES_MAX, Assembly, Chunk, Flaw};
-use super::refusal::{Scrubber, judge_object, words};
+use super::refusal::{judge_object, words};
 use super::retry::Failure;
+use super::scrubber::Scrubber;
 use super::sse::{Decoder, Event};
 use super::{FIRST_BYTE, reason};
 use crate::model::{Answer, Delta, ModelError};

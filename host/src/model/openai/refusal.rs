@@ -1,49 +1,25 @@
 //! What a server means when it does not answer: a status, an error object, a few words.
 //!
-//! It judges whose fault it is and takes the key out of the words. It does not know waiting (`retry`) nor
+//! It judges whose fault it is. It does not know waiting (`retry`) nor
 //! the answer's own form (`answer`).
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::{Response, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::retry::{Failure, Retry, retry_after};
+use super::scrubber::Scrubber;
 use crate::model::ModelError;
 
-/// Characters of a server's message that an operator gets to see.
-const MESSAGE_CHARS_MAX: usize = 300;
 /// Bytes of an error body that are read; the message stands at its beginning.
 const ERROR_BODY_BYTES_MAX: usize = 64 << 10;
 /// How long an error body may take: the status is known, the words are a courtesy.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 /// What a caller is told when the server is busy and does not say for how long.
 pub const BUSY_FOR: Duration = Duration::from_secs(5);
-
-/// Takes what nobody may read out of a server's words.
-#[derive(Debug, Clone, Default)]
-pub struct Scrubber {
-    key: Option<SecretString>,
-}
-
-impl Scrubber {
-    pub fn new(key: Option<SecretString>) -> Self {
-        Self { key: key.filter(|key| !key.expose_secret().is_empty()) }
-    }
-
-    /// Without the key, in one line, and short.
-    pub fn clean(&self, words: &str) -> String {
-        let words = match &self.key {
-            Some(key) => words.replace(key.expose_secret(), "***"),
-            None => words.to_owned(),
-        };
-        let printable = words.chars().map(|c| if c.is_control() { ' ' } else { c });
-        printable.take(MESSAGE_CHARS_MAX).collect::<String>().trim().to_owned()
-    }
-}
 
 /// Reads the body of a response that is no success, and judges both.
 pub async fn read(response: Response, deadline: Instant, scrubber: &Scrubber) -> Failure {
