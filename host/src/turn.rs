@@ -12,6 +12,7 @@ mod dispatch;
 mod failure;
 mod inquire;
 mod intake;
+mod record;
 mod talk;
 
 use std::collections::{BTreeMap, HashMap};
@@ -77,21 +78,24 @@ pub struct Turns {
 
 /// Turns that run now, so that a message that is taken back can stop its own.
 #[derive(Debug, Default)]
-pub struct Running(Mutex<HashMap<Key, CancellationToken>>);
+pub struct Running {
+    turns: Mutex<HashMap<Key, CancellationToken>>,
+    unrecorded: record::Unrecorded,
+}
 
 impl Running {
     fn enter(&self, key: Key) -> CancellationToken {
         let token = CancellationToken::new();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, token.clone());
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).insert(key, token.clone());
         token
     }
 
     fn leave(&self, key: &Key) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
     fn cancel(&self, key: &Key) {
-        if let Some(token) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+        if let Some(token) = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             token.cancel();
         }
     }
@@ -193,7 +197,7 @@ impl Turns {
         if forget {
             self.store.forget(&turn.claim.channel, &turn.claim.message.conversation).await?;
         }
-        let delivery = self.store.answer(turn.claim.lease, self.clock.now(), reply).await?;
+        let delivery = self.persist(|| self.store.answer(turn.claim.lease, self.clock.now(), reply)).await?;
         fail::fail_point!("turn::answered");
         Ok(delivery)
     }
@@ -204,7 +208,7 @@ impl Turns {
             (Ending::Delivered { .. }, Some(reply)) => conversation::exchange(&turn.claim.message, reply),
             _ => Vec::new(),
         };
-        self.store.finish(turn.claim.lease, self.clock.now(), &ending, &said).await?;
+        self.record_sent(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &said)).await?;
         if reply.is_none() {
             self.tell(turn, if ending == Ending::Withdrawn { End::Withdrawn } else { End::Silent });
         }

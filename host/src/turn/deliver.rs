@@ -24,7 +24,8 @@ impl Turns {
             match adapter.finish(&to, &checkpoint, reply).await.map_err(TurnError::Delivery)? {
                 Delivered::More(next) => {
                     fail::fail_point!("turn::before_record");
-                    self.store.checkpoint(turn.claim.lease, self.clock.now(), &next).await?;
+                    self.record_sent(|| self.store.checkpoint(turn.claim.lease, self.clock.now(), &next))
+                        .await?;
                     checkpoint = next;
                 }
                 Delivered::Done(receipt) => {

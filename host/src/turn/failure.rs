@@ -74,14 +74,15 @@ impl Turns {
 
     async fn retry(&self, turn: &Turn, pause: Duration, error: &TurnError) -> Result<Ended, TurnError> {
         let due: Millis = self.clock.now() + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        self.store.postpone(turn.claim.lease, due, Some(&telemetry::chain(error))).await?;
+        let reason = telemetry::chain(error);
+        self.persist(|| self.store.postpone(turn.claim.lease, due, Some(&reason))).await?;
         Ok(Ended::Retried)
     }
 
     /// The person gets one plain sentence, stored and delivered as any answer; it enters no history.
     async fn apologise(&self, turn: &Turn) -> Result<Ended, TurnError> {
         let reply = conversation::apology(&turn.claim.message);
-        let delivery = self.store.answer(turn.claim.lease, self.clock.now(), &reply).await?;
+        let delivery = self.persist(|| self.store.answer(turn.claim.lease, self.clock.now(), &reply)).await?;
         self.tell(turn, End::Failed { sentence: reply.text.clone() });
         if let Delivery::Held { .. } = delivery {
             return Ok(Ended::Apologised);
@@ -99,7 +100,7 @@ impl Turns {
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
         let ending = Ending::Dead { reason: telemetry::chain(error) };
-        self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[]).await?;
+        self.persist(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[])).await?;
         Ok(Ended::Dead)
     }
 }

@@ -28,6 +28,7 @@ const ROBOT_TOKEN: &str = "secret-canary-robot-token";
 const ROBOT_SECRET: &str = "SECsecret-canary-robot";
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 3_600_000;
+const GLANCE: Duration = Duration::from_millis(5);
 /// The generic webhook's own callback, served beside the platform's paths.
 const PUSHED_PATH: &str = "/pushed";
 const PUSHED_ORIGIN: &str = "https://push.example.com";
@@ -73,6 +74,8 @@ struct World {
     /// Keys of pushes that came before: a repeat is not shown.
     pushed_keys: BTreeSet<String>,
     refusals: VecDeque<Refusal>,
+    /// Responses are held back, what they answer is done.
+    is_mute: bool,
     /// Codes that honest checks gave out.
     codes: Vec<Value>,
 }
@@ -180,6 +183,11 @@ impl Platform {
         settings.set("channels.hook", channel).insert("endpoints", PUSHED_ORIGIN, self.0.origin.as_str())
     }
 
+    /// The plugin that speaks this platform.
+    pub fn adapter(&self) -> &str {
+        self.fact("adapter")
+    }
+
     fn fact(&self, name: &str) -> &str {
         self.0.facts[name].as_str().unwrap_or_else(|| panic!("the fixture has the text `{name}`"))
     }
@@ -255,6 +263,11 @@ impl Platform {
     /// Answers the next message with the error for a robot that sends too fast.
     pub fn throttle_next(&self) {
         self.refuse_with(200, None, Some("too_fast"));
+    }
+
+    /// Holds responses back, though what they answer is done.
+    pub fn mute(&self, is_mute: bool) {
+        self.world().is_mute = is_mute;
     }
 
     /// Whether every response that was set is given out.
@@ -448,5 +461,9 @@ async fn answer(State(platform): State<Platform>, uri: Uri, headers: HeaderMap, 
         return response;
     }
     let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    platform.honest(uri.path(), &query.into_owned().collect(), &headers, &body)
+    let response = platform.honest(uri.path(), &query.into_owned().collect(), &headers, &body);
+    while platform.world().is_mute {
+        tokio::time::sleep(GLANCE).await;
+    }
+    response
 }
