@@ -19,6 +19,9 @@ pub use platform::{Callback, Platform, Way};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use requests::{Envelope, client, raw, robot_sign};
 
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use warm::plugins;
+
 /// Stands in all that no log may show.
 pub const CANARY: &str = "canary";
 

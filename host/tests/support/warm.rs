@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 /// What a host needs to find its compiled plugins again: they are sealed by a key out of this one.
 const KEY: &str = "host.key";
@@ -20,14 +21,31 @@ pub fn plugins() -> PathBuf {
 
 /// Lays key and compiled plugins into an empty data folder.
 pub fn lay_into(data: &Path) {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    let template = TEMPLATE.get_or_init(prepare);
+    static TEMPLATE: OnceLock<(PathBuf, Vec<PathBuf>)> = OnceLock::new();
+    let (key, compiled) = TEMPLATE.get_or_init(|| {
+        let template = prepare();
+        (template.join(KEY), compiled(&template.join(COMPILED)))
+    });
     fs::create_dir_all(data.join(COMPILED)).unwrap();
-    fs::copy(template.join(KEY), data.join(KEY)).unwrap();
-    for entry in fs::read_dir(template.join(COMPILED)).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, data.join(COMPILED).join(path.file_name().unwrap())).unwrap();
+    fs::copy(key, data.join(KEY)).unwrap();
+    for path in compiled {
+        fs::copy(path, data.join(COMPILED).join(path.file_name().unwrap())).unwrap();
     }
+}
+
+/// The files that belong to the plugins of today: the cache keeps those of earlier builds.
+fn compiled(folder: &Path) -> Vec<PathBuf> {
+    let files = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let plugins: Vec<PathBuf> = files(&plugins());
+    let digests: Vec<String> =
+        plugins.iter().map(|path| hex::encode(Sha256::digest(fs::read(path).unwrap()))).collect();
+    let mut compiled: Vec<PathBuf> = files(folder);
+    let is_of_today = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        digests.iter().any(|digest| name.starts_with(digest))
+    };
+    compiled.retain(is_of_today);
+    compiled
 }
 
 /// Starts a host once on the folder that all tests copy from, so that what is missing there is compiled.
