@@ -229,3 +229,77 @@ async fn between_send_and_record_the_one_double_is_seen() {
     let tally = play(Row { rounds: 1, ..ROWS[6] }).await;
     assert_eq!((tally.lost, tally.doubled), (0, 1));
 }
+
+/// Somebody waits in the response when the host dies: who asks again gets the answer that there was.
+#[tokio::test]
+async fn an_answer_in_the_response_survives_a_kill() {
+    for (place, times_asked) in [
+        ("intake::after_commit", 1),
+        ("turn::generating", 2),
+        ("turn::answered", 1),
+        ("store::after_commit 4", 1),
+    ] {
+        let (platform, model) = (Platform::start().await, Model::start().await);
+        let settings = platform.join_webhook(Settings::new(), json!({}), false);
+        let mut host = Host::at_rest(&model.join(settings));
+        let envelope = Envelope::new("m1", CONVERSATION, "canary held");
+        let asking = envelope.deliver(host.whereabouts(), "/webhook/hook");
+        host.begin_with_environment(&[("PARLOR_KILL_AT", place)]);
+        assert_eq!(host.ended().await.signal(), Some(SIGKILL), "{place}");
+        host.run_with(&[]).await;
+        asking.await.unwrap();
+        let (status, answer) = envelope.post(&host.url("/webhook/hook")).await.unwrap();
+        assert_eq!((status, &answer["reply"]), (200, &json!(Model::answer_to("canary held"))), "{place}");
+        assert_eq!(model.times_asked("canary held"), times_asked, "{place}");
+    }
+}
+
+/// Many conversations at once, killed in the thick of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_is_answered_whole_and_in_order_whatever_dies() {
+    const CONVERSATIONS: usize = 6;
+    const MESSAGES: usize = 8;
+    let (platform, model) = (Platform::start().await, Model::start().await);
+    let mut host = Host::at_rest(&model.join(platform.join(Settings::new())));
+    let text = |conversation, number| format!("canary {conversation}-{number}.");
+    let name = |conversation| format!("burst{conversation}");
+    let talks: Vec<_> = (0..CONVERSATIONS)
+        .map(|conversation| {
+            let (platform, whereabouts) = (platform.clone(), host.whereabouts());
+            tokio::spawn(async move {
+                for number in 0..MESSAGES {
+                    let callback = platform.direct(&name(conversation), &text(conversation, number));
+                    callback.deliver(whereabouts.clone(), "/webhook/team").await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let deaths =
+        ["intake::after_commit 9", "turn::before_send 3", "turn::answered 5", "store::after_commit 17"];
+    for place in deaths {
+        host.begin_with_environment(&[("PARLOR_KILL_AT", place)]);
+        assert_eq!(host.ended().await.signal(), Some(SIGKILL), "{place}");
+    }
+    host.run_with(&[]).await;
+    for talk in talks {
+        talk.await.unwrap();
+    }
+    let mut doubled = 0;
+    for conversation in 0..CONVERSATIONS {
+        let last = Model::answer_to(&text(conversation, MESSAGES - 1));
+        eventually("the last answer", || platform.seen(&name(conversation)).contains(&last).then_some(()))
+            .await;
+        let mut seen = platform.seen(&name(conversation));
+        let all = seen.len();
+        seen.dedup();
+        doubled += all - seen.len();
+        let wanted: Vec<_> =
+            (0..MESSAGES).map(|number| Model::answer_to(&text(conversation, number))).collect();
+        assert_eq!(seen, wanted, "each answered, and in order");
+    }
+    println!("a burst of {} messages, {} kills: {doubled} doubled", CONVERSATIONS * MESSAGES, deaths.len());
+    assert!(
+        doubled <= deaths.len() * CONVERSATIONS,
+        "one turn of each conversation runs at a time: {doubled}"
+    );
+}

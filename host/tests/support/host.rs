@@ -271,6 +271,19 @@ impl Host {
     }
 }
 
+/// The store's files hold what was said, and no secret, nor an address that speaks for a conversation.
+fn secrets_in_store(data: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(data).into_iter().flatten().flatten() {
+        let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        if ["secret-canary", "session-canary"].iter().any(|secret| text.contains(secret)) {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -284,5 +297,7 @@ impl Drop for Host {
         }
         let leaked: Vec<_> = lines.iter().filter(|line| line.to_lowercase().contains(CANARY)).collect();
         assert!(leaked.is_empty(), "the log tells what was said, who said it, or a secret: {leaked:#?}");
+        let unsealed = secrets_in_store(&self.data());
+        assert!(unsealed.is_empty(), "a secret stands in {unsealed:?}");
     }
 }
