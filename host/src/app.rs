@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
@@ -89,9 +91,25 @@ impl App {
             header_timeout: limits.header_timeout,
             connections_max: limits.connections_max,
         };
-        doors::server::serve(listener, router, bounds, drain.clone(), turns.metrics.clone()).await;
+        let serving = doors::server::serve(listener, router, bounds, drain.clone(), turns.metrics.clone());
+        tokio::select! {
+            () = serving => {}
+            broken = self.broken_model() => return Err(broken),
+        }
         let late = drain.drain(limits.grace_period).await;
         Ok(late.into_iter().map(Into::into).collect())
+    }
+
+    /// Returns only if a model can never be loaded: a wrong file is the operator's to mend, at once.
+    async fn broken_model(&self) -> anyhow::Error {
+        let loading = self.turns.models.iter().map(async |(name, model)| (name, model.loaded().await));
+        let mut loading: FuturesUnordered<_> = loading.collect();
+        while let Some((name, loaded)) = loading.next().await {
+            if let Err(problem) = loaded {
+                return anyhow::anyhow!("model `{name}`: {problem}");
+            }
+        }
+        std::future::pending().await
     }
 
     fn router(&self, address: std::net::SocketAddr) -> anyhow::Result<Router> {
