@@ -20,7 +20,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::adapter::Permits;
 use crate::auth::{Issuer, Verifier};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{CHAT_CHANNEL, Config};
 use crate::conversation::Listeners;
 use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
@@ -67,6 +67,7 @@ impl App {
         let vault = Vault::open(data)?;
         telemetry::set_salt(&vault.subkey(b"person"));
         let metrics = Arc::new(Metrics::new());
+        metrics.set_names(names(&config));
         let shelf = Arc::new(shelf(&config, &parts, &vault, metrics.clone())?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, vault)?);
         let rejected = load_plugins(&shelf, &config).await?;
@@ -198,11 +199,6 @@ fn turns(
     let (channels, models) = (wiring.channels(), wiring.models());
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
     let instances = shelf.instances_max / 2;
-    metrics.set_names(metrics::Names {
-        channels: channels.keys().map(ToString::to_string).collect(),
-        models: models.keys().cloned().collect(),
-        plugins: shelf.names().into_iter().collect(),
-    });
     Ok(Turns {
         store,
         channels,
@@ -217,6 +213,19 @@ fn turns(
         running: Running::default(),
         stores: AtomicBool::new(true),
     })
+}
+
+/// What figures may be labelled with: what the configuration names.
+fn names(config: &Config) -> metrics::Names {
+    let pipelines = config.channels.values().map(|channel| &channel.pipelines);
+    let pipelines = pipelines.chain(config.chat.as_ref().map(|chat| &chat.pipelines)).flatten();
+    let adapters = config.channels.values().map(|channel| &channel.adapter);
+    let chat = config.chat.as_ref().map(|_| CHAT_CHANNEL.to_owned());
+    metrics::Names {
+        channels: config.channels.keys().cloned().chain(chat).collect(),
+        models: config.models.keys().cloned().collect(),
+        plugins: pipelines.chain(adapters).cloned().collect(),
+    }
 }
 
 async fn sweep(turns: Arc<Turns>, retention: Duration) {
