@@ -26,8 +26,13 @@ fn model_path() -> PathBuf {
 }
 
 fn start_with(path: &Path, change: impl FnOnce(&mut config::Gguf, &mut config::Model)) -> Arc<Gguf> {
-    let mut local =
-        config::Gguf { path: path.to_owned(), sha256: None, context: 512, max_batch_size: 1, threads: None };
+    let mut local = config::Gguf {
+        path: path.to_owned(),
+        sha256: None,
+        context: 512,
+        max_batch_size: 1,
+        threads: Some(1),
+    };
     let mut model = config::Model {
         backend: config::Backend::Echo,
         concurrent: None,
