@@ -20,7 +20,9 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Millis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        fail::fail_point!("clock::ahead", |ms| now + ms.and_then(|ms| ms.parse().ok()).unwrap_or(0_u64));
+        now
     }
 }
 

@@ -140,7 +140,7 @@ async fn a_file_that_cannot_be_used_is_named() {
         (hash, "has SHA-256"),
         (digits, "`sha256` must be 64 hexadecimal digits"),
     ] {
-        let ready = model.ready().await.unwrap_err().to_string();
+        let ready = model.loaded().await.unwrap_err();
         assert!(ready.contains(words), "{ready}");
         assert!(ready.contains(".gguf`") || words.contains("digits"), "{ready}");
         let asked = model.ask(&prompt("hello"), Instant::now() + PATIENCE).await.err();
