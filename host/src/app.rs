@@ -139,6 +139,11 @@ impl App {
         let is_open =
             self.config.chat.as_ref().is_some_and(|chat| chat.open_page) && self.config.public_url.is_none();
         if !is_open {
+            if self.config.chat.as_ref().is_some_and(|chat| chat.open_page) {
+                tracing::warn!(
+                    "`chat.open_page` is off: `public_url` says that others reach this host; the page asks for a token"
+                );
+            }
             return Ok(Page::Asks);
         }
         anyhow::ensure!(
