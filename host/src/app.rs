@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::adapter::Permits;
 use crate::auth::{Issuer, Verifier};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{CHAT_CHANNEL, Config};
 use crate::conversation::Listeners;
 use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
@@ -65,6 +67,7 @@ impl App {
         let vault = Vault::open(data)?;
         telemetry::set_salt(&vault.subkey(b"person"));
         let metrics = Arc::new(Metrics::new());
+        metrics.set_names(names(&config));
         let shelf = Arc::new(shelf(&config, &parts, &vault, metrics.clone())?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, vault)?);
         let rejected = load_plugins(&shelf, &config).await?;
@@ -89,9 +92,25 @@ impl App {
             header_timeout: limits.header_timeout,
             connections_max: limits.connections_max,
         };
-        doors::server::serve(listener, router, bounds, drain.clone(), turns.metrics.clone()).await;
+        let serving = doors::server::serve(listener, router, bounds, drain.clone(), turns.metrics.clone());
+        tokio::select! {
+            () = serving => {}
+            broken = self.broken_model() => return Err(broken),
+        }
         let late = drain.drain(limits.grace_period).await;
         Ok(late.into_iter().map(Into::into).collect())
+    }
+
+    /// Returns only if a model can never be loaded: a wrong file is the operator's to mend, at once.
+    async fn broken_model(&self) -> anyhow::Error {
+        let loading = self.turns.models.iter().map(async |(name, model)| (name, model.loaded().await));
+        let mut loading: FuturesUnordered<_> = loading.collect();
+        while let Some((name, loaded)) = loading.next().await {
+            if let Err(problem) = loaded {
+                return anyhow::anyhow!("model `{name}`: {problem}");
+            }
+        }
+        std::future::pending().await
     }
 
     fn router(&self, address: std::net::SocketAddr) -> anyhow::Result<Router> {
@@ -120,6 +139,11 @@ impl App {
         let is_open =
             self.config.chat.as_ref().is_some_and(|chat| chat.open_page) && self.config.public_url.is_none();
         if !is_open {
+            if self.config.chat.as_ref().is_some_and(|chat| chat.open_page) {
+                tracing::warn!(
+                    "`chat.open_page` is off: `public_url` says that others reach this host; the page asks for a token"
+                );
+            }
             return Ok(Page::Asks);
         }
         anyhow::ensure!(
@@ -180,11 +204,6 @@ fn turns(
     let (channels, models) = (wiring.channels(), wiring.models());
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
     let instances = shelf.instances_max / 2;
-    metrics.set_names(metrics::Names {
-        channels: channels.keys().map(ToString::to_string).collect(),
-        models: models.keys().cloned().collect(),
-        plugins: shelf.names().into_iter().collect(),
-    });
     Ok(Turns {
         store,
         channels,
@@ -199,6 +218,19 @@ fn turns(
         running: Running::default(),
         stores: AtomicBool::new(true),
     })
+}
+
+/// What figures may be labelled with: what the configuration names.
+fn names(config: &Config) -> metrics::Names {
+    let pipelines = config.channels.values().map(|channel| &channel.pipelines);
+    let pipelines = pipelines.chain(config.chat.as_ref().map(|chat| &chat.pipelines)).flatten();
+    let adapters = config.channels.values().map(|channel| &channel.adapter);
+    let chat = config.chat.as_ref().map(|_| CHAT_CHANNEL.to_owned());
+    metrics::Names {
+        channels: config.channels.keys().cloned().chain(chat).collect(),
+        models: config.models.keys().cloned().collect(),
+        plugins: pipelines.chain(adapters).cloned().collect(),
+    }
 }
 
 async fn sweep(turns: Arc<Turns>, retention: Duration) {

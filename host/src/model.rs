@@ -96,4 +96,9 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     fn ready(&self) -> Result<(), String> {
         Ok(())
     }
+
+    /// Returns once it is loaded, or with one plain sentence why it never will be.
+    async fn loaded(&self) -> Result<(), String> {
+        Ok(())
+    }
 }

@@ -26,8 +26,13 @@ fn model_path() -> PathBuf {
 }
 
 fn start_with(path: &Path, change: impl FnOnce(&mut config::Gguf, &mut config::Model)) -> Arc<Gguf> {
-    let mut local =
-        config::Gguf { path: path.to_owned(), sha256: None, context: 512, max_batch_size: 1, threads: None };
+    let mut local = config::Gguf {
+        path: path.to_owned(),
+        sha256: None,
+        context: 512,
+        max_batch_size: 1,
+        threads: Some(1),
+    };
     let mut model = config::Model {
         backend: config::Backend::Echo,
         concurrent: None,
@@ -140,7 +145,7 @@ async fn a_file_that_cannot_be_used_is_named() {
         (hash, "has SHA-256"),
         (digits, "`sha256` must be 64 hexadecimal digits"),
     ] {
-        let ready = model.ready().await.unwrap_err().to_string();
+        let ready = model.loaded().await.unwrap_err();
         assert!(ready.contains(words), "{ready}");
         assert!(ready.contains(".gguf`") || words.contains("digits"), "{ready}");
         let asked = model.ask(&prompt("hello"), Instant::now() + PATIENCE).await.err();

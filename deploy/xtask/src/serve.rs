@@ -60,7 +60,7 @@ auth: {{ jwt_secret: "${{{SECRET_VARIABLE}}}", audience: parlor }}
 plugins: {{ folder: {plugins}, allow_unsigned: true }}
 default_model: local
 models:
-  local: {{ backend: gguf, path: {model}, sha256: {sha256}, context: 2048, max_batch_size: 4 }}
+  local: {{ backend: gguf, path: {model}, sha256: {sha256}, context: 2048, max_batch_size: 4, temperature: 0.2 }}
 # What answers on the chat page and on POST /api/v1/chat. `open_page` spares a browser on this machine the token;
 # with another `listen` than the loopback address it has to be false.
 chat: {{ pipelines: [assistant], model: local, open_page: true }}
@@ -72,7 +72,7 @@ chat: {{ pipelines: [assistant], model: local, open_page: true }}
 #     pipelines: [assistant]
 #     model: local
 #     history: 5
-#     settings: {{ robot_code: "your-robot-code" }}
+#     settings: {{ robot_code: "your-robot-code", app_key: "your-app-key" }}
 #     secrets: {{ app_secret: "${{DINGTALK_APP_SECRET}}" }}
 "#
     ))

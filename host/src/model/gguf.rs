@@ -75,7 +75,7 @@ pub enum SetupError {
 }
 
 impl Gguf {
-    /// Begins to load and returns at once. What goes wrong is logged, and told to `ready` and to whoever asks.
+    /// Begins to load and returns at once. What goes wrong is logged, and told to `loaded` and to whoever asks.
     pub fn start(local: &config::Gguf, model: &config::Model) -> Arc<Self> {
         let (tell, state) = watch::channel(State::Loading);
         let settings = Settings {
@@ -88,12 +88,7 @@ impl Gguf {
         Arc::new(Self { path: local.path.clone(), state, settings, permits })
     }
 
-    /// Waits until the model is loaded, or says why it never will be.
-    pub async fn ready(&self) -> Result<(), Arc<SetupError>> {
-        self.loaded().await.map(drop)
-    }
-
-    async fn loaded(&self) -> Result<Arc<Loaded>, Arc<SetupError>> {
+    async fn settled(&self) -> Result<Arc<Loaded>, Arc<SetupError>> {
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| !matches!(state, State::Loading)).await;
         match settled.map(|state| state.clone()) {
@@ -137,7 +132,7 @@ impl Model for Gguf {
                 "models of backend `gguf` cannot call tools yet; use another".to_owned(),
             ));
         }
-        let loaded = timeout_at(deadline, self.loaded()).await;
+        let loaded = timeout_at(deadline, self.settled()).await;
         let loaded = loaded.map_err(|_| ModelError::Busy { retry_after: LOADING_RETRY })?;
         let loaded = loaded.map_err(|error| ModelError::Unavailable(error.to_string()))?;
         let permit = self.permit(deadline).await?;
@@ -147,6 +142,18 @@ impl Model for Gguf {
         let generation =
             started.map_err(|_| ModelError::Broken("its prompt could not be rendered".to_owned()))??;
         Ok(answer(generation, permit))
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match &*self.state.borrow() {
+            State::Loading => Err("loading".to_owned()),
+            State::Loaded(_) => Ok(()),
+            State::Failed(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn loaded(&self) -> Result<(), String> {
+        self.settled().await.map(drop).map_err(|error| error.to_string())
     }
 }
 
