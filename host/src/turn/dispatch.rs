@@ -22,6 +22,7 @@ impl Turns {
     /// Claims turns and starts them until the drain begins.
     pub async fn dispatch(self: Arc<Self>) {
         while !self.drain.draining() {
+            self.probe_store().await;
             self.all_recorded().await;
             let permit = self.permits.clone().acquire_owned().await.expect("this semaphore is never closed");
             match self.store.claim(self.clock.now(), LEASE).await {

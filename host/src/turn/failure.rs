@@ -15,6 +15,9 @@ use crate::telemetry;
 const ASKS_MAX: u32 = 3;
 /// Attempts at a delivery before it is dead: with the pauses below about ten minutes.
 const DELIVERIES_MAX: u32 = 8;
+/// Attempts at a delivery that may have come through: a second one doubles a message at most once, where a
+/// platform has no key; none at all would lose one.
+const UNCERTAIN_DELIVERIES_MAX: u32 = 2;
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
@@ -91,7 +94,7 @@ impl Turns {
             Ok(receipt) => {
                 self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
             }
-            Err(error) => match pause(0, DELIVERIES_MAX, &error) {
+            Err(error) => match pause(0, deliveries_max(&error), &error) {
                 Some(pause) => self.retry(turn, pause, &error).await,
                 None => self.bury(turn, &error).await,
             },
@@ -110,11 +113,18 @@ fn remedy(turn: &Turn, error: &TurnError) -> Remedy {
         TurnError::Store(_) => Remedy::Leave,
         TurnError::Withdrawn => Remedy::Withdraw,
         TurnError::Delivery(_) | TurnError::EndlessDelivery => {
-            pause(turn.claim.attempts, DELIVERIES_MAX, error).map_or(Remedy::Bury, Remedy::Retry)
+            pause(turn.claim.attempts, deliveries_max(error), error).map_or(Remedy::Bury, Remedy::Retry)
         }
         // Who waits on an open line is told at once and asks again by himself.
         _ if turn.line.is_some() => Remedy::Apologise,
         _ => pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
+    }
+}
+
+fn deliveries_max(error: &TurnError) -> u32 {
+    match error {
+        TurnError::Delivery(cause) if cause.fault().kind == FaultKind::Uncertain => UNCERTAIN_DELIVERIES_MAX,
+        _ => DELIVERIES_MAX,
     }
 }
 

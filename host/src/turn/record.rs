@@ -16,6 +16,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// An operator has freed the disk by then, or the turn is left to its lease's end.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Space and key of what is written to see whether anything can be.
+const PROBE: &str = "probe";
+
 /// Things that were sent and are not recorded yet.
 #[derive(Debug, Default)]
 pub struct Unrecorded(AtomicUsize);
@@ -69,6 +72,15 @@ impl Turns {
     {
         let _sent = self.running.unrecorded.enter();
         self.persist(write).await
+    }
+
+    /// Writes something small if the last write failed, so that readiness comes back without a message: who
+    /// asks whether we are ready sends none until we are.
+    pub(super) async fn probe_store(&self) {
+        if !self.can_store() {
+            let probe = self.store.set(PROBE, self.clock.now(), PROBE, b"1", Some(PAUSE)).await;
+            self.stores.store(probe.is_ok(), Ordering::Relaxed);
+        }
     }
 
     /// Waits until all that was sent is recorded.
