@@ -418,6 +418,15 @@ impl Disk for SmallDisk {
     }
 }
 
+/// Readiness comes back by itself: until then nobody sends a message that could bring it back.
+async fn eventually_ready(host: &Host) {
+    let began = std::time::Instant::now();
+    while client().get(host.url("/ready")).send().await.unwrap().status() != 200 {
+        assert!(began.elapsed() < support::PATIENCE, "the host does not get ready again");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 /// When the disk is full, one message waits for the model, one is just being delivered, and one comes in.
 async fn a_full_disk_is_survived(disk: &dyn Disk, command: impl Fn(&Host) -> Command) {
     let (platform, model) = (Platform::start().await, Model::start().await);
@@ -454,10 +463,10 @@ async fn a_full_disk_is_survived(disk: &dyn Disk, command: impl Fn(&Host) -> Com
     eventually("both turns wait", || (host.lines_with(unstored).len() == 2).then_some(())).await;
 
     disk.free(&host);
+    eventually_ready(&host).await;
     let attempts = during.deliver(host.whereabouts(), TEAM).await.unwrap();
     assert!(attempts < 20, "it works as soon as there is room");
     sees(&platform, "canary during").await;
-    assert_eq!(client().get(host.url("/ready")).send().await.unwrap().status(), 200);
     for (conversation, text) in [("ours", "canary waits"), ("bob", "canary on its way")] {
         // Turns of a conversation run in order: with this one answered, those before it have ended.
         assert_eq!(platform.group(conversation, "canary last").post(&host.url(TEAM)).await, Some(200));

@@ -405,3 +405,95 @@ async fn a_canary_in_the_log_is_found() {
     let search = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(host)));
     assert!(search.is_err(), "the search through the log finds what it looks for");
 }
+
+/// Neither the host nor the platform can tell whether it came through: one repeat, and no more.
+#[tokio::test]
+async fn a_message_that_may_have_come_through_is_sent_once_more_at_most() {
+    let (host, platform, _model) = team().await;
+    platform.garble(true);
+    assert_eq!(platform.direct("ann", "canary echo").post(&host.url(TEAM)).await, Some(200));
+    host.wait_for_line(&["turn ends", "\"dead\""]).await;
+    assert_eq!(platform.seen("ann").len(), 2);
+    platform.garble(false);
+    assert_eq!(platform.direct("ann", "canary next").post(&host.url(TEAM)).await, Some(200));
+    let seen = sees(&platform, "ann", 3).await;
+    assert_eq!(seen[2], Model::answer_to("canary next"), "a dead turn holds up nobody");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_between_two_parts_is_replaced_for_the_rest() {
+    let (host, platform, model) = team().await;
+    let parts: Vec<String> = (1..=3).map(|part| format!("part {part} {}", "字".repeat(3000))).collect();
+    model.script("canary at length", &parts.join("\n\n"));
+    platform.mute(true);
+    assert_eq!(platform.direct("ann", "canary at length").post(&host.url(TEAM)).await, Some(200));
+    sees(&platform, "ann", 1).await;
+    platform.end_sessions();
+    platform.mute(false);
+    host.wait_for_line(&["turn ends", "delivered"]).await;
+    let seen = platform.seen_by("ann");
+    assert_eq!(
+        seen.iter().map(|seen| seen.way).collect::<Vec<_>>(),
+        [Way::Session, Way::Direct, Way::Direct]
+    );
+    assert!(
+        seen.iter().zip(&parts).all(|(seen, part)| seen.text.contains(&part[..6])),
+        "each once, in order"
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_the_platform_forgot_is_minted_anew_once() {
+    let (host, platform, _model) = team().await;
+    for (person, mints) in [("ann", 1), ("bob", 2)] {
+        let callback = platform.direct(person, "canary late");
+        platform.end_sessions();
+        assert_eq!(callback.post(&host.url(TEAM)).await, Some(200));
+        assert_eq!(sees(&platform, person, 1).await, [Model::answer_to("canary late")]);
+        assert_eq!(platform.mints(), mints);
+        // A token that is younger than a second counts as somebody's new one.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        platform.forget_tokens();
+    }
+}
+
+/// A platform gives one message's id to every robot that it is for.
+#[tokio::test]
+async fn one_message_to_two_channels_is_answered_by_both() {
+    let (platform, model) = (Platform::start().await, Model::start().await);
+    let settings = platform.join_as(platform.join(Settings::new()), "other", json!({}));
+    let host = Host::start(&model.join(settings)).await;
+    let callback = platform.group("ours", "canary both");
+    assert_eq!(callback.post(&host.url(TEAM)).await, Some(200));
+    assert_eq!(callback.post(&host.url("/webhook/other")).await, Some(200));
+    assert_eq!(callback.post(&host.url(TEAM)).await, Some(200));
+    sees(&platform, "ours", 2).await;
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!((platform.seen("ours").len(), model.times_asked("canary both")), (2, 2));
+}
+
+#[tokio::test]
+async fn a_turn_that_takes_too_long_ends_with_an_apology() {
+    let (platform, model) = (Platform::start().await, Model::start().await);
+    let settings = platform.join(Settings::new()).set("channels.team.limits", json!({ "time": "300ms" }));
+    let host = Host::start(&model.join(settings)).await;
+    model.hold("canary endless");
+    assert_eq!(platform.direct("ann", "canary endless").post(&host.url(TEAM)).await, Some(200));
+    assert_eq!(
+        sees(&platform, "ann", 1).await,
+        ["Sorry, I cannot answer right now. Please try again later."]
+    );
+    eventually("the model's caller leaves", || (model.left() == 1).then_some(())).await;
+    host.wait_for_line(&["turn ends", "apologised"]).await;
+}
+
+/// The search through the store's files finds what it looks for.
+#[tokio::test]
+async fn a_secret_in_the_store_is_found() {
+    let (host, platform, _model) = team().await;
+    assert_eq!(platform.direct("ann", "canary one").post(&host.url(TEAM)).await, Some(200));
+    sees(&platform, "ann", 1).await;
+    std::fs::write(host.data().join("stray"), "a secret-canary").unwrap();
+    let search = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(host)));
+    assert!(search.is_err());
+}

@@ -76,6 +76,8 @@ struct World {
     refusals: VecDeque<Refusal>,
     /// Responses are held back, what they answer is done.
     is_mute: bool,
+    /// What was asked for is done, and the response says that the gateway broke.
+    is_garbled: bool,
     /// Codes that honest checks gave out.
     codes: Vec<Value>,
 }
@@ -253,6 +255,11 @@ impl Platform {
         self.world().sessions.clear();
     }
 
+    /// Knows none of the tokens any more that it gave out.
+    pub fn forget_tokens(&self) {
+        self.world().tokens.clear();
+    }
+
     /// Answers the next message with this instead.
     pub fn refuse_with(&self, status: u16, retry_after: Option<u64>, fact: Option<&str>) {
         let body = fact.map_or(Value::Null, |fact| self.0.facts[fact].clone());
@@ -268,6 +275,11 @@ impl Platform {
     /// Holds responses back, though what they answer is done.
     pub fn mute(&self, is_mute: bool) {
         self.world().is_mute = is_mute;
+    }
+
+    /// Does what it is asked for, and answers that its gateway broke.
+    pub fn garble(&self, is_garbled: bool) {
+        self.world().is_garbled = is_garbled;
     }
 
     /// Whether every response that was set is given out.
@@ -465,5 +477,5 @@ async fn answer(State(platform): State<Platform>, uri: Uri, headers: HeaderMap, 
     while platform.world().is_mute {
         tokio::time::sleep(GLANCE).await;
     }
-    response
+    if platform.world().is_garbled { StatusCode::BAD_GATEWAY.into_response() } else { response }
 }
