@@ -10,18 +10,19 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{CallHook, Engine, ResourceLimiter, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
+use crate::plugin::engine;
 use crate::plugin::services::Services;
 
 /// What a guest may hand over in one host call.
 const HOST_CALL_BYTES_MAX: usize = 8 << 20;
 /// Handles a guest may hold; a plugin of the SDK needs three.
 const RESOURCES_MAX: usize = 64;
+/// Random bytes of one draw: seeds and nonces are short.
+const RANDOM_BYTES_MAX: u64 = 4 << 10;
 /// Log lines of one call; the rest is counted and dropped.
 const LOG_LINES_MAX: u32 = 100;
 /// Host calls of one call; a storm of them is a defect.
 const HOST_CALLS_MAX: u32 = 100_000;
-/// A component of an interpreted language has a handful of core modules.
-const INSTANCES_MAX: usize = 32;
 
 /// Why a call into a plugin brought no answer. The store is dropped with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +73,10 @@ impl WasiView for Guest {
 
 /// A fresh store: no files, no sockets, no environment; clocks and random numbers work.
 pub fn store(engine: &Engine, services: Services, body: Bytes, bounds: Bounds) -> Store<Guest> {
-    let wasi = WasiCtx::builder().wall_clock(WallClock(services.clock.clone())).build();
+    let wasi = WasiCtx::builder()
+        .max_random_size(RANDOM_BYTES_MAX)
+        .wall_clock(WallClock(services.clock.clone()))
+        .build();
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
     let guest = Guest {
@@ -161,11 +165,19 @@ impl ResourceLimiter for MemoryBound {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= super::engine::TABLE_ELEMENTS_MAX)
+        Ok(desired <= engine::TABLE_ELEMENTS_MAX)
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        engine::CORE_INSTANCES_MAX as usize
+    }
+
+    fn memories(&self) -> usize {
+        engine::MEMORIES_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        engine::TABLES_MAX as usize
     }
 }
 
