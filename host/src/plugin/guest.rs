@@ -23,6 +23,9 @@ const RESOURCES_MAX: usize = 64;
 const LOG_LINES_MAX: u32 = 100;
 /// Host calls of one call; a storm of them is a defect.
 const HOST_CALLS_MAX: u32 = 100_000;
+/// Random bytes of one host call, which the host makes before the guest's own bounds see them; keys and nonces
+/// take tens.
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
 /// A component of an interpreted language has a handful of core modules.
 const INSTANCES_MAX: usize = 32;
 
@@ -76,7 +79,8 @@ impl WasiView for Guest {
 
 /// A fresh store: no files, no sockets, no environment; clocks and random numbers work.
 pub fn store(engine: &Engine, services: Services, body: Bytes, bounds: Bounds) -> Store<Guest> {
-    let wasi = WasiCtx::builder().wall_clock(WallClock(services.clock.clone())).build();
+    let wall_clock = WallClock(services.clock.clone());
+    let wasi = WasiCtx::builder().wall_clock(wall_clock).max_random_size(RANDOM_BYTES_MAX).build();
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
     let guest = Guest {
