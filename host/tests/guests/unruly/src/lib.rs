@@ -14,7 +14,6 @@ const MIB: usize = 1 << 20;
 const ANSWER_PIECES: usize = 100;
 const LOG_LINES: u32 = 1_000_000;
 const HOST_CALLS: u32 = 10_000_000;
-const RANDOM_BYTES: u64 = 60 << 20;
 const NAP: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -107,9 +106,10 @@ fn take_random_bytes() -> String {
         #[link_name = "get-random-bytes"]
         fn get_random_bytes(count: u64, list: *mut [usize; 2]);
     }
+    const COUNT: u64 = 60 << 20;
     let mut list = [0; 2];
     // SAFETY: `list` has room for what comes back: where the bytes are and how many.
-    unsafe { get_random_bytes(RANDOM_BYTES, &mut list) };
+    unsafe { get_random_bytes(COUNT, &mut list) };
     format!("{} random bytes", list[1])
 }
 
