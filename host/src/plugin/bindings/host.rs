@@ -68,7 +68,8 @@ impl http::Host for Guest {
             Ok(request) => request,
             Err(failure) => return Ok(Err(failure.into())),
         };
-        Ok(self.services.http.send(request).await.map(Into::into).map_err(Into::into))
+        let sent = self.time.stands_for(self.services.http.send(request)).await;
+        Ok(sent.map(Into::into).map_err(Into::into))
     }
 
     fn expire_token(&mut self, name: String) -> Result<()> {
@@ -102,7 +103,7 @@ fn no_attachments() -> HttpFailure {
 
 impl store::Host for Guest {
     async fn get(&mut self, key: String) -> Result<std::result::Result<Option<Vec<u8>>, store::StoreError>> {
-        Ok(self.services.memory.get(&key).await.map_err(Into::into))
+        Ok(self.time.stands_for(self.services.memory.get(&key)).await.map_err(Into::into))
     }
 
     async fn set(
@@ -111,16 +112,12 @@ impl store::Host for Guest {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> Result<std::result::Result<(), store::StoreError>> {
-        Ok(self
-            .services
-            .memory
-            .set(&key, &value, ttl_ms.map(Duration::from_millis))
-            .await
-            .map_err(Into::into))
+        let ttl = ttl_ms.map(Duration::from_millis);
+        Ok(self.time.stands_for(self.services.memory.set(&key, &value, ttl)).await.map_err(Into::into))
     }
 
     async fn delete(&mut self, key: String) -> Result<std::result::Result<(), store::StoreError>> {
-        Ok(self.services.memory.delete(&key).await.map_err(Into::into))
+        Ok(self.time.stands_for(self.services.memory.delete(&key)).await.map_err(Into::into))
     }
 
     async fn increment(
@@ -129,12 +126,8 @@ impl store::Host for Guest {
         by: i64,
         ttl_ms: Option<u64>,
     ) -> Result<std::result::Result<i64, store::StoreError>> {
-        Ok(self
-            .services
-            .memory
-            .increment(&key, by, ttl_ms.map(Duration::from_millis))
-            .await
-            .map_err(Into::into))
+        let ttl = ttl_ms.map(Duration::from_millis);
+        Ok(self.time.stands_for(self.services.memory.increment(&key, by, ttl)).await.map_err(Into::into))
     }
 }
 
