@@ -19,7 +19,7 @@ use support::{Host, Model, Settings, client};
 /// `limits.time` in the guest's manifest.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// Between the end of a call and the response on a busy machine.
-const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(4);
 /// What all misdeeds together may add to the process: a guest's memory of 16 MiB, and what a working process
 /// takes anyhow.
 const GROWTH_MIB_MAX: u64 = 16 + 32;
