@@ -57,7 +57,9 @@ impl AdapterError {
     pub fn fault(&self) -> Fault {
         match self {
             AdapterError::Fault(fault) => fault.clone(),
-            AdapterError::Crowded | AdapterError::NotLoaded(_) => {
+            AdapterError::Crowded
+            | AdapterError::NotLoaded(_)
+            | AdapterError::Call(CallError::NoInstance(_)) => {
                 Fault::new(FaultKind::Unavailable, self.to_string())
             }
             AdapterError::Call(_) => Fault::new(FaultKind::Internal, self.to_string()),

@@ -43,15 +43,24 @@ pub struct Listeners {
 impl Listeners {
     /// Listens to a message's turn; call it before the message is stored, so that nothing is missed.
     pub fn listen(&self, key: Key) -> watch::Receiver<Heard> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.retain(|_, line| line.receiver_count() > 0);
-        lines.entry(key).or_insert_with(|| watch::channel(Heard::default()).0).subscribe()
+        self.with_line(key, watch::Sender::subscribe)
     }
 
-    /// The turn's end of the line; none if nobody listens.
-    pub fn line(&self, key: &Key) -> Option<watch::Sender<Heard>> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.get(key).filter(|line| line.receiver_count() > 0).cloned()
+    /// The turn's end of the line, whether anybody listens yet or not: who comes later hears the rest.
+    pub fn line(&self, key: Key) -> watch::Sender<Heard> {
+        self.with_line(key, watch::Sender::clone)
+    }
+
+    fn with_line<T>(&self, key: Key, take: impl FnOnce(&watch::Sender<Heard>) -> T) -> T {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|_, line| line.receiver_count() > 0 || line.sender_count() > 1);
+        take(lines.entry(key).or_insert_with(|| watch::channel(Heard::default()).0))
+    }
+
+    /// Ends the lines that no turn speaks into: those who wait there are told that nobody comes.
+    pub fn hang_up(&self) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|_, line| line.sender_count() > 1);
     }
 }
 

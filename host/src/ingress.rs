@@ -11,8 +11,6 @@ use crate::message::{Fault, FaultKind, HttpRequest, HttpResponse};
 pub enum IngressError {
     #[error("the value of the header `{0}` is not UTF-8")]
     HeaderNotUtf8(String),
-    #[error("the path is not UTF-8")]
-    PathNotUtf8,
 }
 
 /// The request as the platform sent it. `mount` is the channel's own path, `public` how the outside calls us.

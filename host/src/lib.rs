@@ -1,25 +1,41 @@
 //! Parlor: a small host that lets sandboxed guests hold conversations.
 //!
 //! The modules in reading order are the code map. Data flows one way, arrows point down:
-//! `app → {turn, doors} → {ingress adapter conversation pipeline model egress} → {plugin, store} → message`.
-//! The stages do not import each other; `config`, `auth`, `clock`, `drain` and `telemetry` are leaves.
+//! `command → app → {turn, doors} → {ingress adapter conversation pipeline model egress} → {plugin, store} →
+//! message`. The stages do not import each other: only `turn` and `app` know more than one.
+
+// What people type, and `parlor plugin test`, which runs a whole host for a plugin.
+pub mod command;
+pub mod trial;
+
+// The wiring, the life of a turn, and what listens.
+pub mod app;
+pub mod turn;
+
+pub mod doors;
+
+// The stages of a turn, in its order.
+pub mod ingress;
 
 pub mod adapter;
-pub mod app;
-pub mod auth;
-pub mod clock;
-pub mod command;
-pub mod config;
+
 pub mod conversation;
-pub mod doors;
-pub mod drain;
-pub mod egress;
-pub mod ingress;
-pub mod message;
-pub mod model;
+
 pub mod pipeline;
+
+pub mod model;
+
+pub mod egress;
+
+// What they stand on: sandboxed guests, and what must outlive the process.
 pub mod plugin;
 pub mod store;
+
+pub mod message;
+
+// Leaves: they know nobody.
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod drain;
 pub mod telemetry;
-pub mod trial;
-pub mod turn;

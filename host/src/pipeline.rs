@@ -35,6 +35,7 @@ impl PipelineError {
         match self {
             PipelineError::Fault { source, .. } => source.is_passing(),
             PipelineError::NotLoaded(_) => true,
+            PipelineError::Call { source: CallError::NoInstance(_), .. } => true,
             _ => false,
         }
     }
@@ -73,6 +74,8 @@ pub struct Line {
     rounds: u32,
     /// The stage whose question is open; none: the host asked for all of them.
     asking: Option<usize>,
+    /// A stage asked to forget the conversation; it stays so whatever those in front of it still ask.
+    forget: bool,
 }
 
 struct Opened {
@@ -91,7 +94,7 @@ impl Opened {
 impl Line {
     /// Begins a turn: front to back until a stage asks, says or ignores.
     pub async fn begin(stages: &[Stage], turn: PipelineTurn) -> Result<(Line, Want), PipelineError> {
-        let mut line = Line { open: Vec::new(), rounds: 0, asking: None };
+        let mut line = Line { open: Vec::new(), rounds: 0, asking: None, forget: false };
         let want = line.enter(stages, turn).await?;
         Ok((line, want))
     }
@@ -125,7 +128,7 @@ impl Line {
     async fn say_plainly(&mut self, completion: Result<Completion, Fault>) -> Result<Want, PipelineError> {
         let failed = |source| PipelineError::Fault { plugin: "(none)".to_owned(), source };
         let reply = Reply::text(completion.map_err(failed)?.text);
-        self.close(self.open.len(), reply, false).await
+        self.close(self.open.len(), reply).await
     }
 
     async fn resume_at(
@@ -141,8 +144,11 @@ impl Line {
     async fn settle(&mut self, at: usize, step: Step) -> Result<Want, PipelineError> {
         match step {
             Step::Ask(prompt) => self.ask(at, prompt),
-            Step::Say(reply) => self.close(at, reply, false).await,
-            Step::Reset(reply) => self.close(at, reply, true).await,
+            Step::Say(reply) => self.close(at, reply).await,
+            Step::Reset(reply) => {
+                self.forget = true;
+                self.close(at, reply).await
+            }
             Step::Ignore => Ok(Want::Silence),
             Step::Pass | Step::Next(_) => Err(PipelineError::Misstep(self.open[at].name.clone())),
         }
@@ -158,19 +164,19 @@ impl Line {
     }
 
     /// Closes the stages in front of `at`, back to front; one of them may ask once more.
-    async fn close(&mut self, at: usize, mut reply: Reply, mut forget: bool) -> Result<Want, PipelineError> {
+    async fn close(&mut self, at: usize, mut reply: Reply) -> Result<Want, PipelineError> {
         for before in (0..at).rev() {
             let outcome = self.open[before].run.finish(reply.clone()).await;
             match self.open[before].told(outcome)? {
                 Step::Pass => {}
                 Step::Say(said) => reply = said,
-                Step::Reset(said) => (reply, forget) = (said, true),
+                Step::Reset(said) => (reply, self.forget) = (said, true),
                 Step::Ask(prompt) => return self.ask(before, prompt),
                 Step::Ignore => return Ok(Want::Silence),
                 Step::Next(_) => return Err(PipelineError::Misstep(self.open[before].name.clone())),
             }
         }
-        Ok(Want::Say { reply, forget })
+        Ok(Want::Say { reply, forget: self.forget })
     }
 
     /// A delta on its way out: through the asking stage's filter first, then those in front of it.

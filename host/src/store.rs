@@ -11,6 +11,7 @@
 pub mod sqlite;
 pub mod vault;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -145,8 +146,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError>;
 
     /// Leases the next turn that is due: the oldest unfinished one of a conversation that nobody leases.
-    /// A turn that was `received` is `generating` by now.
-    async fn claim(&self, now: Millis, lease: Duration) -> Result<Option<Claim>, StoreError>;
+    /// A turn that was `received` is `generating` by now. Channels that are `full` wait.
+    async fn claim(
+        &self,
+        now: Millis,
+        lease: Duration,
+        full: &[Arc<str>],
+    ) -> Result<Option<Claim>, StoreError>;
 
     /// Holds the lease for longer.
     async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError>;
@@ -204,7 +210,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn forget(&self, channel: &str, conversation: &str) -> Result<(), StoreError>;
 
     /// When the next turn may be claimed, a leased one at its lease's end; none if there is nothing to do.
-    async fn next_due(&self) -> Result<Option<Millis>, StoreError>;
+    async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError>;
 
     async fn queue(&self) -> Result<Queue, StoreError>;
 

@@ -130,7 +130,9 @@ impl Trial {
         let checks = match rule.checks.as_ref().filter(|_| seen.is_accepted()) {
             Some(checks) => {
                 host.settle().await?;
-                templates.checks(checks, &recorder.sent())?
+                let pairs = templates.checks(checks, &recorder.sent())?;
+                anyhow::ensure!(!pairs.is_empty(), "the row expects nothing that the rule could check");
+                pairs
             }
             None => Vec::new(),
         };

@@ -105,8 +105,8 @@ impl Running {
 struct Turn {
     channel: Arc<Channel>,
     claim: Claim,
-    /// Who listens on an open line, if anybody.
-    line: Option<watch::Sender<Heard>>,
+    /// Where those hear it who wait on an open line, if anybody does.
+    line: watch::Sender<Heard>,
     cancelled: CancellationToken,
     deadline: Instant,
 }
@@ -185,10 +185,11 @@ impl Turns {
 
     async fn enrich(&self, turn: &Turn) -> Result<Message, TurnError> {
         let message = turn.claim.message.clone();
-        match &turn.channel.adapter {
-            Some(adapter) => Ok(adapter.enrich(message).await?),
-            None => Ok(message),
-        }
+        let Some(adapter) = &turn.channel.adapter else { return Ok(message) };
+        let enriched = adapter.enrich(message.clone()).await?;
+        // What a turn is known by stays as it was stored, or a restart would deliver another one.
+        let Message { id, conversation, sender, address, .. } = message;
+        Ok(Message { id, conversation, sender, address, ..enriched })
     }
 
     /// Stores the answer: from here on a restart delivers without asking again.
@@ -217,13 +218,16 @@ impl Turns {
 
     /// Speaks to whoever listens on the open line.
     fn tell(&self, turn: &Turn, end: End) {
-        if let Some(line) = &turn.line {
-            line.send_modify(|heard| heard.end = Some(end));
-        }
+        turn.line.send_modify(|heard| heard.end = Some(end));
     }
 }
 
 impl Turn {
+    /// Whether somebody waits on the open line now.
+    fn is_heard(&self) -> bool {
+        self.line.receiver_count() > 0
+    }
+
     fn key(&self) -> Key {
         (self.channel.name.clone(), self.claim.message.id.clone())
     }

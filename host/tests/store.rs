@@ -79,7 +79,7 @@ async fn a_restart_keeps_everything_and_goes_on_at_once() {
         assert_eq!((turn.message, turn.progress, turn.claims), (before.message, progress, 2));
     }
     assert_eq!(claim(&store, NOW).await.message, message("d", "5"));
-    assert!(store.claim(NOW, LEASE).await.unwrap().is_none());
+    assert!(store.claim(NOW, LEASE, &[]).await.unwrap().is_none());
     assert_eq!(store.history(CHANNEL, "a", 9).await.unwrap(), exchange("1"));
     assert_eq!(store.get("s", NOW, "k").await.unwrap().as_deref(), Some(&b"v"[..]));
     let again = store.accept(CHANNEL, NOW, vec![incoming("a", "1")]).await.unwrap();
@@ -254,7 +254,7 @@ async fn a_tampered_address_ends_its_own_turn_alone() {
 
     let store = open(folder.path());
     assert_eq!(claim(&store, NOW).await.message.id, "2", "its conversation goes on");
-    assert!(store.claim(NOW, LEASE).await.unwrap().is_none());
+    assert!(store.claim(NOW, LEASE, &[]).await.unwrap().is_none());
     for id in ["1", "3", "4"] {
         assert_eq!(store.outcome(CHANNEL, id).await.unwrap(), Some(Outcome::Dead), "{id}");
     }
@@ -452,7 +452,7 @@ async fn figures() {
     }
     println!("claim: {:?} over 10^5 finished turns", started.elapsed() / 65);
     let started = Instant::now();
-    assert!(store.claim(NOW, LEASE).await.unwrap().is_none());
+    assert!(store.claim(NOW, LEASE, &[]).await.unwrap().is_none());
     println!("claim with nothing due: {:?}", started.elapsed());
     backlog(&store).await;
 }
@@ -463,6 +463,6 @@ async fn backlog(store: &SqliteStore) {
     store.accept(CHANNEL, NOW, flood).await.unwrap();
     claim(store, NOW).await;
     let started = Instant::now();
-    assert!(store.claim(NOW, LEASE).await.unwrap().is_none());
+    assert!(store.claim(NOW, LEASE, &[]).await.unwrap().is_none());
     println!("claim behind a leased conversation of 20000 turns: {:?}", started.elapsed());
 }

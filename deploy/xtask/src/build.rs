@@ -1,7 +1,8 @@
 //! Building the host and the plugins.
 //!
 //! A plugin is found by its folder below `plugins/`, built for `wasm32-wasip2`, and put into `target/plugins` under
-//! the name of that folder. What is inside a plugin is the SDK's affair.
+//! the name of that folder. Guests for tests go the same way into a folder of their own. What is inside a plugin is
+//! the SDK's affair.
 
 use crate::command;
 use crate::setup::{self, Environment};
@@ -57,13 +58,26 @@ pub fn host(workspace: &Workspace, environment: &Environment, profile: Profile) 
 pub fn plugins(workspace: &Workspace, environment: &Environment) -> Result<Vec<PathBuf>> {
     let plugins = workspace.plugins()?;
     eprintln!("building {} plugins: about a minute the first time", plugins.len());
+    components(workspace, environment, &plugins, &workspace.plugins_folder())
+}
+
+/// The paths of the built plugins that only tests of the host load.
+pub fn test_guests(workspace: &Workspace, environment: &Environment) -> Result<Vec<PathBuf>> {
+    components(workspace, environment, &workspace.test_guests()?, &workspace.test_guests_folder())
+}
+
+fn components(
+    workspace: &Workspace,
+    environment: &Environment,
+    plugins: &[Plugin],
+    folder: &Path,
+) -> Result<Vec<PathBuf>> {
     let mut cargo = environment.cargo();
     cargo.args(["build", "--profile", "plugin", "--target", "wasm32-wasip2", "--lib"]);
-    command::run(cargo.args(packages(&plugins)))?;
+    command::run(cargo.args(packages(plugins)))?;
 
-    let folder = workspace.plugins_folder();
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
-    plugins.iter().map(|plugin| place(plugin, &workspace.target, &folder)).collect()
+    fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
+    plugins.iter().map(|plugin| place(plugin, &workspace.target, folder)).collect()
 }
 
 /// `--package` for each of them.

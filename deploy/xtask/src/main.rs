@@ -4,6 +4,7 @@
 //! It does not know how the host or a plugin works, only how they are built, started and tested.
 //! Look next at `setup` (what a build needs), `model` (the default weights), `serve` and `test`.
 
+mod bench;
 mod build;
 mod command;
 mod debian;
@@ -56,6 +57,12 @@ const TASKS: &[Task] = &[
         usage: "model",
         about: "get the default model, check it, print where it is",
         run: model::run,
+    },
+    Task {
+        name: "bench",
+        usage: "bench plugins [ROUNDS]",
+        about: "time plugin calls against native ones, the host's start, its memory and sizes",
+        run: bench::run,
     },
     Task { name: "setup", usage: "setup", about: "get what a build needs", run: setup::run },
     Task {

@@ -106,7 +106,8 @@ fn clippy(run: &Run) -> Result<Outcome> {
 }
 
 fn clippy_plugins(run: &Run) -> Result<Outcome> {
-    let plugins = run.workspace.plugins()?;
+    let mut plugins = run.workspace.plugins()?;
+    plugins.extend(run.workspace.test_guests()?);
     let mut cargo = run.environment.cargo();
     cargo.args(["clippy", "--target", "wasm32-wasip2", "--lib", "--package", "parlor-sdk"]);
     ok(cargo.args(build::packages(&plugins)).args(["--", "-D", "warnings"]))
@@ -125,16 +126,20 @@ fn without_native(run: &Run) -> Result<Outcome> {
 }
 
 fn plugins(run: &Run) -> Result<Outcome> {
-    Ok(format!("ok  {} built", build::plugins(run.workspace, &run.environment)?.len()))
+    let plugins = build::plugins(run.workspace, &run.environment)?;
+    let guests = build::test_guests(run.workspace, &run.environment)?;
+    Ok(format!("ok  {} built, and {} for tests", plugins.len(), guests.len()))
 }
 
 fn tests(run: &Run) -> Result<Outcome> {
     let model = model::fetch()?;
     // Fresh after the step before this one; there for whoever runs this step alone.
     build::plugins(run.workspace, &run.environment)?;
+    build::test_guests(run.workspace, &run.environment)?;
     let mut cargo = run.environment.cargo();
     cargo.arg("test").args(FEATURES).arg("--no-fail-fast").args(run.args);
     cargo.env("PARLOR_TEST_MODEL", model).env("PARLOR_TEST_PLUGINS", run.workspace.plugins_folder());
+    cargo.env("PARLOR_TEST_GUESTS", run.workspace.test_guests_folder());
     let count = count_while_shown(&mut cargo)?;
     ensure!(count.passed > 0, "no test ran");
     Ok(format!("ok  {} passed, {} failed, {} ignored", count.passed, count.failed, count.ignored))

@@ -13,7 +13,7 @@ pub struct Workspace {
     pub target: PathBuf,
 }
 
-/// A crate below `plugins/`, by its folder and by its name in cargo.
+/// A crate that becomes a component, by its folder and by its name in cargo.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Plugin {
     pub name: String,
@@ -36,6 +36,16 @@ impl Workspace {
 
     pub fn plugins_folder(&self) -> PathBuf {
         self.target.join("plugins")
+    }
+
+    /// Not the plugins' folder: no server may load what is in it.
+    pub fn test_guests_folder(&self) -> PathBuf {
+        self.target.join("test-guests")
+    }
+
+    /// Plugins that misbehave, for tests of the host: every crate under `host/tests/guests`.
+    pub fn test_guests(&self) -> Result<Vec<Plugin>> {
+        folders(&self.root.join("host/tests/guests"))?.iter().map(|folder| plugin_at(folder)).collect()
     }
 
     /// Every crate under `plugins/*/*`, in the order of their names.
@@ -87,7 +97,7 @@ fn plugin_at(folder: &Path) -> Result<Plugin> {
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
     let package =
         package_name(&text).with_context(|| format!("no `name` under [package] in `{}`", file.display()))?;
-    let name = folder.file_name().context("a folder below plugins/ has a name")?;
+    let name = folder.file_name().context("the folder of a plugin has a name")?;
     Ok(Plugin { name: name.to_string_lossy().into_owned(), package })
 }
 
@@ -124,6 +134,15 @@ mod tests {
         let plugins = Workspace::find().unwrap().plugins().unwrap();
         assert!(plugins.contains(&Plugin { name: "webhook".into(), package: "parlor-webhook".into() }));
         assert!(plugins.contains(&Plugin { name: "assistant".into(), package: "parlor-assistant".into() }));
+    }
+
+    #[test]
+    fn a_guest_that_misbehaves_is_no_plugin() {
+        let workspace = Workspace::find().unwrap();
+        let unruly = Plugin { name: "unruly".into(), package: "parlor-unruly".into() };
+        assert!(workspace.test_guests().unwrap().contains(&unruly));
+        assert!(!workspace.plugins().unwrap().contains(&unruly));
+        assert_ne!(workspace.test_guests_folder(), workspace.plugins_folder());
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl Talk for Talker {
 fn refusal(refused: &Refused) -> Refusal {
     let (status, code) = match refused {
         Refused::Closed => (404, "closed"),
+        Refused::Draining => (503, "draining"),
         Refused::NotStored(_) => (503, "not_stored"),
     };
     Refusal { status, code, message: refused.to_string(), retry_after: None }
@@ -48,7 +49,7 @@ async fn next(mut ear: Ear) -> Option<(Event, Ear)> {
         return None;
     }
     let told = ear.told;
-    // The line's other end lives in the turn; if it is gone without an end, the host is shutting down.
+    // A line that is hung up without an end: the host is shutting down and no turn will come.
     let news = ear
         .heard
         .wait_for(|heard| heard.text.len() > told || heard.end.is_some())

@@ -32,6 +32,7 @@ pub fn routes(webhooks: Webhooks) -> Router {
     let webhooks = Arc::new(webhooks);
     Router::new()
         .route("/webhook/{channel}", any(at_mount))
+        .route("/webhook/{channel}/", any(at_mount))
         .route("/webhook/{channel}/{*below}", any(below_mount))
         .with_state(webhooks)
 }
@@ -77,11 +78,18 @@ fn answer(response: HttpResponse) -> Response {
     let Ok(status) = StatusCode::from_u16(response.status) else { return broken() };
     let mut sent = Response::new(Body::from(response.body));
     *sent.status_mut() = status;
-    for (name, value) in &response.headers {
+    for (name, value) in response.headers.iter().filter(|(name, _)| !is_framing(name)) {
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else {
             return broken();
         };
         sent.headers_mut().append(name, value);
     }
     sent
+}
+
+/// How a message ends is the server's to say: an adapter's word for it could smuggle a second one to a proxy.
+fn is_framing(name: &str) -> bool {
+    const FRAMING: [&str; 7] =
+        ["content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer"];
+    FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing))
 }

@@ -21,6 +21,12 @@ const MEMORY_KEPT_BYTES: usize = 256 << 10;
 const TABLE_KEPT_BYTES: usize = 64 << 10;
 pub const TABLE_ELEMENTS_MAX: usize = 20_000;
 
+/// What one component may be made of, so that no plugin drains the pool for its neighbours. One of the SDK has
+/// three core instances, one memory and two tables.
+pub const CORE_INSTANCES_MAX: u32 = 32;
+pub const MEMORIES_MAX: u32 = 1;
+pub const TABLES_MAX: u32 = 4;
+
 /// Slots for instances, from a machine with 2^42 bytes of address space down to a small container.
 const POOLS: [u32; 2] = [1000, 64];
 /// Without a pool each instance maps memory of its own; as many as the small pool has are enough.
@@ -61,9 +67,12 @@ pub fn build() -> Result<Built, wasmtime::Error> {
 fn pool(slots: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(slots)
-        .total_core_instances(slots)
+        .total_core_instances(slots * CORE_INSTANCES_MAX)
         .total_memories(slots)
-        .total_tables(slots)
+        .total_tables(slots * TABLES_MAX)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
         .total_stacks(slots)
         .max_memory_size(MEMORY_BYTES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)

@@ -135,7 +135,8 @@ impl Release {
             return Err(CallError::NoInstance("it is no pipeline".to_owned()));
         };
         let mut store = guest::store(&self.engine, services, Bytes::new(), self.bounds);
-        let bindings = linked.instantiate_async(&mut store).await.map_err(no_instance)?;
+        let made = guest::in_time(&mut store, async |store| linked.instantiate_async(store).await);
+        let bindings = made.await.map_err(no_instance)?;
         let runs = bindings.parlor_plugin_pipeline().run();
         let run =
             self.watch("constructor", &mut store, async |store| runs.call_constructor(store).await).await?;
@@ -151,7 +152,8 @@ impl Release {
             return Err(CallError::NoInstance("it is no adapter".to_owned()));
         };
         let mut store = guest::store(&self.engine, services, body, self.bounds);
-        let bindings = linked.instantiate_async(&mut store).await.map_err(no_instance)?;
+        let made = guest::in_time(&mut store, async |store| linked.instantiate_async(store).await);
+        let bindings = made.await.map_err(no_instance)?;
         Ok((store, bindings))
     }
 
@@ -163,15 +165,15 @@ impl Release {
         call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
         let began = Instant::now();
-        let outcome = call(store).await.map_err(|error| guest::call_error(&error, store));
+        let outcome = guest::in_time(store, call).await;
         let word = outcome.as_ref().map_or_else(CallError::outcome, |_| "ok");
         (self.witness)(&self.manifest.name, function, word, began.elapsed());
         outcome
     }
 }
 
-fn no_instance(error: wasmtime::Error) -> CallError {
-    CallError::NoInstance(format!("{error:#}"))
+fn no_instance(error: CallError) -> CallError {
+    CallError::NoInstance(error.to_string())
 }
 
 /// Where a delivery goes, and the key that is the same at each attempt.

@@ -133,10 +133,15 @@ impl Store for SqliteStore {
         self.writer.write(move |db| inbox::withdraw(db, &channel, now, &ids)).await
     }
 
-    async fn claim(&self, now: Millis, lease: Duration) -> Result<Option<Claim>, StoreError> {
-        let vault = self.vault.clone();
+    async fn claim(
+        &self,
+        now: Millis,
+        lease: Duration,
+        full: &[Arc<str>],
+    ) -> Result<Option<Claim>, StoreError> {
+        let (vault, full) = (self.vault.clone(), inbox::names(full));
         let until = now.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX));
-        self.writer.write(move |db| inbox::claim(db, &vault, now, until)).await
+        self.writer.write(move |db| inbox::claim(db, &vault, now, until, &full)).await
     }
 
     async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError> {
@@ -212,8 +217,9 @@ impl Store for SqliteStore {
         self.writer.write(move |db| history::forget(db, &channel, &conversation)).await
     }
 
-    async fn next_due(&self) -> Result<Option<Millis>, StoreError> {
-        self.readers.read(inbox::next_due).await
+    async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError> {
+        let full = inbox::names(full);
+        self.readers.read(move |db| inbox::next_due(db, &full)).await
     }
 
     async fn queue(&self) -> Result<Queue, StoreError> {

@@ -124,8 +124,8 @@ impl Turns {
         }
         match line.filter(text).await.map_err(|error| Broken::Line(error.into()))? {
             Flow::Show(shown) => {
-                if let Some(line) = turn.line.as_ref().filter(|_| !shown.is_empty()) {
-                    line.send_modify(|heard| heard.text.push_str(&shown));
+                if !shown.is_empty() {
+                    turn.line.send_modify(|heard| heard.text.push_str(&shown));
                 }
                 Ok(None)
             }
@@ -157,9 +157,9 @@ impl Turns {
 
 /// Resolves when nobody waits for the answer of the host's own door any more.
 async fn abandoned(turn: &Turn) {
-    match &turn.line {
-        Some(line) if turn.channel.adapter.is_none() => line.closed().await,
-        _ => std::future::pending().await,
+    match turn.channel.adapter {
+        None => turn.line.closed().await,
+        Some(_) => std::future::pending().await,
     }
 }
 

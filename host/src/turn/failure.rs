@@ -20,6 +20,8 @@ const DELIVERIES_MAX: u32 = 8;
 const UNCERTAIN_DELIVERIES_MAX: u32 = 2;
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// A platform that asks for more is asked again after it: its conversation waits meanwhile.
+const PAUSE_ASKED_MAX: Duration = Duration::from_secs(3600);
 
 /// Why a turn stopped on its way.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +118,7 @@ fn remedy(turn: &Turn, error: &TurnError) -> Remedy {
             pause(turn.claim.attempts, deliveries_max(error), error).map_or(Remedy::Bury, Remedy::Retry)
         }
         // Who waits on an open line is told at once and asks again by himself.
-        _ if turn.line.is_some() => Remedy::Apologise,
+        _ if turn.is_heard() => Remedy::Apologise,
         _ => pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
     }
 }
@@ -135,7 +137,7 @@ fn pause(failed: u32, attempts_max: u32, error: &TurnError) -> Option<Duration> 
     }
     let doubled = PAUSE_MIN.saturating_mul(1 << failed.min(16)).min(PAUSE_MAX);
     let jittered = doubled.mul_f64(0.5 + f64::from(fraction()) / 2.0);
-    Some(asked_pause(error).unwrap_or(Duration::ZERO).max(jittered))
+    Some(asked_pause(error).unwrap_or(Duration::ZERO).min(PAUSE_ASKED_MAX).max(jittered))
 }
 
 fn fraction() -> f32 {

@@ -33,7 +33,7 @@ impl Turns {
         let wait = inquiry.wait.min(WAIT_MAX);
         let key: Key = (channel.name.clone(), inquiry.message_id.clone());
         let mut heard = self.listeners.listen(key);
-        let said = inquiry.messages.first().cloned();
+        let said = inquiry.messages.iter().find(|message| message.id == inquiry.message_id).cloned();
         let outcome = match self
             .store_messages(channel, inquiry.messages, request_id, Some(wait + HOLD_MARGIN))
             .await
@@ -124,7 +124,8 @@ impl Turns {
                 self.store.handed_over(&channel.name, id, now, &said).await?;
             }
             (false, Waited::Reply(_) | Waited::Pending) => {
-                let due: Millis = now + presentation.again_within.unwrap_or_default().as_millis() as u64;
+                let due: Millis =
+                    now + presentation.again_within.unwrap_or_default().min(WAIT_MAX).as_millis() as u64;
                 self.store.release_hold(&channel.name, id, due, &presentation.checkpoint).await?;
                 self.wake.notify_one();
             }

@@ -20,8 +20,10 @@ pub struct Talking {
 pub enum Refused {
     #[error("this door is closed; open it by `chat:` in the configuration")]
     Closed,
-    #[error(transparent)]
-    NotStored(#[from] StoreError),
+    #[error("the host is shutting down; ask again")]
+    Draining,
+    #[error("the question could not be stored; ask again")]
+    NotStored(#[source] StoreError),
 }
 
 impl Turns {
@@ -34,6 +36,9 @@ impl Turns {
         request_id: &str,
     ) -> Result<Talking, Refused> {
         let channel = self.channels.get(CHAT_CHANNEL).ok_or(Refused::Closed)?;
+        if self.drain.draining() {
+            return Err(Refused::Draining);
+        }
         let message_id = uuid::Uuid::now_v7().to_string();
         let heard = self.listeners.listen((channel.name.clone(), message_id.clone()));
         let message = Message {
@@ -51,7 +56,11 @@ impl Turns {
             address: Vec::new(),
             extra: Vec::new(),
         };
-        self.store_messages(channel, vec![message], request_id, None).await?;
+        let stored = self.store_messages(channel, vec![message], request_id, None).await;
+        stored.map_err(|error| {
+            tracing::error!(error = %error, "a question could not be stored");
+            Refused::NotStored(error)
+        })?;
         Ok(Talking { message_id, heard })
     }
 }

@@ -101,11 +101,11 @@ async fn accept_held(store: &dyn Store, id: &str, until: Millis) {
 }
 
 pub async fn claim(store: &dyn Store, now: Millis) -> Claim {
-    store.claim(now, LEASE).await.unwrap().expect("a turn is due")
+    store.claim(now, LEASE, &[]).await.unwrap().expect("a turn is due")
 }
 
 async fn claim_id(store: &dyn Store, now: Millis) -> Option<String> {
-    store.claim(now, LEASE).await.unwrap().map(|claim| claim.message.id)
+    store.claim(now, LEASE, &[]).await.unwrap().map(|claim| claim.message.id)
 }
 
 pub fn delivered() -> Ending {
@@ -292,7 +292,7 @@ pub async fn a_held_answer_waits_for_whoever_asks(store: &dyn Store) {
     let held = store.answer(turn.lease, NOW + 10, &Reply::text("hello")).await.unwrap();
     assert_eq!(held, Delivery::Held { until: NOW + 100 });
     is_lost(store.checkpoint(turn.lease, NOW + 10, b"mine?").await);
-    assert_eq!(store.next_due().await.unwrap(), Some(NOW + 100));
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW + 100));
     assert_eq!(claim_id(store, NOW + 99).await, None, "and the conversation waits with it");
     let turn = claim(store, NOW + 100).await;
     let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: Vec::new() };
@@ -415,20 +415,20 @@ pub async fn only_what_was_delivered_enters_the_history(store: &dyn Store) {
 }
 
 pub async fn next_due_tells_when_to_look(store: &dyn Store) {
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
     accept(store, "a", "1").await;
     accept(store, "a", "2").await;
-    assert_eq!(store.next_due().await.unwrap(), Some(NOW));
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW));
     let turn = claim(store, NOW).await;
-    assert_eq!(store.next_due().await.unwrap(), Some(NOW + millis(LEASE)), "when the lease ends");
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW + millis(LEASE)), "when the lease ends");
     store.postpone(turn.lease, NOW + 500, None).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), Some(NOW + 500));
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW + 500));
     let turn = claim(store, NOW + 500).await;
     store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), Some(NOW), "the one behind it");
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW), "the one behind it");
     let turn = claim(store, NOW + 500).await;
     store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
 }
 
 pub async fn the_queue_is_counted(store: &dyn Store) {

@@ -186,7 +186,7 @@ async fn accept(store: &dyn Store, model: &mut Model, conversation: u8, id: u8) 
 }
 
 async fn claim(store: &dyn Store, model: &mut Model) {
-    let claimed = store.claim(model.now, Duration::from_millis(LEASE)).await.unwrap();
+    let claimed = store.claim(model.now, Duration::from_millis(LEASE), &[]).await.unwrap();
     let next = model.next();
     let claimed_id = claimed.as_ref().map(|claim| claim.message.id.clone());
     assert_eq!(claimed_id, next.map(|place| model.turns[place].id.to_string()));
@@ -217,13 +217,13 @@ async fn finish(store: &dyn Store, model: &mut Model, claim: usize) {
 /// Nothing is lost: whatever is unfinished comes up when its time has come, and histories are the order.
 async fn work_off(store: &dyn Store, model: &mut Model) {
     while model.turns.iter().any(|turn| !turn.ended) {
-        model.now = store.next_due().await.unwrap().expect("unfinished turns have a time").max(model.now);
+        model.now = store.next_due(&[]).await.unwrap().expect("unfinished turns have a time").max(model.now);
         let claims = model.claims.len();
         claim(store, model).await;
         assert_eq!(model.claims.len(), claims + 1, "a turn that is due can be claimed");
         finish(store, model, 0).await;
     }
-    assert_eq!(store.next_due().await.unwrap(), None);
+    assert_eq!(store.next_due(&[]).await.unwrap(), None);
     assert_eq!(store.queue().await.unwrap().unfinished, 0);
     for (conversation, said) in &model.said {
         assert_eq!(&store.history(CHANNEL, &name(*conversation), 200).await.unwrap(), said);

@@ -68,7 +68,8 @@ impl http::Host for Guest {
             Ok(request) => request,
             Err(failure) => return Ok(Err(failure.into())),
         };
-        Ok(self.services.http.send(request).await.map(Into::into).map_err(Into::into))
+        let sent = self.time.stands_for(self.services.http.send(request)).await;
+        Ok(sent.map(Into::into).map_err(Into::into))
     }
 
     fn expire_token(&mut self, name: String) -> Result<()> {
@@ -102,7 +103,7 @@ fn no_attachments() -> HttpFailure {
 
 impl store::Host for Guest {
     async fn get(&mut self, key: String) -> Result<std::result::Result<Option<Vec<u8>>, store::StoreError>> {
-        Ok(self.services.memory.get(&key).await.map_err(Into::into))
+        Ok(self.time.stands_for(self.services.memory.get(&key)).await.map_err(Into::into))
     }
 
     async fn set(
@@ -111,16 +112,12 @@ impl store::Host for Guest {
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> Result<std::result::Result<(), store::StoreError>> {
-        Ok(self
-            .services
-            .memory
-            .set(&key, &value, ttl_ms.map(Duration::from_millis))
-            .await
-            .map_err(Into::into))
+        let ttl = ttl_ms.map(Duration::from_millis);
+        Ok(self.time.stands_for(self.services.memory.set(&key, &value, ttl)).await.map_err(Into::into))
     }
 
     async fn delete(&mut self, key: String) -> Result<std::result::Result<(), store::StoreError>> {
-        Ok(self.services.memory.delete(&key).await.map_err(Into::into))
+        Ok(self.time.stands_for(self.services.memory.delete(&key)).await.map_err(Into::into))
     }
 
     async fn increment(
@@ -129,12 +126,8 @@ impl store::Host for Guest {
         by: i64,
         ttl_ms: Option<u64>,
     ) -> Result<std::result::Result<i64, store::StoreError>> {
-        Ok(self
-            .services
-            .memory
-            .increment(&key, by, ttl_ms.map(Duration::from_millis))
-            .await
-            .map_err(Into::into))
+        let ttl = ttl_ms.map(Duration::from_millis);
+        Ok(self.time.stands_for(self.services.memory.increment(&key, by, ttl)).await.map_err(Into::into))
     }
 }
 
@@ -162,9 +155,10 @@ impl secrets::Host for Guest {
         key: Vec<secrets::Part>,
         message: Vec<secrets::Part>,
     ) -> Told<Vec<u8>> {
-        let tag =
-            self.services.secrets.hmac(&secret, algorithm.into(), &parts(key), &parts(message), &self.body);
-        Ok(tag.map_err(Into::into))
+        let secrets = &self.services.secrets;
+        Ok(both(key, message).and_then(|(key, message)| {
+            Ok(secrets.hmac(&secret, algorithm.into(), &key, &message, &self.body)?)
+        }))
     }
 
     fn hmac_verify(
@@ -175,16 +169,10 @@ impl secrets::Host for Guest {
         message: Vec<secrets::Part>,
         presented: Vec<u8>,
     ) -> Told<bool> {
-        let (key, message) = (parts(key), parts(message));
-        let holds = self.services.secrets.hmac_verify(
-            &secret,
-            algorithm.into(),
-            &key,
-            &message,
-            &presented,
-            &self.body,
-        );
-        Ok(holds.map_err(Into::into))
+        let secrets = &self.services.secrets;
+        Ok(both(key, message).and_then(|(key, message)| {
+            Ok(secrets.hmac_verify(&secret, algorithm.into(), &key, &message, &presented, &self.body)?)
+        }))
     }
 
     fn digest_verify(
@@ -195,16 +183,10 @@ impl secrets::Host for Guest {
         sorted: bool,
         presented: Vec<u8>,
     ) -> Told<bool> {
-        let message = parts(message);
-        let holds = self.services.secrets.digest_verify(
-            &secret,
-            algorithm.into(),
-            &message,
-            sorted,
-            &presented,
-            &self.body,
-        );
-        Ok(holds.map_err(Into::into))
+        let secrets = &self.services.secrets;
+        Ok(parts(message).and_then(|message| {
+            Ok(secrets.digest_verify(&secret, algorithm.into(), &message, sorted, &presented, &self.body)?)
+        }))
     }
 
     fn aes_cbc_decrypt(
@@ -277,13 +259,30 @@ impl secrets::Host for Guest {
     }
 }
 
-fn parts(parts: Vec<secrets::Part>) -> Vec<keyring::Part> {
+type Pieces = std::result::Result<Vec<keyring::Part>, secrets::SecretError>;
+
+fn both(
+    key: Vec<secrets::Part>,
+    message: Vec<secrets::Part>,
+) -> std::result::Result<(Vec<keyring::Part>, Vec<keyring::Part>), secrets::SecretError> {
+    Ok((parts(key)?, parts(message)?))
+}
+
+/// Pieces of one key or message; a signature scheme has a handful.
+const PARTS_MAX: usize = 64;
+
+/// The body counts once: each further copy of it would cost a guest nothing and the host a megabyte.
+fn parts(parts: Vec<secrets::Part>) -> Pieces {
+    let bodies = parts.iter().filter(|part| matches!(part, secrets::Part::Body)).count();
+    if parts.len() > PARTS_MAX || bodies > 1 {
+        return Err(secrets::SecretError::Malformed);
+    }
     let told = |part| match part {
         secrets::Part::Bytes(bytes) => keyring::Part::Bytes(bytes),
         secrets::Part::Secret(form) => keyring::Part::Secret(form.into()),
         secrets::Part::Body => keyring::Part::Body,
     };
-    parts.into_iter().map(told).collect()
+    Ok(parts.into_iter().map(told).collect())
 }
 
 impl From<secrets::KeyForm> for keyring::KeyForm {

@@ -4,6 +4,8 @@
 //! is kept in the row (`head`), so that a claim is one look into an index however long the queue is. A
 //! write under a lease names turn and fence in the statement that writes: no row changed, lease lost.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{history, millis, stamp};
@@ -116,8 +118,9 @@ pub fn claim(
     vault: &Vault,
     now: Millis,
     until: Millis,
+    full: &str,
 ) -> Result<Option<Claim>, StoreError> {
-    while let Some(claimed) = lease_next(db, now, until)? {
+    while let Some(claimed) = lease_next(db, now, until, full)? {
         let (lease, request_id) = (claimed.lease, claimed.request_id.clone());
         match claimed.read(vault) {
             Ok(claim) => return Ok(Some(claim)),
@@ -135,14 +138,25 @@ pub fn claim(
     Ok(None)
 }
 
-fn lease_next(db: &Connection, now: Millis, until: Millis) -> Result<Option<Claimed>, StoreError> {
+/// Names as a JSON list, for `json_each`.
+pub fn names(names: &[Arc<str>]) -> String {
+    serde_json::Value::from(names.iter().map(|name| &**name).collect::<Vec<_>>()).to_string()
+}
+
+fn lease_next(
+    db: &Connection,
+    now: Millis,
+    until: Millis,
+    full: &str,
+) -> Result<Option<Claimed>, StoreError> {
     let next: Option<i64> = db
         .prepare_cached(
             "SELECT seq FROM inbox
              WHERE head = 1 AND due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1)
+               AND channel NOT IN (SELECT value FROM json_each(?2))
              ORDER BY due_at, seq LIMIT 1",
         )?
-        .query_row([stamp(now)], |row| row.get(0))
+        .query_row(params![stamp(now), full], |row| row.get(0))
         .optional()?;
     next.map(|turn| lease(db, turn, until)).transpose()
 }
@@ -351,9 +365,10 @@ pub fn outcome(db: &Connection, channel: &str, message_id: &str) -> Result<Optio
         .optional()?;
     let Some((state, reply)) = found else { return Ok(None) };
     Ok(Some(match (state.as_str(), reply) {
-        ("dead", _) => Outcome::Dead,
         ("withdrawn", _) => Outcome::Withdrawn,
+        // Also of a dead letter: who asks again gets what could not be delivered.
         (_, Some(reply)) => Outcome::Answered(read_reply(&reply)?),
+        ("dead", None) => Outcome::Dead,
         // Delivered without an answer: there was nothing to say.
         ("delivered", None) => Outcome::Answered(Reply::default()),
         (_, None) => Outcome::Pending,
@@ -404,16 +419,18 @@ pub fn release_hold(
     released.map_or(Ok(()), |turn| put_checkpoint(db, turn, checkpoint))
 }
 
-pub fn next_due(db: &Connection) -> Result<Option<Millis>, StoreError> {
+pub fn next_due(db: &Connection, full: &str) -> Result<Option<Millis>, StoreError> {
     let due: Option<i64> = db
         .prepare_cached(
             "SELECT min(due) FROM (
                SELECT min(max(due_at, lease_until)) AS due FROM inbox WHERE lease_until IS NOT NULL AND head = 1
+                 AND channel NOT IN (SELECT value FROM json_each(?1))
                UNION ALL
-               SELECT * FROM (SELECT due_at FROM inbox WHERE head = 1 AND lease_until IS NULL ORDER BY due_at LIMIT 1)
+               SELECT * FROM (SELECT due_at FROM inbox WHERE head = 1 AND lease_until IS NULL
+                 AND channel NOT IN (SELECT value FROM json_each(?1)) ORDER BY due_at LIMIT 1)
              )",
         )?
-        .query_row([], |row| row.get(0))?;
+        .query_row([full], |row| row.get(0))?;
     Ok(due.map(millis))
 }
 

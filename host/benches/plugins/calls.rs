@@ -1,0 +1,244 @@
+//! The cases that are timed, each a loop over one thing that the host does for a call.
+//!
+//! `fresh` is what serves in production. The others are its parts, and what it would cost to keep an instance.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::{Engine, Store};
+
+use crate::message::HttpRequest;
+use crate::plugin::bindings::adapter::{WebhookAdapter, WebhookAdapterPre};
+use crate::plugin::guest::{self, Bounds, Guest};
+use crate::plugin::package::Package;
+use crate::plugin::services::Services;
+use crate::plugin::{Reception, Release, engine};
+use crate::stopwatch::{Spent, Stopwatch};
+use crate::vectors::Row;
+
+/// The host ends a guest that calls it more than 100 000 times: a kept instance is renewed well before.
+const CALLS_OF_AN_INSTANCE: u32 = 1000;
+
+#[derive(Debug, Clone, Copy)]
+pub enum Case {
+    /// As in production: store, instance, call, and all of it dropped.
+    Fresh,
+    /// The call alone, on an instance that was there before.
+    Kept,
+    /// Store and instance, without a call.
+    Instance,
+    /// The store alone.
+    Store,
+    /// An instance as wasmtime gives it, in a store without the host's bounds and WASI.
+    Bare,
+}
+
+impl Case {
+    pub const ALL: [(&'static str, Case); 5] = [
+        ("fresh", Case::Fresh),
+        ("kept", Case::Kept),
+        ("instance", Case::Instance),
+        ("store", Case::Store),
+        ("bare", Case::Bare),
+    ];
+}
+
+/// One plugin, linked by the host and by hand.
+pub struct Calls {
+    engine: Engine,
+    release: Release,
+    linked: WebhookAdapterPre<Guest>,
+    bare: InstancePre<()>,
+    bounds: Bounds,
+}
+
+impl Calls {
+    /// Compiles as the host does, in a child process, and links.
+    pub fn prepare(parlor: &Path, plugin: &Path) -> Result<Calls> {
+        let package = Package::read(plugin).with_context(|| format!("`{}`", plugin.display()))?;
+        let engine = engine::build().map_err(told)?.engine;
+        engine::tick(&engine).context("no thread for the plugins' deadlines")?;
+        let limits = &package.manifest.limits;
+        let bounds = Bounds { memory_bytes: usize::try_from(limits.memory_bytes)?, time: limits.time };
+        let file = Compiled::new(parlor, &package)?;
+        // SAFETY: the compiler of this very build has just written the file, which nobody else touches.
+        let component = unsafe { Component::deserialize_file(&engine, &file.0) }.map_err(told)?;
+        let linked = link(&engine, &component).map_err(told)?;
+        let bare = link_bare(&engine, &component).map_err(told)?;
+        let release = Release::link(&engine, package, &file.0, Arc::new(|_, _, _, _| {}))?;
+        Ok(Calls { engine, release, linked, bare, bounds })
+    }
+
+    /// Every row has to come out as its file says, by the host's way and by ours.
+    pub async fn check(&self, rows: &[Row]) -> Result<()> {
+        for row in rows {
+            let feed = self.feed(row)?;
+            let fresh = self.release.receive(feed.services.clone(), feed.request.clone()).await?;
+            let kept = feed.instance().await?.receive(&feed.request).await?;
+            for (way, reception) in [("fresh", &fresh), ("kept", &kept)] {
+                let is_accepted = verdict(reception)?;
+                ensure!(is_accepted == row.is_accepted, "row `{}`, {way}: accepted: {is_accepted}", row.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The calls with a row's request.
+    pub fn feed(&self, row: &Row) -> Result<Fed<'_>> {
+        Ok(Fed { calls: self, services: row.services(&self.release.manifest)?, request: row.request()? })
+    }
+}
+
+fn verdict(reception: &Reception) -> Result<bool> {
+    match reception {
+        Reception::Accept(accepted) => {
+            ensure!(accepted.messages.len() == 1, "{} messages were accepted", accepted.messages.len());
+            Ok(true)
+        }
+        Reception::Refuse(_) => Ok(false),
+        Reception::Answer(_) | Reception::Inquire(_) => bail!("neither accepted nor refused"),
+    }
+}
+
+fn told(error: wasmtime::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error:#}")
+}
+
+fn link(engine: &Engine, component: &Component) -> wasmtime::Result<WebhookAdapterPre<Guest>> {
+    let mut linker = Linker::<Guest>::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    WebhookAdapter::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
+    WebhookAdapterPre::new(linker.instantiate_pre(component)?)
+}
+
+/// Nothing is called on it, so nothing is there to be called.
+fn link_bare(engine: &Engine, component: &Component) -> wasmtime::Result<InstancePre<()>> {
+    let mut linker = Linker::<()>::new(engine);
+    linker.define_unknown_imports_as_traps(component)?;
+    linker.instantiate_pre(component)
+}
+
+/// Machine code in a file that goes when this does; it is mapped by then.
+struct Compiled(std::path::PathBuf);
+
+impl Compiled {
+    fn new(parlor: &Path, package: &Package) -> Result<Compiled> {
+        let path = std::env::temp_dir().join(format!("parlor-bench-{}.cwasm", uuid::Uuid::now_v7()));
+        let mut compile = Command::new(parlor);
+        compile.args(["plugin", "compile"]).arg(&package.path).arg("--output").arg(&path);
+        let status = compile.status().with_context(|| format!("cannot run `{}`", parlor.display()))?;
+        ensure!(status.success(), "the plugin was not compiled ({status})");
+        Ok(Compiled(path))
+    }
+}
+
+impl Drop for Compiled {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Calls with one request.
+pub struct Fed<'a> {
+    calls: &'a Calls,
+    services: Services,
+    request: HttpRequest,
+}
+
+impl Fed<'_> {
+    pub async fn run(&self, case: Case, calls: u32) -> Result<Spent> {
+        match case {
+            Case::Fresh => self.fresh(calls).await,
+            Case::Kept => self.kept(calls).await,
+            Case::Instance => self.instances(calls).await,
+            Case::Store => Ok(self.stores(calls)),
+            Case::Bare => self.bare(calls).await,
+        }
+    }
+
+    async fn fresh(&self, calls: u32) -> Result<Spent> {
+        let watch = Stopwatch::start();
+        for _ in 0..calls {
+            let reception = self.calls.release.receive(self.services.clone(), self.request.clone()).await?;
+            black_box(reception);
+        }
+        Ok(watch.stop())
+    }
+
+    async fn kept(&self, calls: u32) -> Result<Spent> {
+        let mut spent = Spent::default();
+        let mut left = calls;
+        while left > 0 {
+            let now = left.min(CALLS_OF_AN_INSTANCE);
+            spent += self.keep(now).await?;
+            left -= now;
+        }
+        Ok(spent)
+    }
+
+    async fn keep(&self, calls: u32) -> Result<Spent> {
+        let mut instance = self.instance().await?;
+        // What is paid once, such as the first touch of a page, is no part of a warm call.
+        instance.receive(&self.request).await?;
+        let watch = Stopwatch::start();
+        for _ in 0..calls {
+            black_box(instance.receive(&self.request).await?);
+        }
+        Ok(watch.stop())
+    }
+
+    async fn instances(&self, calls: u32) -> Result<Spent> {
+        let watch = Stopwatch::start();
+        for _ in 0..calls {
+            drop(black_box(self.instance().await?));
+        }
+        Ok(watch.stop())
+    }
+
+    fn stores(&self, calls: u32) -> Spent {
+        let watch = Stopwatch::start();
+        for _ in 0..calls {
+            drop(black_box(self.store()));
+        }
+        watch.stop()
+    }
+
+    async fn bare(&self, calls: u32) -> Result<Spent> {
+        let watch = Stopwatch::start();
+        for _ in 0..calls {
+            let mut store = Store::new(&self.calls.engine, ());
+            store.epoch_deadline_async_yield_and_update(1);
+            black_box(self.calls.bare.instantiate_async(&mut store).await.map_err(told)?);
+        }
+        Ok(watch.stop())
+    }
+
+    fn store(&self) -> Store<Guest> {
+        let body = self.request.body.clone();
+        guest::store(&self.calls.engine, self.services.clone(), body, self.calls.bounds)
+    }
+
+    async fn instance(&self) -> Result<Instance> {
+        let mut store = self.store();
+        let bindings = self.calls.linked.instantiate_async(&mut store).await.map_err(told)?;
+        Ok(Instance { store, bindings })
+    }
+}
+
+/// An instance that takes more than one call.
+struct Instance {
+    store: Store<Guest>,
+    bindings: WebhookAdapter,
+}
+
+impl Instance {
+    async fn receive(&mut self, request: &HttpRequest) -> Result<Reception> {
+        let adapter = self.bindings.parlor_plugin_adapter();
+        let reception = adapter.call_receive(&mut self.store, &request.clone().into()).await;
+        Ok(reception.map_err(told)?.into())
+    }
+}
