@@ -219,7 +219,7 @@ async fn compiled_files_that_somebody_changed_are_compiled_anew() {
         files
     };
     let (codes, macs) = (named("cwasm"), named("mac"));
-    assert_eq!((codes.len(), macs.len()), (3, 3));
+    assert!(codes.len() >= 3 && codes.len() == macs.len(), "{codes:?}");
     // One has a byte of code changed, one its seal, and one is another's code under that one's own seal.
     let mut code = fs::read(&codes[0]).unwrap();
     let middle = code.len() / 2;
