@@ -12,8 +12,6 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-#[cfg(feature = "native")]
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{Envelope, Host, Model, Platform, Settings, client, eventually, plugins, raw};
@@ -90,29 +88,18 @@ async fn a_build_without_native_models_says_so() {
 
 #[cfg(feature = "native")]
 #[tokio::test]
-async fn a_model_file_that_is_none_keeps_the_host_unready_and_is_named() {
+async fn a_wrong_model_file_is_named_with_what_is_wrong_about_it() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("holiday.gguf");
-    fs::write(&file, "a letter from the sea").unwrap();
-    let settings = Settings::new().set("models.local", json!({ "backend": "gguf", "path": file }));
-    let host = Host::start(&settings).await;
-    let ready = eventually_unready(&host).await;
-    holds(&ready, &["model local", "holiday.gguf"]);
-}
-
-#[cfg(feature = "native")]
-async fn eventually_unready(host: &Host) -> String {
-    let began = std::time::Instant::now();
-    loop {
-        assert!(began.elapsed() < support::PATIENCE, "the model's file is not named");
-        let response = client().get(host.url("/ready")).send().await.unwrap();
-        assert_eq!(response.status(), 503);
-        let text = response.text().await.unwrap();
-        if text.contains("holiday.gguf") {
-            return text;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let with = |file: &str| {
+        let path = folder.path().join(file);
+        Settings::new().set("models.local", json!({ "backend": "gguf", "path": path }))
+    };
+    fs::write(folder.path().join("holiday.gguf"), "a letter from the sea").unwrap();
+    holds(&refused(&with("holiday.gguf")), &["model `local`", "holiday.gguf", "not a GGUF file"]);
+    holds(&refused(&with("nowhere.gguf")), &["model `local`", "nowhere.gguf"]);
+    let sound = std::env::var("PARLOR_TEST_MODEL").expect("no weights file is named; run `cargo xtask test`");
+    let other = json!({ "backend": "gguf", "path": sound, "sha256": "0".repeat(64) });
+    holds(&refused(&Settings::new().set("models.local", other)), &["model `local`", "SHA-256"]);
 }
 
 /// The file that is the adapter of the channel `team`.
