@@ -3,7 +3,7 @@
 #![cfg(all(unix, feature = "native"))]
 
 #[path = "support/parts.rs"]
-#[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
+#[allow(dead_code, unused_imports, reason = "each binary of tests uses its part of what they share")]
 mod support;
 
 use std::time::{Duration, Instant};
