@@ -465,7 +465,8 @@ fn bytes_that_are_not_utf_8_have_a_place() {
 #[test]
 fn nothing_out_of_the_environment_is_shown() {
     let yaml = sample("full.yaml");
-    let sound = parse(&yaml.replace("${DINGTALK_ROBOT_CODE}", "code")).unwrap();
+    let sound =
+        parse(&yaml.replace("${DINGTALK_ROBOT_CODE}", "code").replace("${DINGTALK_APP_KEY}", "key")).unwrap();
     assert!(!format!("{sound:?}").contains(CANARY), "{sound:?}");
     let lines: Vec<&str> = yaml.lines().collect();
     let mut refused = 0;
