@@ -22,7 +22,10 @@ pub struct Plugin {
 
 impl Workspace {
     pub fn find() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        // Where cargo runs it, not where it was built: a folder that was moved is not built anew.
+        let here = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let root = here
+            .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")))
             .ancestors()
             .nth(2)
             .context("xtask no longer lies two folders below the root of the workspace")?
