@@ -1,0 +1,91 @@
+//! `parlor plugin test`: the built adapters that ship, in the real host, against what the platforms' own SDKs made.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn plugin(name: &str) -> PathBuf {
+    let folder = std::env::var("PARLOR_TEST_PLUGINS")
+        .expect("`PARLOR_TEST_PLUGINS` is not set; run `cargo xtask test`");
+    Path::new(&folder).join(format!("{name}.wasm"))
+}
+
+fn fixture(adapter: &str, file: &str) -> PathBuf {
+    let adapters = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/adapters");
+    adapters.join(adapter).join("tests/fixtures").join(file)
+}
+
+fn judge(adapter: &str, vectors: &Path) -> Output {
+    let mut parlor = Command::new(env!("CARGO_BIN_EXE_parlor"));
+    parlor.args(["plugin", "test"]).arg(plugin(adapter)).arg("--vectors").arg(vectors);
+    parlor.output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The rows of a file, changed, as a file of their own.
+fn changed(file: &Path, change: impl FnOnce(&mut Vec<Value>)) -> tempfile::NamedTempFile {
+    let mut vectors: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    change(vectors["vectors"].as_array_mut().unwrap());
+    let new = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(new.path(), vectors.to_string()).unwrap();
+    new
+}
+
+#[test]
+fn every_row_of_the_shipped_adapters_comes_out_as_expected() {
+    for (adapter, file) in [("dingtalk", "dingtalk.json"), ("webhook", "generic.json")] {
+        let file = fixture(adapter, file);
+        let rows: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let rows = rows["vectors"].as_array().unwrap();
+        let output = judge(adapter, &file);
+        let told = text(&output);
+        assert!(output.status.success(), "{told}");
+        for row in rows {
+            let id = row["id"].as_str().unwrap();
+            assert_eq!(told.matches(&format!("ok    {id}  ")).count(), 1, "one verdict on `{id}` in: {told}");
+        }
+        assert!(told.contains(&format!("{} passed, 0 failed", rows.len())), "{told}");
+    }
+}
+
+#[test]
+fn a_mismatch_is_named_and_fails() {
+    let file = changed(&fixture("dingtalk", "dingtalk.json"), |rows| {
+        rows.retain(|row| row["id"] == "cb-ok");
+        rows[0]["expected"]["accept"] = json!(false);
+    });
+    let output = judge("dingtalk", file.path());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output).contains("FAIL  cb-ok  expected: refused  got: accepted (200)"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
+fn a_signature_that_differs_from_the_one_sent_is_a_mismatch() {
+    let file = changed(&fixture("dingtalk", "dingtalk.json"), |rows| {
+        rows.retain(|row| row["id"] == "hmac-1");
+        let url = rows[0]["expected"]["outgoing_url"].as_str().unwrap().replace("sign=D", "sign=E");
+        rows[0]["expected"] = json!({ "outgoing_url": url });
+    });
+    let output = judge("dingtalk", file.path());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("FAIL  hmac-1  expected: https://"), "{}", text(&output));
+}
+
+#[test]
+fn an_algorithm_that_nobody_knows_fails() {
+    let file = changed(&fixture("webhook", "generic.json"), |rows| {
+        rows.truncate(1);
+        rows[0]["algo"] = json!("no-such-scheme");
+    });
+    let output = judge("webhook", file.path());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("unknown algo `no-such-scheme`"), "{}", text(&output));
+}
