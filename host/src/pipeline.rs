@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::message::{Completion, Fault, FaultKind, Prompt, Reply, Role, Utterance};
+use crate::message::{Completion, Fault, Prompt, Reply, Role, Utterance};
 use crate::plugin::services::Services;
 use crate::plugin::{CallError, Flow, PipelineRun, PipelineTurn, Release, Shelf, Step};
 
@@ -199,10 +199,4 @@ fn plain_prompt(turn: PipelineTurn) -> Prompt {
     let mut messages = turn.history;
     messages.push(Utterance::text(Role::User, turn.message.text));
     Prompt { messages, show: true, ..Prompt::default() }
-}
-
-impl From<&PipelineError> for Fault {
-    fn from(error: &PipelineError) -> Self {
-        Fault::new(FaultKind::Internal, error.to_string())
-    }
 }

@@ -303,3 +303,29 @@ async fn a_burst_is_answered_whole_and_in_order_whatever_dies() {
         "one turn of each conversation runs at a time: {doubled}"
     );
 }
+
+/// Found by review: a question that ends the process each time was claimed anew at each start, for ever.
+#[tokio::test]
+async fn a_turn_that_ends_the_process_each_time_is_given_up_and_the_person_told() {
+    const CLAIMS: usize = 20;
+    let (platform, model) = (Platform::start().await, Model::start().await);
+    let mut host = Host::at_rest(&model.join(platform.join(Settings::new())));
+    let knock = platform.direct(CONVERSATION, "canary poison");
+    let posting = knock.deliver(host.whereabouts(), "/webhook/team");
+    for _ in 0..CLAIMS {
+        host.begin_with_environment(&[("PARLOR_KILL_AT", "turn::generating")]);
+        assert_eq!(host.ended().await.signal(), Some(SIGKILL));
+    }
+    host.run_with(&[]).await;
+    posting.await.unwrap();
+    let seen =
+        eventually("the apology", || Some(platform.seen(CONVERSATION)).filter(|seen| !seen.is_empty())).await;
+    assert_eq!(seen, ["Sorry, I cannot answer right now. Please try again later."]);
+    assert_eq!(model.times_asked("canary poison"), CLAIMS);
+    let next = platform.direct(CONVERSATION, LAST);
+    assert_eq!(next.post(&host.url("/webhook/team")).await, Some(200));
+    let seen =
+        eventually("the next answer", || Some(platform.seen(CONVERSATION)).filter(|seen| seen.len() == 2))
+            .await;
+    assert_eq!(seen[1], Model::answer_to(LAST));
+}

@@ -7,29 +7,34 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::{Ended, LEASE, Turn, TurnError, Turns};
+use super::{Channel, Ended, LEASE, Turn, TurnError, Turns};
 use crate::message::Message;
 use crate::store::{Claim, Lease, Progress, StoreError};
 use crate::telemetry;
 
 /// A due time that another node sets is noticed within it.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often a message is looked at again whose channel is not configured.
-const ORPHAN_PAUSE: Duration = Duration::from_secs(60);
+/// Far more than all attempts of asking and delivering together: a turn that was claimed as often ended the
+/// process, or failed in the store, each time.
+const CLAIMS_MAX: u32 = 20;
 /// A renewal may fail twice before the lease ends.
 const RENEWAL: Duration = Duration::from_secs(10);
 
 impl Turns {
     /// Claims turns and starts them until the drain begins.
     pub async fn dispatch(self: Arc<Self>) {
+        let mut strangers = Vec::new();
         while !self.drain.draining() {
             self.probe_store().await;
             self.all_recorded().await;
             let Some(permit) = self.permit().await else { break };
-            let full = self.full_channels();
-            match self.store.claim(self.clock.now(), LEASE, &full).await {
-                Ok(Some(claim)) => self.clone().start(claim, permit).await,
-                Ok(None) => self.idle(&full).await,
+            let passed_over: Vec<_> = self.full_channels().chain(strangers.iter().cloned()).collect();
+            match self.store.claim(self.clock.now(), LEASE, &passed_over).await {
+                Ok(Some(claim)) => match self.channels.get(claim.channel.as_str()) {
+                    Some(channel) => self.clone().start(channel.clone(), claim, permit),
+                    None => strangers.push(self.leave_stranger(claim).await),
+                },
+                Ok(None) => self.idle(&passed_over).await,
                 Err(error) => {
                     tracing::error!(error = %error, "no turn can be claimed");
                     tokio::time::sleep(IDLE).await;
@@ -48,13 +53,13 @@ impl Turns {
     }
 
     /// Channels at their own bound: their turns wait in the store, and hold up no other's.
-    fn full_channels(&self) -> Vec<Arc<str>> {
+    fn full_channels(&self) -> impl Iterator<Item = Arc<str>> + '_ {
         let full = self.channels.values().filter(|channel| channel.permits.available_permits() == 0);
-        full.map(|channel| channel.name.clone()).collect()
+        full.map(|channel| channel.name.clone())
     }
 
-    async fn idle(&self, full: &[Arc<str>]) {
-        let due = self.store.next_due(full).await.ok().flatten();
+    async fn idle(&self, passed_over: &[Arc<str>]) {
+        let due = self.store.next_due(passed_over).await.ok().flatten();
         let wait =
             due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(self.clock.now())).min(IDLE));
         tokio::select! {
@@ -64,10 +69,7 @@ impl Turns {
         }
     }
 
-    async fn start(self: Arc<Self>, claim: Claim, permit: OwnedSemaphorePermit) {
-        let Some(channel) = self.channels.get(claim.channel.as_str()).cloned() else {
-            return self.orphan(claim).await;
-        };
+    fn start(self: Arc<Self>, channel: Arc<Channel>, claim: Claim, permit: OwnedSemaphorePermit) {
         let seat = channel.permits.clone().try_acquire_owned();
         let seat = seat.expect("only the dispatcher takes seats, and it claims for no full channel");
         let line = self.listeners.line((channel.name.clone(), claim.message.id.clone()));
@@ -84,14 +86,15 @@ impl Turns {
         drop(drain.spawn("turn", work.instrument(span)));
     }
 
-    /// The channel of this turn is not configured: it waits, since a name may be mistyped.
-    async fn orphan(&self, claim: Claim) {
+    /// The channel of this turn is not configured: its messages wait, since a name may be mistyped. Returns it,
+    /// to be passed over from now on.
+    async fn leave_stranger(&self, claim: Claim) -> Arc<str> {
         tracing::error!(
             channel = %claim.channel,
-            "a stored message waits for a channel that is not in the configuration; put it back, or it waits for ever"
+            "stored messages wait for a channel that is not in the configuration; put it back and start again"
         );
-        let due = self.clock.now() + ORPHAN_PAUSE.as_millis() as u64;
-        drop(self.store.postpone(claim.lease, due, None).await);
+        drop(self.store.postpone(claim.lease, self.clock.now(), None).await);
+        claim.channel.into()
     }
 
     /// Runs one turn under a lease that is renewed, to its end or its failure.
@@ -110,7 +113,11 @@ impl Turns {
 
     async fn run_or_fail(&self, turn: &mut Turn) -> Ended {
         let is_unheard = !turn.is_heard() && turn.channel.adapter.is_none();
-        let outcome = if is_unheard { Err(TurnError::Withdrawn) } else { self.run_seated(turn).await };
+        let outcome = match turn.claim.claims {
+            _ if is_unheard => Err(TurnError::Withdrawn),
+            claims if claims > CLAIMS_MAX => Err(TurnError::TooManyClaims(claims)),
+            _ => self.run_seated(turn).await,
+        };
         match outcome {
             Ok(ended) => ended,
             Err(error) => self.fail(turn, error).await,

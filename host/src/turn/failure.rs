@@ -8,7 +8,7 @@ use crate::clock::Millis;
 use crate::conversation::{self, End};
 use crate::message::FaultKind;
 use crate::pipeline::PipelineError;
-use crate::store::{Delivery, Ending, StoreError};
+use crate::store::{Delivery, Ending, Progress, StoreError};
 use crate::telemetry;
 
 /// Attempts at an answer before the person gets an apology. A model's own retries come on top.
@@ -40,6 +40,8 @@ pub enum TurnError {
     Delivery(#[source] AdapterError),
     #[error("the adapter never finished delivering")]
     EndlessDelivery,
+    #[error("the turn was begun {0} times and never came to an end; look for what ended the process")]
+    TooManyClaims(u32),
 }
 
 /// What is done about it.
@@ -114,6 +116,10 @@ fn remedy(turn: &Turn, error: &TurnError) -> Remedy {
     match error {
         TurnError::Store(_) => Remedy::Leave,
         TurnError::Withdrawn => Remedy::Withdraw,
+        TurnError::TooManyClaims(_) => match turn.claim.progress {
+            Progress::Unanswered => Remedy::Apologise,
+            Progress::Answered { .. } => Remedy::Bury,
+        },
         TurnError::Delivery(_) | TurnError::EndlessDelivery => {
             pause(turn.claim.attempts, deliveries_max(error), error).map_or(Remedy::Bury, Remedy::Retry)
         }
