@@ -19,5 +19,6 @@ pub fn install(package: &str, what: &str) -> Result<()> {
     let apt = |args: &[&str]| {
         command::run(Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
     };
-    apt(&["update", "-qq"]).and_then(|()| apt(&["install", "-y", "-qq", package])).context(manual)
+    let quietly = ["install", "-y", "-qq", "-o", "Dpkg::Use-Pty=0", package];
+    apt(&["update", "-qq"]).and_then(|()| apt(&quietly)).context(manual)
 }

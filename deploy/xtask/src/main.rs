@@ -6,6 +6,7 @@
 
 mod bench;
 mod build;
+mod clients;
 mod command;
 mod debian;
 mod model;
@@ -51,6 +52,12 @@ const TASKS: &[Task] = &[
         usage: "plugins",
         about: "build all plugins into target/plugins",
         run: build::run_plugins,
+    },
+    Task {
+        name: "clients",
+        usage: "clients",
+        about: "get the official clients, browser and load tools of the tests, print their variables",
+        run: clients::run,
     },
     Task {
         name: "model",

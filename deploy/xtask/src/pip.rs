@@ -17,6 +17,10 @@ pub struct Wheel {
     pub sha256: &'static [&'static str],
 }
 
+/// Nothing but files of the list that follows, and none that would run code to be installed.
+const PINNED: [&str; 5] =
+    ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--requirement"];
+
 /// The text of a requirements file, which also stands for a set of wheels when it is compared.
 pub fn requirements(wheels: &[&Wheel]) -> String {
     wheels.iter().map(|wheel| requirement(wheel)).collect()
@@ -38,11 +42,15 @@ pub fn ensure_pip() -> Result<()> {
 /// Installs the wheels into `folder` alone.
 pub fn install(wheels: &[&Wheel], folder: &Path) -> Result<()> {
     let list = write_requirements(wheels, folder)?;
-    let mut pip = pip();
-    pip.args(["install", "--no-compile", "--target"]).arg(folder);
-    // An older Debian pip adds `--user` by itself, which `--target` refuses.
-    pip.env("PIP_USER", "0").env("PIP_REQUIRE_VIRTUALENV", "0").env("PIP_ROOT_USER_ACTION", "ignore");
-    run(pip, wheels, &list)
+    run(into_folder(folder), wheels, &list)
+}
+
+/// Installs what a requirements file pins, hashes and all, into `folder` alone.
+pub fn install_list(list: &Path, folder: &Path) -> Result<()> {
+    let mut pip = into_folder(folder);
+    pip.args(PINNED).arg(list);
+    command::run(&mut pip)
+        .with_context(|| format!("cannot get what `{}` lists; is the network there?", list.display()))
 }
 
 /// Downloads one wheel into `folder`, which holds nothing else, and returns its path.
@@ -70,8 +78,16 @@ pub fn unpack(wheel: &Path, member: &str, to: &Path) -> Result<()> {
     Ok(())
 }
 
+fn into_folder(folder: &Path) -> Command {
+    let mut pip = pip();
+    pip.args(["install", "--no-compile", "--target"]).arg(folder);
+    // An older Debian pip adds `--user` by itself, which `--target` refuses.
+    pip.env("PIP_USER", "0").env("PIP_REQUIRE_VIRTUALENV", "0").env("PIP_ROOT_USER_ACTION", "ignore");
+    pip
+}
+
 fn run(mut pip: Command, wheels: &[&Wheel], list: &Path) -> Result<()> {
-    pip.args(["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--requirement"]).arg(list);
+    pip.args(PINNED).arg(list);
     let names: Vec<String> = wheels.iter().map(|wheel| format!("{} {}", wheel.name, wheel.version)).collect();
     command::run(&mut pip)
         .with_context(|| format!("cannot get {} by pip; is the network there?", names.join(", ")))

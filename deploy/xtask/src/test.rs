@@ -4,6 +4,7 @@
 //! It knows which commands to run, never what they check.
 
 use crate::build;
+use crate::clients;
 use crate::command;
 use crate::model;
 use crate::setup::{self, Environment};
@@ -133,13 +134,14 @@ fn plugins(run: &Run) -> Result<Outcome> {
 
 fn tests(run: &Run) -> Result<Outcome> {
     let model = model::fetch()?;
+    let clients = clients::variables(run.workspace)?;
     // Fresh after the step before this one; there for whoever runs this step alone.
     build::plugins(run.workspace, &run.environment)?;
     build::test_guests(run.workspace, &run.environment)?;
     let mut cargo = run.environment.cargo();
     cargo.arg("test").args(FEATURES).arg("--no-fail-fast").args(run.args);
     cargo.env("PARLOR_TEST_MODEL", model).env("PARLOR_TEST_PLUGINS", run.workspace.plugins_folder());
-    cargo.env("PARLOR_TEST_GUESTS", run.workspace.test_guests_folder());
+    cargo.env("PARLOR_TEST_GUESTS", run.workspace.test_guests_folder()).envs(clients);
     let count = count_while_shown(&mut cargo)?;
     ensure!(count.passed > 0, "no test ran");
     Ok(format!("ok  {} passed, {} failed, {} ignored", count.passed, count.failed, count.ignored))

