@@ -4,6 +4,7 @@ mod memory;
 mod readiness;
 mod talk;
 mod wiring;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,15 +26,21 @@ use crate::conversation::Listeners;
 use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
 use crate::egress::Egress;
+use crate::function::{self, Function};
 use crate::plugin::compile::Cache;
 use crate::plugin::shelf::Rejected;
 use crate::plugin::{Release, Shelf, engine};
+use crate::queue::{Wrapper, sqs::Sqs};
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::store::vault::Vault;
 use crate::telemetry::{self, Metrics, metrics};
-use crate::turn::{Running, Turns};
+use crate::turn::{Inbox, Running, Turns};
 use wiring::Wiring;
+
+/// The address of a host that does not listen.
+const NOWHERE: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
 /// Finished turns past their retention are deleted this often.
 const SWEEP: Duration = Duration::from_secs(600);
@@ -41,10 +48,20 @@ const SWEEP: Duration = Duration::from_secs(600);
 /// What the process brings along, so that a trial can bring something else.
 #[derive(Debug, Clone)]
 pub struct Parts {
+    pub place: Place,
     pub clock: Arc<dyn Clock>,
     /// The `parlor` binary, which compiles plugins in a child process.
     pub compiler: PathBuf,
     pub drain: Drain,
+}
+
+/// Where the host runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The process lives until it is told to end, and its data folder outlives it.
+    Server,
+    /// The process may be frozen or ended after any response, and its data folder with it.
+    Function,
 }
 
 /// A host that is wired.
@@ -82,10 +99,8 @@ impl App {
 
     /// Serves until the drain begins, then drains. Names of what still ran after the grace period come back.
     pub async fn serve(&self, listener: TcpListener) -> anyhow::Result<Vec<String>> {
-        let turns = self.turns.clone();
+        let turns = self.begin();
         let drain = turns.drain.clone();
-        drop(drain.spawn("dispatch", turns.clone().dispatch()));
-        drop(drain.spawn("sweep", sweep(turns.clone(), self.config.limits.retention)));
         let router = self.router(listener.local_addr()?)?;
         let limits = &self.config.limits;
         let bounds = doors::server::Bounds {
@@ -99,6 +114,28 @@ impl App {
         }
         let late = drain.drain(limits.grace_period).await;
         Ok(late.into_iter().map(Into::into).collect())
+    }
+
+    /// Starts what works on turns.
+    fn begin(&self) -> Arc<Turns> {
+        let turns = self.turns.clone();
+        drop(turns.drain.spawn("dispatch", turns.clone().dispatch()));
+        drop(turns.drain.spawn("sweep", sweep(turns.clone(), self.config.limits.retention)));
+        turns
+    }
+
+    /// Answers a function platform's events until it ends the process.
+    pub async fn serve_events(&self) -> anyhow::Result<()> {
+        let turns = self.begin();
+        let function = Function {
+            router: self.router(NOWHERE)?,
+            work: Arc::new(work::Worker::new(turns.clone(), &self.config.auth.jwt_secret)),
+            time: work::time(&self.config),
+        };
+        tokio::select! {
+            served = function::serve(function, turns.drain.clone()) => served,
+            broken = self.broken_model() => Err(broken),
+        }
     }
 
     /// Returns only if a model can never be loaded: a wrong file is the operator's to mend, at once.
@@ -204,8 +241,10 @@ fn turns(
     let (channels, models) = (wiring.channels(), wiring.models());
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
     let instances = shelf.instances_max / 2;
+    let inbox = inbox(config, parts.place)?;
     Ok(Turns {
         store,
+        inbox,
         channels,
         models,
         listeners: Listeners::default(),
@@ -218,6 +257,20 @@ fn turns(
         running: Running::default(),
         stores: AtomicBool::new(true),
     })
+}
+
+/// What keeps a message that a platform was told to be safe.
+fn inbox(config: &Config, place: Place) -> anyhow::Result<Inbox> {
+    match (place, &config.function.queue) {
+        (Place::Server, _) => Ok(Inbox::Store),
+        (Place::Function, None) => Ok(Inbox::Nothing),
+        (Place::Function, Some(url)) => {
+            let wrapper = Wrapper::new(&config.auth.jwt_secret);
+            let queue =
+                Sqs::from_environment(url.clone(), wrapper).context("`function.queue` cannot be used")?;
+            Ok(Inbox::Queue(Arc::new(queue)))
+        }
+    }
 }
 
 /// What figures may be labelled with: what the configuration names.

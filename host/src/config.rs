@@ -43,6 +43,14 @@ pub struct Config {
     /// Origins that stand in for others: the only way to reach a private address.
     pub endpoints: BTreeMap<String, url::Url>,
     pub limits: Limits,
+    /// What holds where a function platform runs the host.
+    pub function: Function,
+}
+
+#[derive(Debug, Default)]
+pub struct Function {
+    /// A FIFO queue, since order and deduplication are its own there.
+    pub queue: Option<url::Url>,
 }
 
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Parlor: a small host that lets sandboxed guests hold conversations.
 //!
 //! The modules in reading order are the code map. Data flows one way, arrows point down:
-//! `command → app → {turn, doors} → {ingress adapter conversation pipeline model egress} → {plugin, store} →
-//! message`. The stages do not import each other: only `turn` and `app` know more than one.
+//! `command → app → {turn, doors, function} → {ingress adapter conversation pipeline model egress} → {plugin, store,
+//! queue} → message`. The stages do not import each other: only `turn` and `app` know more than one.
 
 // What people type, and `parlor plugin test`, which runs a whole host for a plugin.
 pub mod command;
@@ -13,6 +13,8 @@ pub mod app;
 pub mod turn;
 
 pub mod doors;
+
+pub mod function;
 
 // The stages of a turn, in its order.
 pub mod ingress;
@@ -30,6 +32,8 @@ pub mod egress;
 // What they stand on: sandboxed guests, and what must outlive the process.
 pub mod plugin;
 pub mod store;
+
+pub mod queue;
 
 pub mod message;
 

@@ -122,6 +122,14 @@ pub enum Ending {
     Withdrawn,
 }
 
+/// The same, of a turn that ended some time ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedAs {
+    Delivered,
+    Dead,
+    Withdrawn,
+}
+
 /// Figures for metrics and readiness.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Queue {
@@ -175,6 +183,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         ending: &Ending,
         said: &[Utterance],
     ) -> Result<(), StoreError>;
+
+    /// How a message's turn ended; none as long as it is unfinished, or if it is unknown.
+    async fn ended(&self, channel: &str, message_id: &str) -> Result<Option<EndedAs>, StoreError>;
+
+    /// Takes an unfinished message out as if it had never come: it comes again by another way. Whoever
+    /// works on it has lost the lease. Tells whether there was one.
+    async fn discard(&self, channel: &str, message_id: &str) -> Result<bool, StoreError>;
 
     /// What came of a message; none if it is unknown.
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError>;

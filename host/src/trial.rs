@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::app::{App, Parts};
+use crate::app::{App, Parts, Place};
 use crate::clock::{Clock, FixedClock, SystemClock};
 use crate::config::{self, Config};
 use crate::drain::Drain;
@@ -182,7 +182,7 @@ struct Setting {
 }
 
 fn parts(compiler: &Path, clock: Arc<dyn Clock>) -> Parts {
-    Parts { clock, compiler: compiler.to_owned(), drain: Drain::new() }
+    Parts { place: Place::Server, clock, compiler: compiler.to_owned(), drain: Drain::new() }
 }
 
 /// One host on trial.

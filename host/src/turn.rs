@@ -10,22 +10,26 @@ mod ask;
 mod deliver;
 mod dispatch;
 mod failure;
+mod inbox;
 mod inquire;
 mod intake;
 mod record;
 mod talk;
+mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use failure::TurnError;
+pub use inbox::Inbox;
 pub use talk::{Refused, Talking};
+pub use work::NotDone;
 
 use crate::adapter::Adapter;
 use crate::clock::{Clock, Millis};
@@ -60,6 +64,7 @@ pub struct Channel {
 #[derive(Debug)]
 pub struct Turns {
     pub store: Arc<dyn Store>,
+    pub inbox: Inbox,
     pub channels: BTreeMap<Arc<str>, Arc<Channel>>,
     pub models: BTreeMap<String, Arc<dyn Model>>,
     pub listeners: Listeners,
@@ -77,10 +82,22 @@ pub struct Turns {
 }
 
 /// Turns that run now, so that a message that is taken back can stop its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Running {
     turns: Mutex<HashMap<Key, CancellationToken>>,
     unrecorded: record::Unrecorded,
+    /// Each time that a turn was left, for good or for now.
+    ends: broadcast::Sender<(Key, Ended)>,
+}
+
+/// Who is told more ends at a time than this asks the store instead.
+const ENDS_KEPT: usize = 1024;
+
+impl Default for Running {
+    fn default() -> Self {
+        let (turns, unrecorded) = (Mutex::default(), record::Unrecorded::default());
+        Self { turns, unrecorded, ends: broadcast::Sender::new(ENDS_KEPT) }
+    }
 }
 
 impl Running {
@@ -90,8 +107,10 @@ impl Running {
         token
     }
 
-    fn leave(&self, key: &Key) {
+    fn leave(&self, key: &Key, ended: Ended) {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        // Nobody listens on a server.
+        let _ = self.ends.send((key.clone(), ended));
     }
 
     fn cancel(&self, key: &Key) {

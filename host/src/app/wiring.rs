@@ -8,8 +8,8 @@ use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::Parts;
 use super::memory::StoredMemory;
+use super::{Parts, Place};
 use crate::adapter::{Adapter, Permits};
 use crate::config::{Backend, CHAT_CHANNEL, ChannelLimits, Config, Model as Configured};
 use crate::egress::Egress;
@@ -101,7 +101,23 @@ impl Wiring<'_> {
     fn adapter(&mut self, mouth: &Mouth<'_>, plugin: &str) -> Option<Adapter> {
         let own = |name: &str| (!name.contains('.')).then(|| name.to_owned());
         let services = self.services(mouth, plugin, Kind::Adapter, own)?;
+        self.refuse_forgetful(mouth, plugin);
         Some(Adapter::new(plugin.to_owned(), self.shelf.clone(), services, self.permits.clone()))
+    }
+
+    /// A function without a queue forgets what it took in: there an adapter answers in the response or not at all.
+    fn refuse_forgetful(&mut self, mouth: &Mouth<'_>, plugin: &str) {
+        if self.parts.place == Place::Server || self.config.function.queue.is_some() {
+            return;
+        }
+        let Some(release) = self.shelf.release(plugin) else { return };
+        let settings = release.manifest.with_defaults(mouth.settings);
+        if !release.manifest.does_answer_in_response(&settings) {
+            let problem = format!(
+                "`{plugin}` sends its replies after its response, which a function forgets; set `function.queue`"
+            );
+            self.note(mouth.name, problem);
+        }
     }
 
     fn stage(&mut self, mouth: &Mouth<'_>, plugin: &str) -> Option<Stage> {

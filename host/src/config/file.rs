@@ -10,15 +10,16 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::kinds::{
-    Address, Any, Count, FilePath, ModelName, Name, OneOrMore, Origin, Read, Secret, SettingName, Sha256,
-    SigningSecret, Size, Temperature, Text, Time, WebUrl,
+    Address, Any, Count, FilePath, ModelName, Name, OneOrMore, Origin, QueueUrl, Read, Secret, SettingName,
+    Sha256, SigningSecret, Size, Temperature, Text, Time, WebUrl,
 };
 use super::problem::{Place, Problem, Problems};
 use super::reader::{Environment, Reader};
 use super::section::{Stray, section, unknown};
 use super::tree::{self, Node};
 use super::{
-    Auth, Backend, Channel, ChannelLimits, Chat, Config, Gguf, Limits, Model, OpenAi, Plugins, references,
+    Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Model, OpenAi, Plugins,
+    references,
 };
 
 /// Some ten thousand channels; a larger file is not a configuration.
@@ -71,6 +72,16 @@ section! {
         endpoints: BTreeMap<Origin, Origin> = "{}";
         /// Bounds of the whole host.
         limits: LimitsFile = "{}";
+        /// What holds where a function platform runs the host; elsewhere it has no effect.
+        function: FunctionFile = "{}";
+    }
+}
+
+section! {
+    /// A host that a function platform runs.
+    FunctionFile {
+        /// The URL of an SQS queue, FIFO: webhooks are put in and worked off by the same function.
+        queue: QueueUrl = optional;
     }
 }
 
@@ -352,6 +363,7 @@ impl From<ConfigFile> for Config {
             chat: file.chat.map(Chat::from),
             endpoints: file.endpoints.into_iter().map(|(from, to)| (from.0, to.url())).collect(),
             limits: file.limits.into(),
+            function: Function { queue: file.function.queue.map(|url| url.0) },
         }
     }
 }

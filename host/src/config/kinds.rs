@@ -284,6 +284,26 @@ impl Read for WebUrl {
     }
 }
 
+/// The URL of a queue that keeps order: its name ends in `.fifo`.
+pub(super) struct QueueUrl(pub Url);
+
+impl Read for QueueUrl {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let scalar = reader.text(node, A_URL, "")?;
+        let url = web_url(&scalar.text).and_then(|url| match url.path().ends_with(".fifo") {
+            true => Ok(url),
+            false => Err("the queue's name does not end in `.fifo`: take a FIFO queue, which keeps \
+                          conversations in order"
+                .to_owned()),
+        });
+        url.map_err(|reason| reader.problem(node.place, reason)).ok().map(QueueUrl)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^https?://.*\.fifo$|\$\{"})
+    }
+}
+
 fn web_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|reason| format!("expected {A_URL}: {reason}"))?;
     if !matches!(url.scheme(), "http" | "https") {

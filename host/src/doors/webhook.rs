@@ -23,10 +23,14 @@ use crate::turn::Turns;
 /// What this door needs.
 pub struct Webhooks {
     pub turns: Arc<Turns>,
-    /// How the outside calls this host, without a trailing slash.
+    /// How the outside calls this host, without a trailing slash, unless a request brings its [`Origin`].
     pub public: String,
     pub bounds: body::Bounds,
 }
+
+/// How the outside called this host for one request: an extension of it, where each may tell another.
+#[derive(Debug, Clone)]
+pub struct Origin(pub String);
 
 pub fn routes(webhooks: Webhooks) -> Router {
     let webhooks = Arc::new(webhooks);
@@ -64,7 +68,8 @@ async fn take(
     let (parts, content) = request.into_parts();
     let content = body::read(content, &webhooks.bounds).await?;
     let mount = format!("/webhook/{channel}");
-    let request = ingress::read(&parts, content, &mount, &webhooks.public)
+    let public = parts.extensions.get().map_or(&webhooks.public, |Origin(public)| public);
+    let request = ingress::read(&parts, content, &mount, public)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "not_utf8", error.to_string()))?;
     Ok(answer(webhooks.turns.take(channel, request, request_id).await))
 }

@@ -44,6 +44,8 @@ pub struct Manifest {
     pub description: String,
     /// None: `update` is never called.
     pub update_interval: Option<Duration>,
+    /// Replies go out in the response to the request itself while these settings have these values; none: never.
+    pub answers_in_response: Option<BTreeMap<String, Value>>,
     pub settings: Schema,
     pub secrets: Vec<Secret>,
     pub egress: Vec<Egress>,
@@ -146,6 +148,7 @@ impl Manifest {
             license: table.need("license", quantity::line),
             description: table.need("description", quantity::line),
             update_interval: table.parsed("update-interval", quantity::duration),
+            answers_in_response: read_conditions(&table, &settings),
             egress: table.tables("egress").map(permissions::read_egress).collect(),
             limits: table.table("limits").map_or_else(Limits::default, read_limits),
             selftests: table.tables("selftest").map(|test| golden::read_selftest(test, kind)).collect(),
@@ -167,6 +170,12 @@ impl Manifest {
     /// The operator's settings with the schema's defaults where they are silent.
     pub fn with_defaults(&self, given: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
         self.settings.with_defaults(given)
+    }
+
+    /// Whether each request is answered in its own response, under these settings with their defaults.
+    pub fn does_answer_in_response(&self, settings: &BTreeMap<String, Value>) -> bool {
+        let holds = |(name, value): (&String, &Value)| settings.get(name) == Some(value);
+        self.answers_in_response.as_ref().is_some_and(|conditions| conditions.iter().all(holds))
     }
 
     /// What is wrong with the names of the secrets that an operator gave, one sentence each.
@@ -221,6 +230,21 @@ fn read_secret(table: Table<'_>) -> Secret {
     };
     table.finish();
     secret
+}
+
+fn read_conditions(table: &Table<'_>, settings: &Schema) -> Option<BTreeMap<String, Value>> {
+    const KEY: &str = "answers-in-response";
+    let conditions: BTreeMap<String, Value> = match table.json(KEY)? {
+        Value::Object(fields) => fields.into_iter().collect(),
+        _ => {
+            table.problem(format!("`{KEY}`: a table of settings and their values is wanted"));
+            return None;
+        }
+    };
+    for problem in settings.problems(&conditions) {
+        table.problem(format!("`{KEY}`: {problem}"));
+    }
+    Some(conditions)
 }
 
 fn read_limits(table: Table<'_>) -> Limits {

@@ -21,7 +21,9 @@ use rusqlite::ErrorCode;
 use crate::clock::Millis;
 use crate::message::{Reply, Utterance};
 use crate::store::vault::{Vault, VaultError};
-use crate::store::{Acceptance, Claim, Delivery, Ending, Incoming, Lease, Outcome, Queue, Store, StoreError};
+use crate::store::{
+    Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store, StoreError,
+};
 
 pub use file::DATABASE_FILE;
 pub use history::EXCHANGES_MAX;
@@ -172,6 +174,16 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let (ending, said) = (ending.clone(), said.to_vec());
         self.writer.write(move |db| inbox::finish(db, lease, now, &ending, &said)).await
+    }
+
+    async fn ended(&self, channel: &str, message_id: &str) -> Result<Option<EndedAs>, StoreError> {
+        let (channel, message_id) = (channel.to_owned(), message_id.to_owned());
+        self.readers.read(move |db| inbox::ended(db, &channel, &message_id)).await
+    }
+
+    async fn discard(&self, channel: &str, message_id: &str) -> Result<bool, StoreError> {
+        let (channel, message_id) = (channel.to_owned(), message_id.to_owned());
+        self.writer.write(move |db| inbox::discard(db, &channel, &message_id)).await
     }
 
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError> {

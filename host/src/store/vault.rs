@@ -63,6 +63,13 @@ impl Vault {
         Ok(Vault::new(&key))
     }
 
+    /// From a secret of the configuration, for what several processes have to open without a file in common.
+    pub fn derived(secret: &[u8], purpose: &[u8]) -> Vault {
+        let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"parlor vault"), secret);
+        let master = hmac::Key::new(hmac::HMAC_SHA256, extracted.as_ref());
+        Vault::new(&derive(&master, purpose))
+    }
+
     fn new(key: &[u8; KEY_BYTES]) -> Vault {
         let master = hmac::Key::new(hmac::HMAC_SHA256, key);
         let sealing = derive(&master, b"seal");

@@ -105,7 +105,7 @@ impl Turns {
             ended = self.run_or_fail(&mut turn) => ended,
             () = self.renew(lease) => Ended::Left,
         };
-        self.running.leave(&turn.key());
+        self.running.leave(&turn.key(), ended);
         self.metrics.turn(&turn.channel.name, ended.as_str(), began.elapsed());
         let age_ms = turn.age(self.clock.now()).as_millis() as u64;
         tracing::info!(ending = ended.as_str(), age_ms, "turn ends");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::inbox::NotKept;
 use super::{Channel, Turns};
 use crate::adapter::{Adapter, AdapterError};
 use crate::clock::Millis;
@@ -39,14 +40,14 @@ impl Turns {
             .await
         {
             Ok(outcome) => outcome,
-            Err(error) => return super::intake::refused_by_store(&error),
+            Err(error) => return super::intake::refused(&error.into()),
         };
         match self
             .present(channel, adapter, &inquiry.message_id, &inquiry.context, said, wait, &mut heard)
             .await
         {
             Ok(response) => (outcome, response),
-            Err(Unpresented::Store(error)) => super::intake::refused_by_store(&error),
+            Err(Unpresented::NotKept(error)) => super::intake::refused(&error),
             Err(Unpresented::Adapter(error)) => {
                 tracing::error!(error = telemetry::chain(&error), "the adapter did not present the reply");
                 ("failed", ingress::refusal(&error.fault()))
@@ -74,6 +75,10 @@ impl Turns {
         let asked = self.asked(channel, id).await;
         let snapshot = snapshot.map(|(text, finished)| Snapshot { text, finished, asked });
         let presentation = adapter.present(context, snapshot).await?;
+        if !presentation.complete && !self.inbox.is_store() && !matches!(reply, Waited::Unknown) {
+            self.let_go(&(channel.name.clone(), id.to_owned())).await?;
+            return Err(Unpresented::NotKept(NotKept::Unfinished));
+        }
         self.record(channel, id, said, reply, &presentation).await?;
         Ok(presentation.response.unwrap_or_else(|| ingress::problem(503, "not ready, ask again")))
     }
@@ -142,13 +147,13 @@ enum Waited {
 }
 
 enum Unpresented {
-    Store(StoreError),
+    NotKept(NotKept),
     Adapter(AdapterError),
 }
 
 impl From<StoreError> for Unpresented {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        Self::NotKept(error.into())
     }
 }
 

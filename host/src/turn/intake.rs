@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::inbox::NotKept;
 use super::{Channel, Turns};
 use crate::conversation::Key;
 use crate::ingress;
@@ -53,14 +54,14 @@ impl Turns {
     }
 
     async fn accept(&self, channel: &Channel, acceptance: Acceptance, request_id: &str) -> Taken {
-        let stored = async {
-            let outcome = self.store_messages(channel, acceptance.messages, request_id, None).await?;
+        let kept = async {
+            let outcome = self.keep_messages(channel, acceptance.messages, request_id).await?;
             self.withdraw(channel, &acceptance.withdrawn).await?;
             Ok(outcome)
         };
-        match stored.await {
+        match kept.await {
             Ok(outcome) => Taken { outcome, response: acceptance.response },
-            Err(error) => not_stored(&error),
+            Err(error) => not_kept(&error),
         }
     }
 
@@ -102,14 +103,14 @@ impl Turns {
     }
 }
 
-fn not_stored(error: &StoreError) -> Taken {
+fn not_kept(error: &NotKept) -> Taken {
     tracing::error!(error = %error, "a message could not be stored; the platform is asked to send it again");
     let mut response = ingress::problem(503, "not stored, send it again");
     response.headers.push(("retry-after".to_owned(), "5".to_owned()));
     Taken { outcome: "not_stored", response }
 }
 
-pub(super) fn refused_by_store(error: &StoreError) -> (&'static str, HttpResponse) {
-    let taken = not_stored(error);
+pub(super) fn refused(error: &NotKept) -> (&'static str, HttpResponse) {
+    let taken = not_kept(error);
     (taken.outcome, taken.response)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parlor::clock::Millis;
 use parlor::message::{Message, Reply, Role, Scope, Sender, Utterance};
 use parlor::store::{
-    Acceptance, Claim, Delivery, Ending, Incoming, Outcome, Progress, Queue, Store, StoreError,
+    Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Outcome, Progress, Queue, Store, StoreError,
 };
 
 /// Any moment; nothing may depend on which.
@@ -40,6 +40,8 @@ macro_rules! conformance {
             an_unanswered_turn_is_not_handed_over
             a_withdrawn_turn_ends_whoever_works_on_it
             a_dead_turn_lets_the_next_one_run
+            how_a_turn_ended_is_told_once_it_has
+            a_discarded_message_may_come_again
             history_is_in_order_and_by_exchanges
             history_is_forgotten
             only_what_was_delivered_enters_the_history
@@ -375,6 +377,41 @@ pub async fn a_dead_turn_lets_the_next_one_run(store: &dyn Store) {
     store.finish(turn.lease, NOW, &dead, &exchange("1")).await.unwrap();
     assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Dead));
     assert_eq!(claim_id(store, NOW).await.as_deref(), Some("2"));
+}
+
+pub async fn how_a_turn_ended_is_told_once_it_has(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    accept(store, "d", "2").await;
+    accept(store, "e", "3").await;
+    assert_eq!(store.ended(CHANNEL, "1").await.unwrap(), None);
+    assert_eq!(store.ended(CHANNEL, "unknown").await.unwrap(), None);
+    let turn = claim(store, NOW).await;
+    let delivered = Ending::Delivered { receipt: Vec::new() };
+    store.finish(turn.lease, NOW, &delivered, &[]).await.unwrap();
+    let turn = claim(store, NOW).await;
+    store.finish(turn.lease, NOW, &Ending::Dead { reason: String::new() }, &[]).await.unwrap();
+    store.withdraw(CHANNEL, NOW, &["3".to_owned()]).await.unwrap();
+    for (id, as_what) in [("1", EndedAs::Delivered), ("2", EndedAs::Dead), ("3", EndedAs::Withdrawn)] {
+        assert_eq!(store.ended(CHANNEL, id).await.unwrap(), Some(as_what));
+    }
+}
+
+pub async fn a_discarded_message_may_come_again(store: &dyn Store) {
+    for id in ["1", "2"] {
+        accept(store, "c", id).await;
+    }
+    let turn = claim(store, NOW).await;
+    let _ = store.answer(turn.lease, NOW, &Reply::text("half")).await.unwrap();
+    assert!(store.discard(CHANNEL, "1").await.unwrap());
+    assert!(!store.discard(CHANNEL, "1").await.unwrap(), "it is gone");
+    is_lost(store.finish(turn.lease, NOW, &Ending::Withdrawn, &[]).await);
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), None);
+    let turn = claim(store, NOW).await;
+    assert_eq!(turn.message.id, "2", "the next one of its conversation may run");
+    store.finish(turn.lease, NOW, &Ending::Delivered { receipt: Vec::new() }, &[]).await.unwrap();
+    assert!(!store.discard(CHANNEL, "2").await.unwrap(), "what has ended stays");
+    accept(store, "c", "1").await;
+    assert_eq!(claim(store, NOW).await.progress, Progress::Unanswered);
 }
 
 async fn say(store: &dyn Store, conversation: &str, id: &str) {

@@ -13,7 +13,7 @@ use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
 use crate::store::vault::Vault;
 use crate::store::{
-    Acceptance, Claim, Delivery, Ending, Incoming, Lease, Outcome, Progress, Queue, StoreError,
+    Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Progress, Queue, StoreError,
 };
 
 /// Turns deleted in one transaction, so that a sweep does not hold up those who wait to write.
@@ -353,6 +353,33 @@ struct Ended {
 impl Ended {
     fn read(row: &Row<'_>) -> rusqlite::Result<Ended> {
         Ok(Ended { turn: row.get(0)?, channel: row.get(1)?, conversation: row.get(2)? })
+    }
+}
+
+pub fn ended(db: &Connection, channel: &str, message_id: &str) -> Result<Option<EndedAs>, StoreError> {
+    let state: Option<String> = db
+        .prepare_cached(
+            "SELECT state FROM inbox WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NOT NULL",
+        )?
+        .query_row([channel, message_id], |row| row.get(0))
+        .optional()?;
+    Ok(state.map(|state| match state.as_str() {
+        "dead" => EndedAs::Dead,
+        "withdrawn" => EndedAs::Withdrawn,
+        _ => EndedAs::Delivered,
+    }))
+}
+
+pub fn discard(db: &Connection, channel: &str, message_id: &str) -> Result<bool, StoreError> {
+    let conversation: Option<String> = db
+        .prepare_cached(
+            "DELETE FROM inbox WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL RETURNING conversation",
+        )?
+        .query_row([channel, message_id], |row| row.get(0))
+        .optional()?;
+    match conversation {
+        Some(conversation) => promote(db, channel, &conversation).map(|()| true),
+        None => Ok(false),
     }
 }
 
