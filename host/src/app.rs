@@ -1,5 +1,6 @@
 //! The wiring: a configuration becomes a host that serves. The only module that knows every other.
 
+mod lines;
 mod memory;
 mod readiness;
 mod talk;

@@ -28,6 +28,8 @@ pub const CHAT_CHANNEL: &str = "chat";
 /// A configuration without a problem in it.
 #[derive(Debug)]
 pub struct Config {
+    /// The file's own; relative paths in a plugin's settings are relative to it, as all are.
+    pub folder: PathBuf,
     pub listen: SocketAddr,
     /// How the outside reaches `listen`; platforms that sign the URL need it. None: `http://{listen}`.
     pub public_url: Option<url::Url>,

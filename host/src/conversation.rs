@@ -64,12 +64,12 @@ impl Listeners {
     }
 }
 
-/// Marks a reply that is no answer, so that it enters no history.
-const APOLOGY: &str = "apology";
+/// The contract's key for a reply that is no part of the conversation, so that it enters no history.
+const ASIDE: &str = "aside";
 
 /// What a delivered turn adds to the history.
 pub fn exchange(message: &Message, reply: &Reply) -> Vec<Utterance> {
-    if reply.extra.iter().any(|(name, _)| name == APOLOGY) {
+    if reply.extra.iter().any(|(name, _)| name == ASIDE) {
         return Vec::new();
     }
     vec![
@@ -85,7 +85,7 @@ pub fn apology(message: &Message) -> Reply {
     } else {
         "Sorry, I cannot answer right now. Please try again later."
     };
-    Reply { extra: vec![(APOLOGY.to_owned(), String::new())], ..Reply::text(sentence) }
+    Reply { extra: vec![(ASIDE.to_owned(), String::new())], ..Reply::text(sentence) }
 }
 
 fn is_han(char: char) -> bool {

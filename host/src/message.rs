@@ -190,7 +190,7 @@ impl Reply {
 /// A pipeline's question to a model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompt {
-    /// A model name from the configuration; none takes the channel's default.
+    /// A model name from the configuration; none takes the turn's, and else the channel's.
     pub model: Option<String>,
     pub messages: Vec<Utterance>,
     pub tools: Vec<Tool>,

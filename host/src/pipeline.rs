@@ -14,6 +14,9 @@ use crate::plugin::{CallError, Flow, PipelineRun, PipelineTurn, Release, Shelf, 
 /// Questions of one turn; a pipeline that asks for ever is a defect.
 pub const ROUNDS_MAX: u32 = 8;
 
+/// The contract's key of a turn's `extra`: the model of prompts that name none of their own.
+const MODEL: &str = "model";
+
 /// Why a pipeline gave no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -67,6 +70,9 @@ pub enum Want {
     Silence,
 }
 
+/// Whether a model of this name is configured.
+pub type Models<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
+
 /// One turn on its way through a channel's pipelines.
 pub struct Line {
     /// Opened so far, front to back.
@@ -76,6 +82,8 @@ pub struct Line {
     asking: Option<usize>,
     /// A stage asked to forget the conversation; it stays so whatever those in front of it still ask.
     forget: bool,
+    /// The turn's own model, as the last `next` left it.
+    model: Option<String>,
 }
 
 struct Opened {
@@ -92,14 +100,24 @@ impl Opened {
 }
 
 impl Line {
-    /// Begins a turn: front to back until a stage asks, says or ignores.
-    pub async fn begin(stages: &[Stage], turn: PipelineTurn) -> Result<(Line, Want), PipelineError> {
-        let mut line = Line { open: Vec::new(), rounds: 0, asking: None, forget: false };
-        let want = line.enter(stages, turn).await?;
+    /// Begins a turn: front to back until a stage asks, says or ignores. A stage may choose one of `models`
+    /// for the turn.
+    pub async fn begin(
+        stages: &[Stage],
+        turn: PipelineTurn,
+        models: &Models<'_>,
+    ) -> Result<(Line, Want), PipelineError> {
+        let mut line = Line { open: Vec::new(), rounds: 0, asking: None, forget: false, model: None };
+        let want = line.enter(stages, turn, models).await?;
         Ok((line, want))
     }
 
-    async fn enter(&mut self, stages: &[Stage], mut turn: PipelineTurn) -> Result<Want, PipelineError> {
+    async fn enter(
+        &mut self,
+        stages: &[Stage],
+        mut turn: PipelineTurn,
+        models: &Models<'_>,
+    ) -> Result<Want, PipelineError> {
         for stage in stages {
             let release = stage.release()?;
             let run = release.run(stage.services.clone()).await;
@@ -110,11 +128,28 @@ impl Line {
             self.open.push(opened);
             match step {
                 Step::Pass => {}
-                Step::Next(next) => turn = *next,
+                Step::Next(next) => turn = self.take_over(&stage.name, *next, models),
                 step => return self.settle(self.open.len() - 1, step).await,
             }
         }
-        Ok(Want::Ask(Box::new(plain_prompt(turn))))
+        Ok(self.question(Box::new(plain_prompt(turn))))
+    }
+
+    /// A turn as a stage rewrote it. A model that is gone must not silence the person: it is passed over.
+    fn take_over(&mut self, by: &str, mut turn: PipelineTurn, models: &Models<'_>) -> PipelineTurn {
+        let given = turn.extra.len();
+        turn.extra.retain(|(key, model)| key != MODEL || models(model));
+        if turn.extra.len() < given {
+            tracing::warn!(plugin = by, "the model chosen for a turn is not configured; it is passed over");
+        }
+        let chosen = turn.extra.iter().find(|(key, _)| key == MODEL);
+        self.model = chosen.map(|(_, model)| model.clone());
+        turn
+    }
+
+    fn question(&self, mut prompt: Box<Prompt>) -> Want {
+        prompt.model = prompt.model.or_else(|| self.model.clone());
+        Want::Ask(prompt)
     }
 
     /// Hands over what the model said, or why it failed.
@@ -160,7 +195,7 @@ impl Line {
             return Err(PipelineError::TooManyRounds(self.open[at].name.clone()));
         }
         self.asking = Some(at);
-        Ok(Want::Ask(prompt))
+        Ok(self.question(prompt))
     }
 
     /// Closes the stages in front of `at`, back to front; one of them may ask once more.
@@ -199,4 +234,51 @@ fn plain_prompt(turn: PipelineTurn) -> Prompt {
     let mut messages = turn.history;
     messages.push(Utterance::text(Role::User, turn.message.text));
     Prompt { messages, show: true, ..Prompt::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Message, Scope, Sender};
+
+    fn turn(models: &[&str]) -> PipelineTurn {
+        let message = Message {
+            id: "m".to_owned(),
+            conversation: "c".to_owned(),
+            group: None,
+            scope: Scope::Direct,
+            sender: Sender { id: "u".to_owned(), name: None, extra: Vec::new() },
+            addressed: true,
+            text: "hello".to_owned(),
+            quoted: None,
+            attachments: Vec::new(),
+            context: Vec::new(),
+            sent_at: None,
+            address: Vec::new(),
+            extra: Vec::new(),
+        };
+        let extra = models.iter().map(|model| (MODEL.to_owned(), (*model).to_owned())).collect();
+        PipelineTurn { channel: "a".to_owned(), platform: String::new(), message, history: Vec::new(), extra }
+    }
+
+    fn asked(line: &Line, own: Option<&str>) -> Option<String> {
+        let prompt = Prompt { model: own.map(str::to_owned), ..Prompt::default() };
+        match line.question(Box::new(prompt)) {
+            Want::Ask(prompt) => prompt.model,
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_last_turn_handed_on_chooses_the_model_of_prompts_that_name_none() {
+        let mut line = Line { open: Vec::new(), rounds: 0, asking: None, forget: false, model: None };
+        let is_configured = |name: &str| name != "gone";
+        assert_eq!(asked(&line, None), None, "the channel's own");
+        line.take_over("a", turn(&["chosen"]), &is_configured);
+        assert_eq!(asked(&line, None).as_deref(), Some("chosen"));
+        assert_eq!(asked(&line, Some("own")).as_deref(), Some("own"));
+        let next = line.take_over("b", turn(&["gone"]), &is_configured);
+        assert!(next.extra.is_empty(), "those behind see no model that is not configured");
+        assert_eq!(asked(&line, None), None);
+    }
 }

@@ -253,6 +253,19 @@ fn a_schema_that_cannot_be_checked_is_refused() {
             "[settings]\nrequired = [\"b\"]\n[settings.properties]\na = { type = \"string\" }",
             "`required` names `b`",
         ),
+        (
+            "[settings.properties]\na = { type = \"string\", format = \"file\" }",
+            "`format` cannot be \"file\"",
+        ),
+        ("[settings.properties]\na = { type = \"integer\", format = \"model\" }", "`format` is for a text"),
+        (
+            "[settings.properties]\na = { type = \"string\", format = \"lines-of-file\", default = \"x\" }",
+            "for a setting itself, without a default",
+        ),
+        (
+            "[settings.properties.a]\ntype = \"array\"\nitems = { type = \"string\", format = \"lines-of-file\" }",
+            "for a setting itself, without a default",
+        ),
     ] {
         let told = problem(tail);
         assert!(told.contains(wanted), "{told}");
@@ -283,6 +296,19 @@ fn settings_are_compared_with_the_schema() {
         assert!(told.iter().any(|text| text == wanted), "{wanted} is not among {told:#?}");
     }
     assert_eq!(told.len(), 6, "{told:#?}");
+}
+
+#[test]
+fn settings_tell_which_files_and_models_they_name() {
+    let tail = "[settings.properties]\nlist = { type = \"string\", format = \"lines-of-file\" }\n\
+                one = { type = \"string\", format = \"model\" }\n\
+                some = { type = \"array\", items = { type = \"string\", format = \"model\" } }\n\
+                text = { type = \"string\" }\n";
+    let manifest = Manifest::parse(&format!("{LEAST}{tail}")).expect("a sound manifest");
+    assert_eq!(manifest.settings_files().collect::<Vec<_>>(), ["list"]);
+    let given = settings(json!({ "list": "./a.txt", "one": "x", "some": ["y", "z"], "text": "w" }));
+    let named = [("one", "x"), ("some[0]", "y"), ("some[1]", "z")];
+    assert_eq!(manifest.settings_models(&given), named.map(|(at, name)| (at.to_owned(), name.to_owned())));
 }
 
 #[test]

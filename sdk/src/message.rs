@@ -6,6 +6,9 @@
 /// What a later host or a platform says beyond the named fields.
 pub type Extra = Vec<(String, String)>;
 
+/// The well-known key of [`Reply::extra`] that [`Reply::aside`] sets.
+pub const ASIDE: &str = "aside";
+
 /// Whether one person or several can read along.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
@@ -230,5 +233,11 @@ impl Reply {
     /// A reply that is `text` alone.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
+    }
+
+    /// A reply that is no part of the conversation, such as help or a refusal: neither it nor the
+    /// message that it answers enters the history.
+    pub fn aside(text: impl Into<String>) -> Self {
+        Self { extra: vec![(ASIDE.to_owned(), String::new())], ..Self::new(text) }
     }
 }

@@ -8,6 +8,9 @@ use crate::{
     message::{Extra, Message, Reply, Tool, ToolCall, Utterance},
 };
 
+/// The well-known key of [`Turn::extra`] for [`Turn::model`].
+pub const MODEL: &str = "model";
+
 /// One turn on its way through this stage.
 pub trait Pipeline: Default + 'static {
     /// Looks at the turn and says what shall happen.
@@ -57,10 +60,24 @@ pub struct Turn {
     pub extra: Extra,
 }
 
+impl Turn {
+    /// The model of this turn's prompts that name none of their own, if a stage in front chose one.
+    pub fn model(&self) -> Option<&str> {
+        self.extra.iter().find(|(name, _)| name == MODEL).map(|(_, model)| model.as_str())
+    }
+
+    /// Chooses a model out of the configuration for this turn; hand it on by [`Step::Next`]. The
+    /// host passes over a name that is not configured, and logs it.
+    pub fn choose_model(&mut self, model: impl Into<String>) {
+        self.extra.retain(|(name, _)| name != MODEL);
+        self.extra.push((MODEL.to_owned(), model.into()));
+    }
+}
+
 /// A question to a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
-    /// A model name from the configuration; none takes the channel's default.
+    /// A model name from the configuration; none takes [`Turn::model`], and else the channel's.
     pub model: Option<String>,
     /// What the model is shown, oldest first.
     pub messages: Vec<Utterance>,
@@ -85,7 +102,7 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// Asks the channel's default model, and shows the answer as it comes.
+    /// Asks the turn's model, or else the channel's, and shows the answer as it comes.
     pub fn new(messages: Vec<Utterance>) -> Self {
         Self { messages, ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! Cutting markdown into parts that a platform takes.
+//! Cutting markdown into parts that a platform takes, and telling Chinese text from other text.
 //!
 //! A part never ends inside a grapheme, so no emoji and no accent is torn; a code fence that is
 //! open at a cut is closed there and opened again in the next part. Knows no platform.
@@ -9,6 +9,17 @@ use unicode_segmentation::UnicodeSegmentation;
 const FENCE_BYTES_MAX: usize = 16;
 /// A longer opening line is opened again without its info string.
 const FENCE_LINE_BYTES_MAX: usize = 64;
+
+/// Whether a text has Chinese characters in it: enough to choose the language of a plain sentence.
+///
+/// ```
+/// assert!(parlor_sdk::text::has_han("hello 你好") && !parlor_sdk::text::has_han("こ、hello"));
+/// ```
+pub fn has_han(text: &str) -> bool {
+    let is_han =
+        |c: char| matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{2fa1f}');
+    text.contains(is_han)
+}
 
 /// `markdown` in parts of at most `bytes_max` bytes each.
 ///

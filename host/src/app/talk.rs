@@ -63,8 +63,20 @@ async fn next(mut ear: Ear) -> Option<(Event, Ear)> {
         ear.told = news.text.len();
         return Some((Event::Delta(news.text[told..].to_owned()), ear));
     }
+    if let Some(rest) = rest(&news, told) {
+        ear.told += rest.len();
+        return Some((Event::Delta(rest.to_owned()), ear));
+    }
     ear.is_over = true;
     Some((end(news.end.unwrap_or(End::Silent)), ear))
+}
+
+/// What a reply has beyond the text that was shown while it came, such as what a filter held back to its end:
+/// who joins the deltas has the reply, unless it took something back.
+fn rest(news: &Heard, told: usize) -> Option<&str> {
+    let Some(End::Said(reply)) = &news.end else { return None };
+    let continues = reply.text.starts_with(&news.text);
+    reply.text.get(told..).filter(|rest| continues && !rest.is_empty())
 }
 
 fn end(end: End) -> Event {

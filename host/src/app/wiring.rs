@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::memory::StoredMemory;
-use super::{Parts, Place};
+use super::{Parts, Place, lines};
 use crate::adapter::{Adapter, Permits};
 use crate::config::{Backend, CHAT_CHANNEL, ChannelLimits, Config, Model as Configured};
 use crate::egress::Egress;
@@ -146,18 +146,46 @@ impl Wiring<'_> {
             self.note(mouth.name, format!("`{plugin}` is {}, not {}", word(manifest.kind), word(kind)));
             return None;
         }
-        let settings: BTreeMap<_, _> =
+        let mut settings: BTreeMap<_, _> =
             mouth.settings.iter().filter_map(|(name, value)| Some((own(name)?, value.clone()))).collect();
         let secrets: BTreeMap<_, _> =
             mouth.secrets.iter().filter_map(|(name, value)| Some((own(name)?, value.clone()))).collect();
-        let problems = manifest
-            .settings_problems(&settings)
+        let unread = self.read_files(manifest, &mut settings);
+        let problems = unread
             .into_iter()
+            .chain(manifest.settings_problems(&settings))
+            .chain(self.unknown_models(manifest, &settings))
             .chain(manifest.secrets_problems(secrets.keys().map(String::as_str)));
         for problem in problems {
             self.note(mouth.name, format!("{plugin}: {problem}"));
         }
         Some(self.grant(mouth.name, manifest, &manifest.with_defaults(&settings), &secrets))
+    }
+
+    /// Puts a file's lines in the place of its path. A file that cannot be read leaves its setting out.
+    fn read_files(&self, manifest: &Manifest, settings: &mut BTreeMap<String, Value>) -> Vec<String> {
+        let mut problems = Vec::new();
+        for name in manifest.settings_files() {
+            let Some(Value::String(path)) = settings.get(name) else { continue };
+            match lines::read(&self.config.folder.join(path)) {
+                Ok(lines) => drop(settings.insert(name.to_owned(), Value::String(lines))),
+                Err(problem) => {
+                    problems.push(format!("`{name}`: {problem}"));
+                    settings.remove(name);
+                }
+            }
+        }
+        problems
+    }
+
+    fn unknown_models(&self, manifest: &Manifest, settings: &BTreeMap<String, Value>) -> Vec<String> {
+        let models = &self.config.models;
+        let named = manifest.settings_models(settings).into_iter();
+        let unknown = named.filter(|(_, model)| !models.contains_key(model));
+        let known = || models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        unknown
+            .map(|(at, model)| format!("`{at}`: no model `{model}` is configured; there are: {}", known()))
+            .collect()
     }
 
     fn grant(

@@ -321,7 +321,7 @@ impl Config {
             ConfigFile::read(&root, &mut reader)
         });
         match file {
-            Some(file) if reader.problems.is_empty() => Ok(file.into()),
+            Some(file) if reader.problems.is_empty() => Ok(file.into_config(folder)),
             _ => Err(Problems::new(reader.problems)),
         }
     }
@@ -349,9 +349,11 @@ pub fn schema() -> Value {
     schema
 }
 
-impl From<ConfigFile> for Config {
-    fn from(file: ConfigFile) -> Self {
+impl ConfigFile {
+    fn into_config(self, folder: &Path) -> Config {
+        let file = self;
         Config {
+            folder: folder.to_owned(),
             listen: file.listen.0,
             public_url: file.public_url.map(|url| url.0),
             data: file.data.0,

@@ -167,6 +167,16 @@ impl Manifest {
         self.settings.problems(given)
     }
 
+    /// The settings that are a file's path to the operator and the file's lines to the plugin.
+    pub fn settings_files(&self) -> impl Iterator<Item = &str> {
+        self.settings.files()
+    }
+
+    /// The models that an operator's settings name, each with its setting.
+    pub fn settings_models(&self, given: &BTreeMap<String, Value>) -> Vec<(String, String)> {
+        self.settings.models(given)
+    }
+
     /// The operator's settings with the schema's defaults where they are silent.
     pub fn with_defaults(&self, given: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
         self.settings.with_defaults(given)

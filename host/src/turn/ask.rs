@@ -44,7 +44,8 @@ impl Turns {
             history,
             extra: Vec::new(),
         };
-        let (mut line, mut want) = Line::begin(&turn.channel.stages, asked).await?;
+        let is_configured = |name: &str| self.models.contains_key(name);
+        let (mut line, mut want) = Line::begin(&turn.channel.stages, asked, &is_configured).await?;
         loop {
             want = match want {
                 Want::Ask(prompt) => match self.ask(turn, &mut line, &prompt).await? {

@@ -29,6 +29,12 @@ const KEYWORDS: &[&str] = &[
     "minItems",
     "maxItems",
 ];
+/// What a text stands for. The host reads `LINES_OF_FILE` and knows whether a `MODEL` is configured.
+const FORMATS: &[&str] = &["uri", MODEL, LINES_OF_FILE];
+/// A name out of the configuration's `models`.
+const MODEL: &str = "model";
+/// The operator writes a file's path, and the plugin gets its lines.
+const LINES_OF_FILE: &str = "lines-of-file";
 const TYPES: &[&str] = &["string", "integer", "number", "boolean", "array", "object"];
 /// Deeper settings are no settings.
 const DEPTH_MAX: usize = 8;
@@ -53,6 +59,30 @@ impl Schema {
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.properties().map(|(name, _)| name.as_str())
+    }
+
+    /// The settings that are a file's path to the operator and the file's lines to the plugin.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let files = self.properties().filter(|(_, schema)| schema["format"] == LINES_OF_FILE);
+        files.map(|(name, _)| name.as_str())
+    }
+
+    /// The models that settings name, each with its setting.
+    pub fn models(&self, given: &BTreeMap<String, Value>) -> Vec<(String, String)> {
+        let mut models = Vec::new();
+        for (name, schema) in self.properties() {
+            match given.get(name) {
+                Some(Value::String(model)) if schema["format"] == MODEL => {
+                    models.push((name.clone(), model.clone()));
+                }
+                Some(Value::Array(list)) if schema["items"]["format"] == MODEL => {
+                    let listed = list.iter().filter_map(Value::as_str).enumerate();
+                    models.extend(listed.map(|(at, model)| (format!("{name}[{at}]"), model.to_owned())));
+                }
+                _ => {}
+            }
+        }
+        models
     }
 
     fn properties(&self) -> impl Iterator<Item = (&String, &Value)> {
@@ -109,6 +139,7 @@ fn check_schema(at: &str, schema: &Value, depth: usize, problems: &mut Vec<Strin
     for (keyword, value) in fields.iter().filter(|(keyword, value)| !is_sound(keyword, value)) {
         problems.push(format!("`{at}`: `{keyword}` cannot be {value}"));
     }
+    check_format(at, fields, depth, problems);
     check_required(at, fields, problems);
     check_below(at, fields, depth, problems);
     if let Some(default) = fields.get("default") {
@@ -121,13 +152,24 @@ fn is_sound(keyword: &str, value: &Value) -> bool {
         "minimum" | "maximum" => value.is_number(),
         "minLength" | "maxLength" | "minItems" | "maxItems" => value.is_u64(),
         "title" | "description" => value.is_string(),
-        "format" => value == "uri",
+        "format" => value.as_str().is_some_and(|format| FORMATS.contains(&format)),
         "additionalProperties" => value.is_boolean(),
         "enum" => value.as_array().is_some_and(|list| !list.is_empty()),
         "examples" => value.is_array(),
         "required" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
         "properties" => value.is_object(),
         _ => true,
+    }
+}
+
+/// A file is read for a setting of its own, and what stands in the manifest is no path.
+fn check_format(at: &str, fields: &Map<String, Value>, depth: usize, problems: &mut Vec<String>) {
+    let Some(format) = fields.get("format").and_then(Value::as_str) else { return };
+    if fields.get("type").and_then(Value::as_str) != Some("string") {
+        problems.push(format!("`{at}`: `format` is for a text: write `type = \"string\"`"));
+    }
+    if format == LINES_OF_FILE && (depth != 1 || fields.contains_key("default")) {
+        problems.push(format!("`{at}`: `{LINES_OF_FILE}` is for a setting itself, without a default"));
     }
 }
 

@@ -24,13 +24,18 @@ pub fn lay_out(turn: &Turn) -> Result<Prompt, Fault> {
     messages.extend(earlier(turn)?);
     messages.push(Utterance::user(words(&turn.message)));
     Ok(Prompt {
-        model: get("model")?,
+        model: model(turn)?,
         max_tokens: get("max_tokens")?,
         temperature: get::<f64>("temperature")?.map(|temperature| temperature as f32),
         stop: get_or("stop", Vec::new())?,
         cacheable: get_or("cacheable", false)?,
         ..Prompt::new(messages)
     })
+}
+
+/// The turn's own model, which somebody chose, goes before the operator's usual one; the host knows it.
+fn model(turn: &Turn) -> Result<Option<String>, Fault> {
+    if turn.model().is_some() { Ok(None) } else { get("model") }
 }
 
 fn instructions() -> Result<String, Fault> {

@@ -51,6 +51,15 @@ fn parameters_come_from_the_settings() {
 }
 
 #[test]
+fn a_model_chosen_for_the_turn_goes_before_the_setting() {
+    let _host = Host::new().setting("model", "\"usual\"");
+    let mut chosen = turn("hi");
+    chosen.choose_model("other");
+    assert_eq!(ask(chosen).model, None, "the host knows the turn's model");
+    assert_eq!(ask(turn("hi")).model.as_deref(), Some("usual"));
+}
+
+#[test]
 fn a_setting_of_the_wrong_type_is_a_fault() {
     let _host = Host::new().setting("max_tokens", "\"many\"");
     let fault = Assistant.begin(turn("hi")).unwrap_err();
