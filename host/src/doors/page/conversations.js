@@ -109,9 +109,7 @@ export class Conversations {
   resume() {
     for (const { id } of shelf.heads().filter(({ isWaiting }) => isWaiting)) {
       const conversation = this.#find(id);
-      conversation?.messages.forEach((message, index) => {
-        if (message.state === "waiting") this.#rejoin(conversation, message, conversation.messages[index - 1].text);
-      });
+      if (conversation) this.#rejoinAll(conversation);
     }
   }
 
@@ -123,13 +121,15 @@ export class Conversations {
   /** Another tab has changed what is kept. */
   changedElsewhere() {
     this.#view.listed();
-    const kept = this.underWay ? null : shelf.load(this.#open.id);
+    const isOwn = [...this.#waiting.values()].some(({ conversation }) => conversation === this.#open);
+    const kept = isOwn ? null : shelf.load(this.#open.id);
     if (kept && JSON.stringify(kept.messages) !== JSON.stringify(this.#open.messages)) this.#show(kept);
   }
 
   #show(conversation) {
     this.#open = conversation;
     this.#view.show(conversation);
+    this.#rejoinAll(conversation);
   }
 
   /** The one object that answers under way write into, else what is kept. */
@@ -144,6 +144,14 @@ export class Conversations {
     delete answer.problem;
     this.#waiting.set(answer.id, { conversation, answer });
     this.line.ask({ id: answer.id, query, session_id: conversation.id });
+  }
+
+  /** Hears answers under way that nobody here listens to: of the page before, or of another tab. */
+  #rejoinAll(conversation) {
+    conversation.messages.forEach((message, index) => {
+      if (message.state !== "waiting" || this.#waiting.has(message.id)) return;
+      this.#rejoin(conversation, message, conversation.messages[index - 1].text);
+    });
   }
 
   #rejoin(conversation, answer, query) {

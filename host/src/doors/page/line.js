@@ -163,18 +163,17 @@ export class Line {
       const isFine = await this.#pass.opens(this.#token);
       if (isFine && !hasOpened) this.#tries += 1;
       if (this.#tries >= USELESS_TRIES && !this.#hasOpened) return this.#on.useless();
-      if (!isFine) this.#attempt += 1;
-      this.#later();
+      this.#later(null, isFine);
     } catch (error) {
       this.#later(error);
     }
   }
 
   /** Tries again after a pause that doubles, with jitter, so that not all pages come back at once. */
-  #later(error) {
+  #later(error, isReachable = false) {
     if (error && !(error instanceof Away)) throw error;
     if (this.#isClosed) return;
-    if (this.#attempt > 0 || error) this.#on.state("away");
+    if (error || (this.#attempt > 0 && !isReachable)) this.#on.state("away");
     if (document.hidden && this.#questions.size === 0) return;
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.#attempt);
     this.#attempt += 1;

@@ -5,6 +5,8 @@ import { copy } from "./clipboard.js";
 import { Prose } from "./prose.js";
 import { problemText, text, translate } from "./texts.js";
 
+/** Rendering takes at most this share of the time, however long a text has grown. */
+const SHARE = 1 / 4;
 /** How long a button says that it has copied. */
 const THANKS_MS = 1600;
 
@@ -86,7 +88,9 @@ function personItem(message) {
 
 class AnswerView {
   #prose;
+  #timer = 0;
   #frame = 0;
+  #restsUntil = 0;
 
   constructor(answer) {
     this.answer = answer;
@@ -99,20 +103,28 @@ class AnswerView {
 
   update() {
     if (this.answer.state !== "waiting") return this.#finish();
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.#prose.grow(this.answer.text);
-    });
+    this.#timer ||= setTimeout(() => this.#renderSoon(), Math.max(0, this.#restsUntil - performance.now()));
     this.#showState();
   }
 
+  /** Takes back what was to be rendered. */
   forget() {
+    clearTimeout(this.#timer);
     cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
+  }
+
+  #renderSoon() {
+    this.#frame = requestAnimationFrame((now) => {
+      this.#timer = 0;
+      this.#prose.grow(this.answer.text);
+      const took = performance.now() - now;
+      this.#restsUntil = now + took / SHARE;
+    });
   }
 
   #finish() {
     this.forget();
+    this.#timer = 0;
     this.#prose.finish(this.answer.text);
     this.#showState();
   }

@@ -88,6 +88,7 @@ function showState(state) {
 function standIn() {
   const line = conversations.line;
   conversations.line = new Post(pass, ears);
+  notice.hide("away");
   for (const question of line.close()) conversations.line.ask(question);
 }
 
@@ -105,7 +106,9 @@ async function enter(reason) {
 async function edit({ id, title }) {
   const chosen = await askForName(element("edit"), title);
   if (chosen?.name) conversations.rename(id, chosen.name);
-  if (chosen?.isRemoved) conversations.remove(id);
+  if (!chosen?.isRemoved) return;
+  conversations.remove(id);
+  if (location.hash === `#${id}`) leaveHash();
 }
 
 async function clear() {
