@@ -150,13 +150,13 @@ export class Conversations {
   #rejoinAll(conversation) {
     conversation.messages.forEach((message, index) => {
       if (message.state !== "waiting" || this.#waiting.has(message.id)) return;
-      this.#rejoin(conversation, message, conversation.messages[index - 1].text);
+      this.#rejoin(conversation, message, conversation.messages[index - 1]?.text);
     });
   }
 
   #rejoin(conversation, answer, query) {
     this.#waiting.set(answer.id, { conversation, answer });
-    if (Date.now() - answer.askedAt < RESUME_MS) {
+    if (query && Date.now() - answer.askedAt < RESUME_MS) {
       this.line.ask({ id: answer.id, query, session_id: conversation.id }, true);
     } else {
       this.hear({ type: "error", id: answer.id, code: "lost" });

@@ -13,6 +13,8 @@ const LONGEST_PAUSE_MS = 20_000;
 const BEAT_MS = 20_000;
 /** How long a line may take to answer when the page comes back from sleep. */
 const WAKE_MS = 4_000;
+/** How long a line may take to open: some networks swallow what they do not pass on. */
+const OPENING_MS = 10_000;
 /** A page out of sight lets a line without questions go after this. */
 const HIDDEN_MS = 60_000;
 /** Lines that never opened, with a host that answers otherwise: something between does not pass them on. */
@@ -34,7 +36,7 @@ export class Line {
   #isConnecting = false;
   #isClosed = false;
   #heardAt = 0;
-  #timers = { again: 0, beat: 0, wake: 0, hidden: 0 };
+  #timers = { again: 0, beat: 0, wake: 0, opening: 0, hidden: 0 };
 
   /**
    * @param {Pass} pass
@@ -119,9 +121,11 @@ export class Line {
     socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
     socket.onclose = ({ code }) => this.#dropped(hasOpened, code);
     this.#socket = socket;
+    this.#timers.opening = setTimeout(() => this.#dropped(false, 0), OPENING_MS);
   }
 
   #begin() {
+    clearTimeout(this.#timers.opening);
     this.#hasOpened = true;
     this.#heardAt = Date.now();
     this.#on.state("open");
@@ -149,6 +153,7 @@ export class Line {
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#timers.wake);
+    clearTimeout(this.#timers.opening);
     if (!socket) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();

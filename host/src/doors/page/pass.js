@@ -6,6 +6,8 @@ import { local, session } from "./storage.js";
 const NAME = "parlor.token";
 /** The page's own token is renewed this long before it ends. */
 const MARGIN_MS = 60_000;
+/** A host that has not answered by then is away. */
+const ANSWER_MS = 10_000;
 
 /** The host could not be asked. */
 export class Away extends Error {}
@@ -68,7 +70,7 @@ export class Pass {
 }
 
 async function reach(path, options) {
-  const response = await fetch(path, options).catch(() => null);
+  const response = await fetch(path, { signal: AbortSignal.timeout(ANSWER_MS), ...options }).catch(() => null);
   if (!response || response.status >= 500) throw new Away(path);
   return response;
 }

@@ -23,7 +23,8 @@ export function heads() {
 export function load(id) {
   const head = parse(local.get(HEAD + id));
   const messages = parse(local.get(BODY + id));
-  return head && Array.isArray(messages) ? { id, title: head.title, used: head.used, messages } : null;
+  if (!head || !Array.isArray(messages)) return null;
+  return { id, title: head.title, used: head.used, messages: messages.filter(isMessage) };
 }
 
 /** Whether it is kept; older ones make room. */
@@ -49,6 +50,11 @@ export function removeAll() {
 /** Whether a name of the storage is one of the shelf's, for who listens to other tabs. */
 export function isShelfs(name) {
   return name === null || name.startsWith(HEAD) || name.startsWith(BODY);
+}
+
+/** Another version of the page may have written otherwise. */
+function isMessage(found) {
+  return ["person", "answer"].includes(found?.role) && typeof found.text === "string";
 }
 
 function put(id, head, body) {

@@ -144,6 +144,8 @@ export const cases = {
       localStorage.setItem("parlor.head.page-a", "{not json");
       localStorage.setItem("parlor.head.page-b", '{"title":"bodiless","used":5}');
       localStorage.setItem("parlor.body.page-c", "[]");
+      localStorage.setItem("parlor.head.page-d", '{"title":"damaged","used":6,"isWaiting":true}');
+      localStorage.setItem("parlor.body.page-d", '[7,null,{"role":"answer","text":"","id":"x","state":"waiting"}]');
       localStorage.setItem("parlor.look", "purple");
       localStorage.setItem("parlor.language", "tlh");
     });
@@ -151,6 +153,8 @@ export const cases = {
     await visit.ready();
     await visit.converse("canary robust");
     assert.equal((await visit.titles())[0], "canary robust");
+    await visit.page.locator("#talks a", { hasText: "damaged" }).click();
+    await visit.reaches("failed");
     await visit.page.locator("#look").click();
   },
 };

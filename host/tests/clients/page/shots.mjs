@@ -47,16 +47,16 @@ const TALKS = {
   en: [
     ["Write a polite note to move a meeting to Friday", NOTE],
     ["Compare tea and coffee in a small table", TEA],
-    ["Explain what a webhook is, in three sentences", WEBHOOK],
+    ["Explain what a webhook is, with an example", WEBHOOK],
   ],
   zh: [
     ["写一段客气的话，把会议改到周五", NOTE_ZH],
     ["用一个小表格比较茶和咖啡", TEA_ZH],
-    ["用三句话解释什么是 Webhook", WEBHOOK_ZH],
+    ["举例解释什么是 Webhook", WEBHOOK_ZH],
   ],
 };
-const DESKTOP = { viewport: { width: 1120, height: 700 }, deviceScaleFactor: 1.5 };
-const PHONE = { viewport: { width: 390, height: 760 }, hasTouch: true, isMobile: true, deviceScaleFactor: 1.5 };
+const DESKTOP = { viewport: { width: 1120, height: 660 }, deviceScaleFactor: 1.3 };
+const PHONE = { viewport: { width: 390, height: 640 }, hasTouch: true, isMobile: true, deviceScaleFactor: 1.5 };
 const PICTURES = [
   { name: "chat.png", talks: TALKS.en, wishes: DESKTOP },
   { name: "chat.zh-CN.png", talks: TALKS.zh, wishes: { ...DESKTOP, locale: "zh-CN" } },
