@@ -1,5 +1,6 @@
 //! The chat page in a real browser: the real binary, a model under control, and Chromium, which
 //! `clients/page.mjs` drives. That file has the cases; this one starts what they need and passes on what they say.
+#![cfg(unix)]
 
 #[path = "support/parts.rs"]
 #[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
