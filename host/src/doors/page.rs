@@ -1,20 +1,20 @@
-//! The chat page at `/`: three small files in the binary, and a token for who sits at the machine itself.
+//! The chat page at `/`: its files and their policy, and a token for who sits at the machine itself.
 //!
-//! It knows nothing of a conversation: the page talks to `/api/v1/chat` as any client does.
+//! It knows nothing of a conversation: the page talks to the chat doors as any client does. The page's own code is
+//! in `page/`, from `page/page.js` on; how it is sent, in `files`.
+
+mod files;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, FORWARDED, HOST, IF_NONE_MATCH, VIA,
-};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, FORWARDED, HOST, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::problem::Problem;
 use super::{Doors, guard};
@@ -25,9 +25,9 @@ const TOKEN_LIFE: Duration = Duration::from_hours(1);
 /// Whose conversations those on the open page are: everybody's at this machine.
 const PERSON: &str = "page";
 
-/// Our own files alone, nothing inline, no frame around it.
+/// Our own files alone, nothing inline, no frame around it; and text becomes markup by the purifier alone.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify";
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -43,61 +43,26 @@ pub enum Page {
     Open(Issuer),
 }
 
-/// One file, as it is sent.
-#[derive(Clone, Copy)]
-struct File {
-    path: &'static str,
-    media_type: &'static str,
-    bytes: &'static [u8],
-}
-
-const FILES: [File; 4] = [
-    File { path: "/", media_type: "text/html; charset=utf-8", bytes: include_bytes!("page/index.html") },
-    File {
-        path: "/page/page.js",
-        media_type: "text/javascript; charset=utf-8",
-        bytes: include_bytes!("page/page.js"),
-    },
-    File {
-        path: "/page/page.css",
-        media_type: "text/css; charset=utf-8",
-        bytes: include_bytes!("page/page.css"),
-    },
-    File { path: "/page/icon.svg", media_type: "image/svg+xml", bytes: include_bytes!("page/icon.svg") },
-];
-
 pub fn routes() -> Router<Arc<Doors>> {
-    let router = Router::new().route("/page/token", get(token));
-    FILES.into_iter().fold(router, |router, file| {
-        let etag = etag(file.bytes);
-        router.route(file.path, get(async move |headers: HeaderMap| send(file, &etag, &headers)))
-    })
+    Router::new()
+        .route("/", get(async |headers: HeaderMap| guarded(files::index(&headers))))
+        .route("/page/token", get(token))
+        .route("/page/{*name}", get(file))
 }
 
-fn etag(bytes: &[u8]) -> HeaderValue {
-    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(bytes)[..8]));
-    HeaderValue::try_from(tag).expect("hex digits in quotes make a header value")
+async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+    match files::named(&name, &headers) {
+        Some(response) => Ok(guarded(response)),
+        None => Err(super::problem::not_found().await),
+    }
 }
 
-fn send(file: File, etag: &HeaderValue, headers: &HeaderMap) -> Response {
+fn guarded(response: Response) -> Response {
     let head = [
-        (ETAG, etag.clone()),
-        // To be asked for each time, and answered by 304: an upgrade shows at once.
-        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
         (RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
-        (CONTENT_TYPE, HeaderValue::from_static(file.media_type)),
     ];
-    if knows(headers, etag) {
-        return (StatusCode::NOT_MODIFIED, head).into_response();
-    }
-    (head, file.bytes).into_response()
-}
-
-/// Whether the browser's copy is this very file (RFC 9110 §13.1.2).
-fn knows(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    let Some(known) = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()) else { return false };
-    known.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == *etag)
+    (head, response).into_response()
 }
 
 /// A token for the page itself, and for nobody who reaches it in another way.

@@ -1,248 +1,188 @@
-// The chat page: asks POST /api/v1/chat and shows the answer while it comes. Plain text only: whatever a model
-// writes is set as text, never as markup.
-"use strict";
+// The chat page: joins its parts. Each part knows one thing; only this file knows them all.
 
-const TEXTS = {
-  en: {
-    fresh: "New conversation", welcome: "What would you like to talk about?",
-    hint: "Answers come from the model that this host is set up with.",
-    tokenLabel: "A token with the scope chat:write, from “parlor token”", enter: "Enter",
-    placeholder: "Message", send: "Send", stop: "Stop", stopped: "Stopped.",
-    keys: "Enter sends, Shift+Enter begins a new line",
-    offline: "The host cannot be reached. Is it running?", broken: "The answer broke off; ask again.",
-    refused: "This token is not valid, or no longer. Enter another one.",
-  },
-  zh: {
-    fresh: "新对话", welcome: "想聊点什么？", hint: "回答来自本服务所配置的模型。",
-    tokenLabel: "带有 chat:write 权限的令牌，由 “parlor token” 生成", enter: "进入",
-    placeholder: "输入消息", send: "发送", stop: "停止", stopped: "已停止。",
-    keys: "回车发送，Shift+回车换行",
-    offline: "无法连接服务，它在运行吗？", broken: "回答中断了，请再问一次。",
-    refused: "令牌无效或已过期，请重新输入。",
-  },
-};
-const LANGUAGE = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
-const TEXT = TEXTS[LANGUAGE];
+import { offerChoices } from "./choices.js";
+import { Composer } from "./composer.js";
+import { Conversations } from "./conversations.js";
+import { askForName, askForToken, askWhetherSure } from "./dialogs.js";
+import { Line } from "./line.js";
+import { List, offerDrawer } from "./list.js";
+import { Messages } from "./messages.js";
+import { Notice } from "./notice.js";
+import { Pass } from "./pass.js";
+import { Post } from "./post.js";
+import { Follower } from "./scroll.js";
+import { CONVERSATIONS_MAX, heads, isShelfs } from "./shelf.js";
+import { onLanguage, problemText, text, translate } from "./texts.js";
+import { fitToKeyboard } from "./viewport.js";
+
+/** The longest question that the host takes. */
+const QUERY_BYTES_MAX = 32 * 1024;
+
 const element = (id) => document.getElementById(id);
-const page = {
-  talk: element("talk"), scroll: element("scroll"), welcome: element("welcome"), note: element("note"),
-  ask: element("ask"), query: element("query"), send: element("send"), fresh: element("fresh"),
-  door: element("door"), token: element("token"),
+/** Where there is a real keyboard the field takes the focus by itself; elsewhere it would raise one. */
+const hasKeyboard = matchMedia("(pointer: fine)");
+
+const view = {
+  show(conversation) {
+    messages.show(conversation.messages);
+    showPlace();
+    follower.toEnd();
+    if (hasKeyboard.matches) composer.focus();
+  },
+  add(message) {
+    messages.add(message);
+    follower.toEnd();
+    showBusy();
+  },
+  update(answer) {
+    messages.update(answer);
+    showBusy();
+  },
+  listed: () => showPlace(),
+  spoken: (answer) => announce(`${text("finished")} ${messages.plainText(answer)}`),
+  unkept: () => notice.show("notKept"),
 };
 
-/** What a failed request says about itself. */
-class Failure extends Error {}
+const conversations = new Conversations(view);
+const notice = new Notice(element("notice"));
+const messages = new Messages(element("talk"), (answer) => conversations.again(answer));
+const follower = new Follower(element("scroll"), element("content"), element("jump"));
+const composer = new Composer(element("ask"), { send, stop });
+const list = new List(element("talks"), { edit });
+const pass = new Pass(enter);
+const ears = { event: hear, state: showState, useless: standIn };
 
-let token = sessionStorage.getItem("token");
-let session = sessionStorage.getItem("session") || newSession();
-let underWay = null;
+conversations.line = new Line(pass, ears);
+const closeDrawer = offerDrawer({
+  panel: element("panel"), side: element("side"), drawer: element("drawer"), menu: element("menu"),
+});
 
-function newSession() {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  const id = "page-" + Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  sessionStorage.setItem("session", id);
-  return id;
-}
-
-/** Asks the host for a token of the page's own; where it gives none, the person has to type one in. */
-async function fetchToken() {
-  const response = await fetch("/page/token", { cache: "no-store" }).catch(() => null);
-  if (response?.ok) keepToken((await response.json()).token);
-  if (response && !token) askForToken();
-  return Boolean(token);
-}
-
-function keepToken(given) {
-  token = given;
-  sessionStorage.setItem("token", given);
-  page.door.hidden = true;
-}
-
-function dropToken() {
-  token = null;
-  sessionStorage.removeItem("token");
-}
-
-function askForToken() {
-  page.door.hidden = false;
-  page.token.focus();
-}
-
-async function post(query, signal) {
-  const request = () => fetch("/api/v1/chat", {
-    method: "POST",
-    headers: { "authorization": "Bearer " + token, "content-type": "application/json" },
-    body: JSON.stringify({ query, session_id: session, stream: true }),
-    signal,
-  });
-  let response = await request();
-  if (response.status === 401) {
-    dropToken();
-    if (await fetchToken()) response = await request();
+function send(query) {
+  if (new TextEncoder().encode(query).length > QUERY_BYTES_MAX) {
+    notice.show("tooLong");
+    return false;
   }
-  if (!response.ok) throw await failureOf(response);
-  return response;
+  notice.hide("tooLong");
+  conversations.ask(query);
+  history.replaceState(null, "", `#${conversations.open.id}`);
+  announce(text("writing"));
+  return true;
 }
 
-async function failureOf(response) {
-  if (response.status === 401) return new Failure(TEXT.refused);
-  const body = await response.json().catch(() => null);
-  return new Failure(body?.error?.message || response.statusText);
+function stop() {
+  conversations.stop();
+  announce(text("stopped"));
 }
 
-/** The events of a server-sent stream, as {event, data}; comments are passed over. */
-async function* eventsOf(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop();
-    for (const block of blocks) {
-      const event = eventOf(block);
-      if (event) yield event;
-    }
-  }
+function hear(frame) {
+  if (frame.type === "error" && !frame.id) notice.say(problemText({ ...frame, retryAfter: frame.retry_after }));
+  else conversations.hear(frame);
 }
 
-function eventOf(block) {
-  const lines = block.split("\n");
-  const valueOf = (name) => lines.filter((line) => line.startsWith(name + ":"))
-    .map((line) => line.slice(name.length + 1).replace(/^ /, "")).join("\n");
-  const data = valueOf("data");
-  return data ? { event: valueOf("event"), data: JSON.parse(data) } : null;
+function showState(state) {
+  if (state === "away") notice.show("away", "tryNow", () => conversations.line.wake());
+  else notice.hide("away");
 }
 
-/** Adds one utterance to the talk; returns how to fill it. */
-function utter(kind, text) {
-  const item = document.createElement("li");
-  const body = document.createElement("div");
-  item.className = kind;
-  body.className = "text";
-  body.textContent = text;
-  item.append(body);
-  page.talk.append(item);
-  page.welcome.hidden = true;
-  return { item, body };
+/** Where no WebSocket passes, plain requests do; what was asked and not heard goes by them. */
+function standIn() {
+  const line = conversations.line;
+  conversations.line = new Post(pass, ears);
+  notice.hide("away");
+  for (const question of line.close()) conversations.line.ask(question);
 }
 
-function remark(item, text, isFailure) {
-  const line = document.createElement("div");
-  line.className = "remark";
-  line.textContent = text;
-  item.classList.toggle("failed", isFailure);
-  item.append(line);
+async function enter(reason) {
+  const dialog = element("door");
+  if (dialog.open) return;
+  const given = await askForToken(dialog, reason);
+  if (!given) return notice.show("needsToken", "enterToken", () => enter("missing"));
+  notice.hide("needsToken");
+  pass.take(given.token, given.isRemembered);
+  conversations.line.wake();
+  composer.focus();
 }
 
-/** Follows the text, unless the person has scrolled up to read. */
-function isAtEnd() {
-  return page.scroll.scrollHeight - page.scroll.scrollTop - page.scroll.clientHeight < 80;
+async function edit({ id, title }) {
+  const chosen = await askForName(element("edit"), title);
+  if (chosen?.name) conversations.rename(id, chosen.name);
+  if (!chosen?.isRemoved) return;
+  conversations.remove(id);
+  if (location.hash === `#${id}`) leaveHash();
 }
 
-function scrollToEnd() {
-  page.scroll.scrollTop = page.scroll.scrollHeight;
-}
-
-async function converse(query) {
-  utter("person", query);
-  const { item, body } = utter("bot waiting", "");
-  scrollToEnd();
-  setBusy(new AbortController());
-  try {
-    await show(await post(query, underWay.signal), body);
-  } catch (error) {
-    explain(error, item);
-  } finally {
-    item.classList.remove("waiting");
-    setBusy(null);
-  }
-}
-
-async function show(response, body) {
-  for await (const { event, data } of eventsOf(response)) {
-    const follow = isAtEnd();
-    if (event === "delta") body.textContent += data.text;
-    if (event === "done") body.textContent = data.reply;
-    if (event === "error") throw new Failure(data.message);
-    if (follow) scrollToEnd();
-    if (event === "done") return;
-  }
-  throw new Failure(TEXT.broken);
-}
-
-function explain(error, item) {
-  const follow = isAtEnd();
-  const isStopped = error.name === "AbortError";
-  const text = error instanceof Failure ? error.message : TEXT.offline;
-  remark(item, isStopped ? TEXT.stopped : text, !isStopped);
-  if (follow) scrollToEnd();
-}
-
-function setBusy(controller) {
-  underWay = controller;
-  document.body.classList.toggle("busy", Boolean(controller));
-  page.send.setAttribute("aria-label", controller ? TEXT.stop : TEXT.send);
-  page.talk.setAttribute("aria-busy", String(Boolean(controller)));
-  refresh();
-}
-
-/** Fits the field to its text, and the button to whether there is any. */
-function refresh() {
-  page.query.style.height = "auto";
-  page.query.style.height = page.query.scrollHeight + "px";
-  page.send.disabled = !underWay && (!page.query.value.trim() || !token);
-}
-
-function submit(event) {
-  event.preventDefault();
-  if (underWay) return underWay.abort();
-  const query = page.query.value.trim();
-  if (!query || !token) return;
-  page.query.value = "";
-  refresh();
-  page.query.focus();
-  converse(query);
-}
-
-/** Enter sends, but not while an input method is composing a character. */
-function onKey(event) {
-  if (event.key === "Escape" && underWay) underWay.abort();
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-  event.preventDefault();
-  if (!underWay) page.ask.requestSubmit();
+async function clear() {
+  if (!await askWhetherSure(element("sure"))) return;
+  conversations.removeAll();
+  leaveHash();
 }
 
 function begin() {
-  underWay?.abort();
-  session = newSession();
-  page.talk.replaceChildren();
-  page.welcome.hidden = false;
-  page.query.focus();
+  conversations.begin();
+  leaveHash();
+  closeDrawer();
+  composer.focus();
 }
 
-function enter(event) {
+function leaveHash() {
+  history.pushState(null, "", location.pathname);
+}
+
+function goToHash() {
+  const id = location.hash.slice(1);
+  if (id.startsWith("page-")) conversations.show(id);
+  else conversations.begin();
+  closeDrawer();
+}
+
+function showPlace() {
+  const { id, title, messages: said } = conversations.open;
+  element("title").textContent = title || text("untitled");
+  document.title = title ? `${title} · ${text("page")}` : text("page");
+  element("welcome").hidden = said.length > 0;
+  element("clear").hidden = heads().length === 0;
+  list.show(heads(), id);
+  showBusy();
+}
+
+function showBusy() {
+  composer.setBusy(Boolean(conversations.underWay));
+}
+
+function announce(words) {
+  element("announcer").textContent = words;
+}
+
+function onKey(event) {
+  if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open]")) return;
+  if (conversations.underWay) stop();
+}
+
+function speak() {
+  translate(document);
+  element("kept").textContent = text("kept", CONVERSATIONS_MAX);
+  messages.show(conversations.open.messages);
+  showPlace();
+  document.documentElement.dataset.ready = "";
+}
+
+for (const fresh of document.querySelectorAll(".fresh")) fresh.addEventListener("click", begin);
+for (const example of document.querySelectorAll(".example")) {
+  example.addEventListener("click", () => !conversations.underWay && send(example.textContent));
+}
+element("clear").addEventListener("click", clear);
+element("skip").addEventListener("click", (event) => {
   event.preventDefault();
-  keepToken(page.token.value.trim());
-  page.token.value = "";
-  page.query.focus();
-  refresh();
-}
-
-function translate() {
-  document.documentElement.lang = LANGUAGE;
-  for (const each of document.querySelectorAll("[data-text]")) each.textContent = TEXT[each.dataset.text];
-  page.query.placeholder = TEXT.placeholder;
-  page.query.setAttribute("aria-label", TEXT.placeholder);
-  page.send.setAttribute("aria-label", TEXT.send);
-  page.note.textContent = TEXT.keys;
-  page.note.className = "keys";
-}
-
-translate();
-page.ask.addEventListener("submit", submit);
-page.query.addEventListener("input", refresh);
-page.query.addEventListener("keydown", onKey);
-page.fresh.addEventListener("click", begin);
-page.door.addEventListener("submit", enter);
-fetchToken().finally(refresh);
+  composer.focus();
+});
+document.addEventListener("keydown", onKey);
+window.addEventListener("hashchange", goToHash);
+window.addEventListener("pagehide", () => conversations.keep());
+window.addEventListener("storage", ({ key }) => isShelfs(key) && conversations.changedElsewhere());
+offerChoices(element("look"), element("language"));
+onLanguage(speak);
+fitToKeyboard();
+speak();
+goToHash();
+conversations.resume();
+conversations.line.wake();
