@@ -2,6 +2,7 @@
 
 mod lines;
 mod memory;
+mod openai;
 mod readiness;
 mod talk;
 mod wiring;
@@ -22,7 +23,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::adapter::Permits;
 use crate::auth::{Issuer, Verifier};
 use crate::clock::Clock;
-use crate::config::{CHAT_CHANNEL, Config};
+use crate::config::{CHAT_CHANNEL, Config, openai_channel};
 use crate::conversation::Listeners;
 use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
@@ -157,8 +158,18 @@ impl App {
         let public =
             self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
         let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds };
+        let verifier = || Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone());
+        let mut more = webhook::routes(webhooks);
+        if let Some(door) = &self.config.openai {
+            more = more.merge(doors::openai::routes(doors::openai::OpenAi {
+                verifier: verifier(),
+                complete: Arc::new(openai::Completer::new(self.turns.clone(), door)),
+                metrics: self.turns.metrics.clone(),
+                bounds,
+            }));
+        }
         let doors = Doors {
-            verifier: Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone()),
+            verifier: verifier(),
             talk: self
                 .config
                 .chat
@@ -170,7 +181,7 @@ impl App {
             drain: self.turns.drain.clone(),
             bounds,
         };
-        Ok(doors::router(doors, webhook::routes(webhooks)))
+        Ok(doors::router(doors, more))
     }
 
     fn page(&self, address: std::net::SocketAddr) -> anyhow::Result<Page> {
@@ -277,11 +288,15 @@ fn inbox(config: &Config, place: Place) -> anyhow::Result<Inbox> {
 /// What figures may be labelled with: what the configuration names.
 fn names(config: &Config) -> metrics::Names {
     let pipelines = config.channels.values().map(|channel| &channel.pipelines);
-    let pipelines = pipelines.chain(config.chat.as_ref().map(|chat| &chat.pipelines)).flatten();
+    let pipelines = pipelines.chain(config.chat.as_ref().map(|chat| &chat.pipelines));
+    let assistants = config.openai.iter().flat_map(|door| &door.assistants);
+    let pipelines = pipelines.chain(assistants.clone().map(|(_, assistant)| &assistant.pipelines)).flatten();
+    let offered = config.openai.iter().flat_map(|door| &door.models);
+    let offered = offered.chain(assistants.map(|(name, _)| name)).map(|name| openai_channel(name));
     let adapters = config.channels.values().map(|channel| &channel.adapter);
     let chat = config.chat.as_ref().map(|_| CHAT_CHANNEL.to_owned());
     metrics::Names {
-        channels: config.channels.keys().cloned().chain(chat).collect(),
+        channels: config.channels.keys().cloned().chain(chat).chain(offered).collect(),
         models: config.models.keys().cloned().collect(),
         plugins: pipelines.chain(adapters).cloned().collect(),
     }

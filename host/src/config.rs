@@ -25,6 +25,12 @@ use serde_json::Value;
 /// The name under which the host's own door keeps its conversations; no channel may have it.
 pub const CHAT_CHANNEL: &str = "chat";
 
+/// The name under which the door for OpenAI's clients keeps what is asked of a model or an assistant. No channel
+/// of the file has such a name: none has a slash in it.
+pub fn openai_channel(model: &str) -> String {
+    format!("openai/{model}")
+}
+
 /// A configuration without a problem in it.
 #[derive(Debug)]
 pub struct Config {
@@ -42,6 +48,8 @@ pub struct Config {
     pub channels: BTreeMap<String, Channel>,
     /// The host's own door: the chat page and `POST /api/v1/chat`. None: closed.
     pub chat: Option<Chat>,
+    /// The door for clients of OpenAI's API. None: closed.
+    pub openai: Option<OpenAiDoor>,
     /// Origins that stand in for others: the only way to reach a private address.
     pub endpoints: BTreeMap<String, url::Url>,
     pub limits: Limits,
@@ -134,6 +142,27 @@ pub struct Chat {
     pub limits: ChannelLimits,
     /// The page at `/` gets a token of its own, so that nobody has to sign in; only on a loopback address.
     pub open_page: bool,
+}
+
+/// `POST /v1/chat/completions` and `GET /v1/models`. No name is both a model and an assistant.
+#[derive(Debug)]
+pub struct OpenAiDoor {
+    /// Names out of the configuration's models that callers may ask as they are.
+    pub models: Vec<String>,
+    pub assistants: BTreeMap<String, Assistant>,
+    /// Of each of `models`.
+    pub limits: ChannelLimits,
+}
+
+/// A line of pipelines under a model's name.
+#[derive(Debug)]
+pub struct Assistant {
+    /// At least one.
+    pub pipelines: Vec<String>,
+    pub model: Option<String>,
+    pub settings: BTreeMap<String, Value>,
+    pub secrets: BTreeMap<String, SecretString>,
+    pub limits: ChannelLimits,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -3,12 +3,16 @@
 //! `Listeners` joins a running turn to those who wait for it on an open line: the chat door, an inquiry of
 //! a platform. A turn speaks into it whether anybody listens or not. It does not know how a turn is run.
 
+mod news;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::message::{Message, Reply, Role, Utterance};
+pub use news::{News, news};
+
+use crate::message::{FinishReason, Message, Reply, Role, ToolCall, Trouble, Utterance};
 
 /// A message by its channel and id.
 pub type Key = (Arc<str>, String);
@@ -24,14 +28,31 @@ pub struct Heard {
 /// How a turn ended for those who listen.
 #[derive(Debug, Clone)]
 pub enum End {
-    Said(Reply),
+    Said {
+        reply: Reply,
+        account: Account,
+    },
     /// The pipeline chose to stay silent.
     Silent,
-    /// It failed for good; the sentence is for the person who waits.
+    /// It failed for good; the sentence is for the person who waits, the trouble for a program.
     Failed {
         sentence: String,
+        trouble: Trouble,
     },
     Withdrawn,
+}
+
+/// What an answer took, over all questions of its turn.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The one that gave what was shown last; none if no model was asked.
+    pub model: Option<String>,
+    pub prompt_tokens: u32,
+    pub completion_tokens: u32,
+    /// How what was shown last came to its end.
+    pub finish_reason: FinishReason,
+    /// For the caller to do: where a pipeline asked, it has done them itself.
+    pub tool_calls: Vec<ToolCall>,
 }
 
 /// Who listens to which message's turn.

@@ -1,7 +1,7 @@
 //! The doors of the host: what listens, and what each path answers.
 //!
 //! They know HTTP, tokens and bounds. What a message means they do not know: the chat door asks a [`chat::Talk`],
-//! health asks a [`health::Readiness`], and `webhook` hands on to the ingress. Reading order: `server` takes
+//! `openai` an [`openai::Complete`], health asks a [`health::Readiness`], and `webhook` hands on to the ingress. Reading order: `server` takes
 //! connections, `frame` wraps every request, then one file for each door.
 
 pub mod body;
@@ -9,6 +9,7 @@ pub mod chat;
 pub mod frame;
 pub mod guard;
 pub mod health;
+pub mod openai;
 pub mod page;
 pub mod problem;
 pub mod server;

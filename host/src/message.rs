@@ -104,6 +104,9 @@ pub struct Tool {
     pub description: String,
     /// JSON Schema.
     pub parameters: String,
+    /// Calls must keep to the schema, where a backend can hold a model to it.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +145,7 @@ impl Utterance {
 }
 
 /// One verified message from a platform.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// The platform's own id; retries carry the same one.
     pub id: String,
@@ -165,6 +168,68 @@ pub struct Message {
     pub address: Vec<u8>,
     #[serde(default)]
     pub extra: Extra,
+    /// The host's own: no plugin sees or sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wishes: Option<Box<Wishes>>,
+}
+
+impl Message {
+    /// What somebody says to the bot alone, on a door of the host's own.
+    pub fn direct(id: String, conversation: String, person: &str, text: String) -> Self {
+        Self {
+            id,
+            conversation,
+            group: None,
+            scope: Scope::Direct,
+            sender: Sender { id: person.to_owned(), name: None, extra: Vec::new() },
+            addressed: true,
+            text,
+            quoted: None,
+            attachments: Vec::new(),
+            context: Vec::new(),
+            sent_at: None,
+            address: Vec::new(),
+            extra: Vec::new(),
+            wishes: None,
+        }
+    }
+}
+
+/// What a program that asks for a completion wants of the model, beyond the words.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wishes {
+    /// The message's context is the whole conversation, what is said now included: where no pipeline stands
+    /// in between, the model gets it as it is.
+    pub verbatim: bool,
+    pub max_tokens: Option<u32>,
+    pub temperature: Option<f32>,
+    pub top_p: Option<f32>,
+    pub seed: Option<i64>,
+    pub stop: Vec<String>,
+    pub format: Option<Format>,
+    pub tools: Vec<Tool>,
+    /// As a prompt has it.
+    pub tool_choice: Option<String>,
+}
+
+/// The form that an answer must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Any JSON object.
+    Object,
+    Schema(Schema),
+}
+
+/// A form by JSON Schema, with what a caller says about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    pub name: String,
+    pub description: Option<String>,
+    pub strict: Option<bool>,
+    /// JSON Schema.
+    pub schema: String,
 }
 
 /// What the bot says, in CommonMark.
@@ -204,11 +269,16 @@ pub struct Prompt {
     /// False: the text is for the asking stage alone; no filter, no update.
     pub show: bool,
     pub extra: Extra,
+    /// The host's own, out of a caller's [`Wishes`], as are those below: it stands before `response_schema`.
+    pub format: Option<Format>,
+    pub top_p: Option<f32>,
+    pub seed: Option<i64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FinishReason {
+    #[default]
     Stop,
     Length,
     ToolCalls,
@@ -279,5 +349,37 @@ impl Fault {
     /// Whether trying again later may help.
     pub fn is_passing(&self) -> bool {
         matches!(self.kind, FaultKind::Throttled | FaultKind::Unavailable | FaultKind::Uncertain)
+    }
+}
+
+/// What kept a turn from an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// Too much is asked at the moment.
+    Busy,
+    /// The conversation is longer than the model's context.
+    TooLong,
+    /// The model does not take this request, now or later.
+    Refused,
+    TimedOut,
+    Unavailable,
+    /// The answer broke off.
+    Broken,
+    /// A defect: of a plugin, or ours.
+    Internal,
+}
+
+/// Why a turn failed, for a program that waits for its answer. A person gets an apology instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    pub kind: TroubleKind,
+    /// One plain sentence for the caller: nothing of a secret, nor of what happens inside.
+    pub sentence: String,
+    pub retry_after: Option<Duration>,
+}
+
+impl Trouble {
+    pub fn new(kind: TroubleKind, sentence: impl Into<String>) -> Self {
+        Self { kind, sentence: sentence.into(), retry_after: None }
     }
 }

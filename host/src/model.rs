@@ -41,9 +41,12 @@ pub enum ModelError {
         "the prompt has {prompt_tokens} tokens and the model's context {context_tokens}; shorten the history or raise `context`"
     )]
     ContextExceeded { prompt_tokens: u32, context_tokens: u32 },
-    /// The backend refuses this request for good: a wrong key, an unknown model, a bad parameter.
+    /// The backend refuses this request for good: a parameter, a schema, a text.
     #[error("the model refuses: {0}")]
     Refused(String),
+    /// The backend's server refuses whatever we ask, which is the operator's to mend.
+    #[error("the model's server does not serve us: {0}; look at `endpoint`, `model` and `api_key`")]
+    Denied(String),
     #[error("the model did not finish in time")]
     TimedOut,
     #[error("the model cannot be reached: {0}")]
@@ -60,6 +63,7 @@ impl ModelError {
             ModelError::Busy { .. } => "busy",
             ModelError::ContextExceeded { .. } => "context_exceeded",
             ModelError::Refused(_) => "refused",
+            ModelError::Denied(_) => "denied",
             ModelError::TimedOut => "timed_out",
             ModelError::Unavailable(_) => "unavailable",
             ModelError::Broken(_) => "broken",
@@ -71,6 +75,7 @@ impl ModelError {
         let kind = match self {
             ModelError::Busy { .. } => FaultKind::Throttled,
             ModelError::ContextExceeded { .. } | ModelError::Refused(_) => FaultKind::Invalid,
+            ModelError::Denied(_) => FaultKind::Unauthorized,
             ModelError::TimedOut | ModelError::Unavailable(_) | ModelError::Broken(_) => {
                 FaultKind::Unavailable
             }
@@ -86,11 +91,27 @@ impl ModelError {
 /// The answer as it comes; dropping it cancels the generation.
 pub type Answer = BoxStream<'static, Result<Delta, ModelError>>;
 
+/// What a model can be asked for beyond text. What it cannot is refused, never passed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// It calls tools.
+    pub tools: bool,
+    /// Its answer keeps to a form.
+    pub formats: bool,
+    /// The longest answer that the operator lets a caller wish for.
+    pub max_tokens: Option<u32>,
+}
+
 /// A language model behind any backend.
 #[async_trait]
 pub trait Model: Send + Sync + std::fmt::Debug {
     /// Starts one answer. The whole of it, retries included, ends by `deadline`.
     async fn ask(&self, prompt: &Prompt, deadline: Instant) -> Result<Answer, ModelError>;
+
+    /// What it can do beyond text.
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
 
     /// Whether it can answer now; else one plain sentence for a probe.
     fn ready(&self) -> Result<(), String> {

@@ -152,6 +152,11 @@ impl Line {
         Want::Ask(prompt)
     }
 
+    /// The open question is the host's own: no stage would hear why a model failed.
+    pub fn is_plain(&self) -> bool {
+        self.asking.is_none()
+    }
+
     /// Hands over what the model said, or why it failed.
     pub async fn resume(&mut self, completion: Result<Completion, Fault>) -> Result<Want, PipelineError> {
         match self.asking.take() {
@@ -230,9 +235,15 @@ impl Line {
     }
 }
 
+/// History and text as they are, or the conversation that the caller has brought along whole.
 fn plain_prompt(turn: PipelineTurn) -> Prompt {
-    let mut messages = turn.history;
-    messages.push(Utterance::text(Role::User, turn.message.text));
+    let is_whole = turn.message.wishes.as_ref().is_some_and(|wishes| wishes.verbatim);
+    let messages = if is_whole {
+        turn.message.context
+    } else {
+        let said = Utterance::text(Role::User, turn.message.text);
+        turn.history.into_iter().chain([said]).collect()
+    };
     Prompt { messages, show: true, ..Prompt::default() }
 }
 

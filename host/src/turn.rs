@@ -15,6 +15,8 @@ mod inquire;
 mod intake;
 mod record;
 mod talk;
+mod trouble;
+mod wishes;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,7 +35,7 @@ pub use work::NotDone;
 
 use crate::adapter::Adapter;
 use crate::clock::{Clock, Millis};
-use crate::conversation::{self, End, Heard, Key, Listeners};
+use crate::conversation::{self, Account, End, Heard, Key, Listeners};
 use crate::drain::Drain;
 use crate::message::{Message, Reply};
 use crate::model::Model;
@@ -52,7 +54,7 @@ pub struct Channel {
     pub adapter: Option<Adapter>,
     pub stages: Vec<Stage>,
     pub model: Option<String>,
-    /// Exchanges that a pipeline is shown.
+    /// Exchanges that a pipeline is shown; with 0 none are kept.
     pub history: u32,
     /// One turn, from its claim to its answer.
     pub time: Duration,
@@ -171,7 +173,7 @@ impl From<&Ending> for Ended {
 
 /// What came of asking.
 enum Answer {
-    Say { reply: Reply, forget: bool },
+    Say { reply: Reply, forget: bool, account: Account },
     Silence,
 }
 
@@ -187,11 +189,11 @@ impl Turns {
             Progress::Answered { reply, checkpoint } => (reply, checkpoint),
             Progress::Unanswered => {
                 turn.claim.message = self.enrich(turn).await?;
-                let Answer::Say { reply, forget } = self.answer(turn).await? else {
+                let Answer::Say { reply, forget, account } = self.answer(turn).await? else {
                     return self.end(turn, Ending::Delivered { receipt: Vec::new() }, None).await;
                 };
                 let delivery = self.keep(turn, &reply, forget).await?;
-                self.tell(turn, End::Said(reply.clone()));
+                self.tell(turn, End::Said { reply: reply.clone(), account });
                 if let Delivery::Held { .. } = delivery {
                     return Ok(Ended::Held);
                 }
@@ -207,8 +209,8 @@ impl Turns {
         let Some(adapter) = &turn.channel.adapter else { return Ok(message) };
         let enriched = adapter.enrich(message.clone()).await?;
         // What a turn is known by stays as it was stored, or a restart would deliver another one.
-        let Message { id, conversation, sender, address, .. } = message;
-        Ok(Message { id, conversation, sender, address, ..enriched })
+        let Message { id, conversation, sender, address, wishes, .. } = message;
+        Ok(Message { id, conversation, sender, address, wishes, ..enriched })
     }
 
     /// Stores the answer: from here on a restart delivers without asking again.
@@ -222,10 +224,13 @@ impl Turns {
         Ok(delivery)
     }
 
-    /// Ends the turn in the store; what was said enters the history only if it was delivered.
+    /// Ends the turn in the store; what was said enters the history only if it was delivered, and if the
+    /// channel ever looks at it.
     async fn end(&self, turn: &Turn, ending: Ending, reply: Option<&Reply>) -> Result<Ended, TurnError> {
         let said = match (&ending, reply) {
-            (Ending::Delivered { .. }, Some(reply)) => conversation::exchange(&turn.claim.message, reply),
+            (Ending::Delivered { .. }, Some(reply)) if turn.channel.history > 0 => {
+                conversation::exchange(&turn.claim.message, reply)
+            }
             _ => Vec::new(),
         };
         self.record_sent(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &said)).await?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use parlor::config;
-use parlor::message::{FinishReason, Prompt, Role, Tool, ToolCall, Utterance};
+use parlor::message::{FinishReason, Format, Prompt, Role, Tool, ToolCall, Utterance};
 use parlor::model::gguf::Gguf;
 use parlor::model::gguf::template::{CHATML, Template};
 use parlor::model::{Delta, Model, ModelError, Usage};
@@ -110,6 +110,24 @@ async fn a_dropped_answer_and_a_deadline_free_the_only_sequence() {
 }
 
 #[tokio::test]
+async fn a_callers_seed_share_and_form_are_kept_to() {
+    let model = start();
+    let told = async |more: Prompt| {
+        let prompt = Prompt { max_tokens: Some(16), temperature: Some(1.5), ..more };
+        whole(&model, &prompt).await.unwrap().0.concat()
+    };
+    let story = || prompt("Tell a story about the sea.");
+    let seeded = |seed| Prompt { seed: Some(seed), ..story() };
+    assert_eq!(told(seeded(-7)).await, told(seeded(-7)).await);
+    assert_ne!(told(seeded(1)).await, told(seeded(2)).await);
+    // the share that the likeliest token has by itself: as greedy as temperature 0
+    let narrow = Prompt { top_p: Some(0.0), ..story() };
+    assert_eq!(told(narrow.clone()).await, told(narrow).await);
+    let object = Prompt { format: Some(Format::Object), max_tokens: Some(24), ..story() };
+    assert!(told(object).await.trim_start().starts_with('{'));
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_refused() {
     let model = start();
     let long = prompt(&"word ".repeat(600));
@@ -118,7 +136,12 @@ async fn what_does_not_fit_is_refused() {
         matches!(error, ModelError::ContextExceeded { prompt_tokens: 600.., context_tokens: 512 }),
         "{error:?}"
     );
-    let tool = Tool { name: "now".to_owned(), description: String::new(), parameters: "{}".to_owned() };
+    let tool = Tool {
+        name: "now".to_owned(),
+        description: String::new(),
+        parameters: "{}".to_owned(),
+        strict: false,
+    };
     let error = whole(&model, &Prompt { tools: vec![tool], ..prompt("hello") }).await.unwrap_err();
     assert!(matches!(error, ModelError::Refused(_)), "{error:?}");
     let schema = Prompt { response_schema: Some("{".to_owned()), ..prompt("hello") };

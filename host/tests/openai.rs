@@ -280,6 +280,7 @@ fn full_prompt() -> Prompt {
             name: "look".to_owned(),
             description: "looks".to_owned(),
             parameters: "{\"type\":\"object\"}".to_owned(),
+            strict: false,
         }],
         tool_choice: Some("look".to_owned()),
         max_tokens: Some(9),
@@ -452,16 +453,31 @@ async fn what_is_refused_for_good_is_not_tried_again_and_hides_the_key() {
         let message = format!("bad key {KEY}\r\n{}", "x".repeat(400));
         let body = json!({"error": {"message": message, "type": "invalid_request_error"}}).to_string();
         server.call().await.respond(status, "location: /elsewhere\r\n", body).await;
-        let ModelError::Refused(words) = error_of(asked).await else { panic!("{status} is not refused") };
+        let (ModelError::Refused(words) | ModelError::Denied(words)) = error_of(asked).await else {
+            panic!("{status} is not refused")
+        };
         assert!(words.starts_with(&format!("status {status}: bad key ***  xxx")), "{words}");
         assert_eq!(words.len(), "status 400: ".len() + 300);
     }
     let quota = json!({"error": {"message": "pay", "code": "insufficient_quota"}}).to_string();
     let asked = ask(server.model());
     server.call().await.respond(429, "", quota).await;
-    assert_eq!(error_of(asked).await, ModelError::Refused("status 429: pay".to_owned()));
+    assert_eq!(error_of(asked).await, ModelError::Denied("status 429: pay".to_owned()));
     assert!(server.is_quiet().await);
     assert!(!format!("{:?}", server.model()).contains(KEY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_operator_has_to_mend_is_told_apart_from_a_bad_request() {
+    let server = Server::new().await;
+    for (status, is_denied) in
+        [(400, false), (422, false), (401, true), (403, true), (404, true), (302, true)]
+    {
+        let asked = ask(server.model());
+        server.call().await.respond(status, "location: /elsewhere\r\n", "{}").await;
+        let error = error_of(asked).await;
+        assert_eq!(matches!(error, ModelError::Denied(_)), is_denied, "{status}: {error:?}");
+    }
 }
 
 async fn error_of_400(error: Value) -> ModelError {
@@ -716,7 +732,7 @@ async fn errors_within_the_stream_are_errors() {
     let mut call = server.call().await;
     call.begin().await;
     call.event(json!({"error": {"message": "no such model", "code": 404}})).await;
-    assert_eq!(error_of(asked).await, ModelError::Refused("status 404: no such model".to_owned()));
+    assert_eq!(error_of(asked).await, ModelError::Denied("status 404: no such model".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,8 @@ async fn who_is_not_the_platform_is_refused_and_nothing_happens() {
     let mut forged = honest.clone();
     forged.sign = support::robot_sign("another secret", &forged.timestamp);
     refused(&forged).await;
-    let moved = support::Callback { timestamp: (support::now_ms() - 1).to_string(), ..honest.clone() };
+    let another: u64 = honest.timestamp.parse::<u64>().unwrap() + 1;
+    let moved = support::Callback { timestamp: another.to_string(), ..honest.clone() };
     refused(&moved).await;
     let hour = Duration::from_secs(3600).as_millis() as u64;
     refused(&platform.signed("stale".to_owned(), honest.body.clone(), support::now_ms() - hour - 1000)).await;

@@ -64,6 +64,8 @@ models:
 # What answers on the chat page and on POST /api/v1/chat. `open_page` spares a browser on this machine the token;
 # with another `listen` than the loopback address it has to be false.
 chat: {{ pipelines: [assistant], model: local, open_page: true }}
+# POST /v1/chat/completions, for clients of OpenAI's API.
+openai: {{}}
 
 # DingTalk calls POST /webhook/team: take the marks away, name your robot, and set DINGTALK_APP_SECRET.
 # channels:

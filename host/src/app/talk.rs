@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use futures_util::stream::{self, BoxStream};
+use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
-use crate::conversation::{End, Heard};
-use crate::doors::chat::{Answering, Event, Question, Refusal, Reply, Talk};
+use crate::conversation::{self, End, Heard, News};
+use crate::doors::chat::{Answering, Event, Question, Refusal, Reply, Talk, Usage};
 use crate::turn::{Refused, Turns};
 
 /// Turns, as the chat door sees them.
@@ -33,57 +33,30 @@ fn refusal(refused: &Refused) -> Refusal {
     Refusal { status, code, message: refused.to_string(), retry_after: None }
 }
 
-/// Where a listener is in what he heard.
-struct Ear {
-    heard: watch::Receiver<Heard>,
-    told: usize,
-    is_over: bool,
-}
-
 fn events(heard: watch::Receiver<Heard>) -> BoxStream<'static, Event> {
-    stream::unfold(Ear { heard, told: 0, is_over: false }, next).boxed()
+    conversation::news(heard).map(event).boxed()
 }
 
-async fn next(mut ear: Ear) -> Option<(Event, Ear)> {
-    if ear.is_over {
-        return None;
+fn event(news: News) -> Event {
+    match news {
+        News::Text(text) => Event::Delta(text),
+        News::End(end) => self::end(end),
+        News::HungUp => failed("the host is shutting down; ask again".to_owned()),
     }
-    let told = ear.told;
-    // A line that is hung up without an end: the host is shutting down and no turn will come.
-    let news = ear
-        .heard
-        .wait_for(|heard| heard.text.len() > told || heard.end.is_some())
-        .await
-        .map(|heard| heard.clone());
-    let Ok(news) = news else {
-        ear.is_over = true;
-        return Some((failed("the host is shutting down; ask again".to_owned()), ear));
-    };
-    if news.text.len() > told {
-        ear.told = news.text.len();
-        return Some((Event::Delta(news.text[told..].to_owned()), ear));
-    }
-    if let Some(rest) = rest(&news, told) {
-        ear.told += rest.len();
-        return Some((Event::Delta(rest.to_owned()), ear));
-    }
-    ear.is_over = true;
-    Some((end(news.end.unwrap_or(End::Silent)), ear))
-}
-
-/// What a reply has beyond the text that was shown while it came, such as what a filter held back to its end:
-/// who joins the deltas has the reply, unless it took something back.
-fn rest(news: &Heard, told: usize) -> Option<&str> {
-    let Some(End::Said(reply)) = &news.end else { return None };
-    let continues = reply.text.starts_with(&news.text);
-    reply.text.get(told..).filter(|rest| continues && !rest.is_empty())
 }
 
 fn end(end: End) -> Event {
     match end {
-        End::Said(reply) => Event::Done(Reply { text: reply.text, model: None, usage: None }),
+        End::Said { reply, account } => Event::Done(Reply {
+            text: reply.text,
+            usage: account.model.is_some().then_some(Usage {
+                prompt_tokens: account.prompt_tokens,
+                completion_tokens: account.completion_tokens,
+            }),
+            model: account.model,
+        }),
         End::Silent => Event::Done(Reply::default()),
-        End::Failed { sentence } => failed(sentence),
+        End::Failed { sentence, .. } => failed(sentence),
         End::Withdrawn => failed("the question was withdrawn".to_owned()),
     }
 }

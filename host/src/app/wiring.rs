@@ -11,7 +11,9 @@ use tokio::sync::Semaphore;
 use super::memory::StoredMemory;
 use super::{Parts, Place, lines};
 use crate::adapter::{Adapter, Permits};
-use crate::config::{Backend, CHAT_CHANNEL, ChannelLimits, Config, Model as Configured};
+use crate::config::{
+    Backend, CHAT_CHANNEL, ChannelLimits, Config, Model as Configured, OpenAiDoor, openai_channel,
+};
 use crate::egress::Egress;
 use crate::model::{self, Model};
 use crate::pipeline::Stage;
@@ -35,7 +37,7 @@ pub struct Wiring<'a> {
     pub problems: Vec<String>,
 }
 
-/// What channels and the host's own door have in common.
+/// What channels and the host's own doors have in common.
 struct Mouth<'a> {
     name: &'a str,
     pipelines: &'a [String],
@@ -75,7 +77,42 @@ impl Wiring<'_> {
             };
             channels.push(self.channel(&mouth, None));
         }
+        if let Some(door) = &config.openai {
+            channels.extend(self.openai(door));
+        }
         channels.into_iter().map(|channel| (channel.name.clone(), Arc::new(channel))).collect()
+    }
+
+    /// Each model and each assistant of the door for OpenAI's clients. They keep no history: who asks brings
+    /// along what was said before.
+    fn openai(&mut self, door: &OpenAiDoor) -> Vec<Channel> {
+        let (settings, secrets) = (BTreeMap::new(), BTreeMap::new());
+        let mut channels = Vec::new();
+        for name in &door.models {
+            let mouth = Mouth {
+                name: &openai_channel(name),
+                pipelines: &[],
+                model: Some(name),
+                history: 0,
+                settings: &settings,
+                secrets: &secrets,
+                limits: &door.limits,
+            };
+            channels.push(self.channel(&mouth, None));
+        }
+        for (name, assistant) in &door.assistants {
+            let mouth = Mouth {
+                name: &openai_channel(name),
+                pipelines: &assistant.pipelines,
+                model: assistant.model.as_ref(),
+                history: 0,
+                settings: &assistant.settings,
+                secrets: &assistant.secrets,
+                limits: &assistant.limits,
+            };
+            channels.push(self.channel(&mouth, None));
+        }
+        channels
     }
 
     fn channel(&mut self, mouth: &Mouth<'_>, adapter: Option<Adapter>) -> Channel {

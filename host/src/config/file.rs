@@ -18,8 +18,8 @@ use super::reader::{Environment, Reader};
 use super::section::{Stray, section, unknown};
 use super::tree::{self, Node};
 use super::{
-    Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Model, OpenAi, Plugins,
-    references,
+    Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Model, OpenAi,
+    OpenAiDoor, Plugins, references,
 };
 
 /// Some ten thousand channels; a larger file is not a configuration.
@@ -68,6 +68,8 @@ section! {
         channels: BTreeMap<Name, ChannelFile> = "{}";
         /// The host's own door: the chat page and `POST /api/v1/chat`. Without it both are closed.
         chat: ChatFile = optional;
+        /// The door for clients of OpenAI's API. Without it `POST /v1/chat/completions` and `GET /v1/models` are closed.
+        openai: OpenAiDoorFile = optional;
         /// Origins that stand in for others: the only way to reach a private address.
         endpoints: BTreeMap<Origin, Origin> = "{}";
         /// Bounds of the whole host.
@@ -196,6 +198,34 @@ section! {
         limits: ChannelLimitsFile = "{}";
         /// The page at `/` needs no token; only where `listen` is a loopback address.
         open_page: bool = "false";
+    }
+}
+
+section! {
+    /// The door for clients of OpenAI's API: `POST /v1/chat/completions` and `GET /v1/models`.
+    OpenAiDoorFile {
+        /// Names out of `models` that callers may ask as they are; without it all.
+        models: Vec<ModelName> = optional;
+        /// Lines of pipelines under a model's name.
+        assistants: BTreeMap<ModelName, AssistantFile> = "{}";
+        /// Bounds of each model that is asked as it is.
+        limits: ChannelLimitsFile = "{}";
+    }
+}
+
+section! {
+    /// A line of pipelines under a model's name.
+    AssistantFile {
+        /// Plugins that make prompts and replies, front to back.
+        pipelines: Vec<Name> = required;
+        /// A name out of `models`; without it `default_model`.
+        model: ModelName = optional;
+        /// As `pipeline.setting`.
+        settings: BTreeMap<SettingName, Any> = "{}";
+        /// As `pipeline.secret`.
+        secrets: BTreeMap<SettingName, Secret> = "{}";
+        /// Bounds of this assistant.
+        limits: ChannelLimitsFile = "{}";
     }
 }
 
@@ -352,6 +382,9 @@ pub fn schema() -> Value {
 impl ConfigFile {
     fn into_config(self, folder: &Path) -> Config {
         let file = self;
+        let models: BTreeMap<String, Model> =
+            file.models.into_iter().map(|(name, model)| (name.0, model.into())).collect();
+        let openai = file.openai.map(|door| door.with(&models));
         Config {
             folder: folder.to_owned(),
             listen: file.listen.0,
@@ -359,10 +392,11 @@ impl ConfigFile {
             data: file.data.0,
             auth: file.auth.into(),
             plugins: Plugins { folder: file.plugins.folder.0, allow_unsigned: file.plugins.allow_unsigned },
-            models: file.models.into_iter().map(|(name, model)| (name.0, model.into())).collect(),
+            models,
             default_model: file.default_model.map(|name| name.0),
             channels: file.channels.into_iter().map(|(name, channel)| (name.0, channel.into())).collect(),
             chat: file.chat.map(Chat::from),
+            openai,
             endpoints: file.endpoints.into_iter().map(|(from, to)| (from.0, to.url())).collect(),
             limits: file.limits.into(),
             function: Function { queue: file.function.queue.map(|url| url.0) },
@@ -450,6 +484,31 @@ impl From<ChatFile> for Chat {
             secrets: file.secrets.into_iter().map(|(name, secret)| (name.0, secret.0)).collect(),
             limits: file.limits.into(),
             open_page: file.open_page,
+        }
+    }
+}
+
+impl OpenAiDoorFile {
+    /// `models`: all that there are.
+    fn with(self, models: &BTreeMap<String, Model>) -> OpenAiDoor {
+        let named = self.models.map(|names| names.into_iter().map(|name| name.0).collect());
+        let assistants = self.assistants.into_iter();
+        OpenAiDoor {
+            models: named.unwrap_or_else(|| models.keys().cloned().collect()),
+            assistants: assistants.map(|(name, assistant)| (name.0, assistant.into())).collect(),
+            limits: self.limits.into(),
+        }
+    }
+}
+
+impl From<AssistantFile> for Assistant {
+    fn from(file: AssistantFile) -> Self {
+        Assistant {
+            pipelines: file.pipelines.into_iter().map(|name| name.0).collect(),
+            model: file.model.map(|name| name.0),
+            settings: file.settings.into_iter().map(|(name, value)| (name.0, value.0)).collect(),
+            secrets: file.secrets.into_iter().map(|(name, secret)| (name.0, secret.0)).collect(),
+            limits: file.limits.into(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::CHAT_CHANNEL;
 use super::kinds::{LIST_ITEMS_MAX, Origin};
 use super::reader::Reader;
 use super::section::unknown;
-use super::tree::{Entry, Node};
+use super::tree::{Entry, Node, What};
 
 /// Checks the whole file.
 pub(super) fn check(root: &Node, reader: &mut Reader<'_>) {
@@ -26,6 +26,9 @@ pub(super) fn check(root: &Node, reader: &mut Reader<'_>) {
             check_open_page(root, chat, reader);
             check_owners(chat, None, reader);
         });
+    }
+    if let Some(door) = root.get("openai") {
+        reader.within("openai", |reader| check_openai(root, door, reader));
     }
     if let Some(endpoints) = root.get("endpoints") {
         reader.within("endpoints", |reader| check_endpoints(endpoints, reader));
@@ -45,7 +48,64 @@ fn check_channels(root: &Node, channels: &Node, reader: &mut Reader<'_>) {
     }
 }
 
-/// What channels and the host's own door share.
+fn check_openai(root: &Node, door: &Node, reader: &mut Reader<'_>) {
+    if let Some(models) = door.get("models") {
+        reader.within("models", |reader| check_offered(root, models, reader));
+    }
+    let offered = offered(root, door, reader);
+    let assistants = door.get("assistants").map(Node::entries).unwrap_or_default();
+    reader.within("assistants", |reader| {
+        for Entry { place, key, value } in assistants {
+            reader.within(key, |reader| {
+                if offered.contains(key) {
+                    let advice = "choose another name, or leave it out of `openai.models`";
+                    reader.problem(*place, format!("`{key}` is offered as a model already; {advice}"));
+                }
+                check_assistant(root, value, reader);
+            });
+        }
+    });
+}
+
+/// The names of models that are asked as they are.
+fn offered(root: &Node, door: &Node, reader: &Reader<'_>) -> Vec<String> {
+    match door.get("models") {
+        Some(listed) => {
+            let names = listed.items().iter().filter_map(|name| reader.peek(name));
+            names.map(|name| name.text).collect()
+        }
+        None => {
+            let models = root.get("models").map(Node::entries).unwrap_or_default();
+            models.iter().map(|entry| entry.key.clone()).collect()
+        }
+    }
+}
+
+fn check_offered(root: &Node, models: &Node, reader: &mut Reader<'_>) {
+    let mut seen = Vec::new();
+    for (at, node) in models.items().iter().take(LIST_ITEMS_MAX).enumerate() {
+        reader.within_item(at, |reader| {
+            check_model(root, node, reader);
+            let Some(name) = reader.peek(node) else { return };
+            if seen.contains(&name.text) {
+                reader.problem(node.place, format!("{} is in the list already", name.shown()));
+            }
+            seen.push(name.text);
+        });
+    }
+}
+
+fn check_assistant(root: &Node, assistant: &Node, reader: &mut Reader<'_>) {
+    check_stages(root, assistant, reader);
+    check_owners(assistant, None, reader);
+    let is_empty = |node: &&Node| matches!(&node.what, What::List(items) if items.is_empty());
+    if let Some(pipelines) = assistant.get("pipelines").filter(is_empty) {
+        let message = "is empty; an assistant without pipelines is a model, and `openai.models` offers those";
+        reader.within("pipelines", |reader| reader.problem(pipelines.place, message));
+    }
+}
+
+/// What channels and the host's own doors share.
 fn check_stages(root: &Node, channel: &Node, reader: &mut Reader<'_>) {
     match channel.get("model") {
         Some(model) => reader.within("model", |reader| check_model(root, model, reader)),

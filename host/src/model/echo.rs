@@ -18,11 +18,19 @@ pub struct Echo;
 #[async_trait]
 impl Model for Echo {
     async fn ask(&self, prompt: &Prompt, _deadline: Instant) -> Result<Answer, ModelError> {
+        let unable = |what: &str| Err(ModelError::Refused(format!("models of backend `echo` {what}")));
+        if prompt.format.is_some() || prompt.response_schema.is_some() {
+            return unable("say what they heard, in no other form");
+        }
+        if !prompt.tools.is_empty() {
+            return unable("call no tools");
+        }
         let heard = last_user_text(prompt);
+        let heard = before_stop(&heard, &prompt.stop);
         let limit = prompt.max_tokens.unwrap_or(u32::MAX);
         let mut deltas: Vec<_> =
-            words(&heard).take(limit as usize).map(|word| Ok(Delta::Text(word.to_owned()))).collect();
-        let usage = usage(prompt, words(&heard).count(), deltas.len());
+            words(heard).take(limit as usize).map(|word| Ok(Delta::Text(word.to_owned()))).collect();
+        let usage = usage(prompt, words(heard).count(), deltas.len());
         deltas.push(Ok(Delta::Done(usage)));
         Ok(stream::iter(deltas).boxed())
     }
@@ -31,6 +39,12 @@ impl Model for Echo {
 fn last_user_text(prompt: &Prompt) -> String {
     let last = prompt.messages.iter().rev().find(|utterance| utterance.role == Role::User);
     last.map(spoken).unwrap_or_default()
+}
+
+/// The text up to the first of the stops in it.
+fn before_stop<'t>(text: &'t str, stops: &[String]) -> &'t str {
+    let first = stops.iter().filter_map(|stop| text.find(stop.as_str())).min();
+    &text[..first.unwrap_or(text.len())]
 }
 
 /// Each word with the space behind it, so that the words joined are the text.

@@ -20,9 +20,9 @@ use parlor_gguf::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Answer, Delta, Model, ModelError, Usage};
+use super::{Abilities, Answer, Delta, Model, ModelError, Usage};
 use crate::config;
-use crate::message::{FinishReason, Prompt, Utterance};
+use crate::message::{FinishReason, Format, Prompt, Utterance};
 use template::{CHATML, Template, TemplateError};
 
 /// What a caller is told whose time ended before the model was loaded: a second per gigabyte to hash it.
@@ -56,6 +56,8 @@ struct Loaded {
 #[derive(Debug, Clone)]
 struct Settings {
     max_tokens: u32,
+    /// What the operator said about it, if anything.
+    max_tokens_max: Option<u32>,
     temperature: Option<f32>,
     timeout: Duration,
 }
@@ -80,6 +82,7 @@ impl Gguf {
         let (tell, state) = watch::channel(State::Loading);
         let settings = Settings {
             max_tokens: model.max_tokens.unwrap_or(MAX_TOKENS_DEFAULT),
+            max_tokens_max: model.max_tokens,
             temperature: model.temperature,
             timeout: model.timeout,
         };
@@ -111,14 +114,27 @@ impl Gguf {
         let mut request = Request {
             max_tokens: prompt.max_tokens.unwrap_or(self.settings.max_tokens).max(1),
             stop: prompt.stop.clone(),
-            json_schema: prompt.response_schema.clone(),
+            json_schema: prompt.format.as_ref().map(schema).or_else(|| prompt.response_schema.clone()),
+            seed: prompt.seed.map(i64::cast_unsigned),
             deadline: Some(deadline.into_std()),
             ..Request::default()
         };
         if let Some(temperature) = prompt.temperature.or(self.settings.temperature) {
             request.temperature = temperature;
         }
+        if let Some(top_p) = prompt.top_p {
+            // 0 means the likeliest alone, and so does a share that one token always has
+            request.top_p = top_p.max(f32::EPSILON);
+        }
         request
+    }
+}
+
+/// The schema of a form; its name and description are words for models behind an API.
+fn schema(format: &Format) -> String {
+    match format {
+        Format::Object => r#"{"type":"object"}"#.to_owned(),
+        Format::Schema(schema) => schema.schema.clone(),
     }
 }
 
@@ -142,6 +158,10 @@ impl Model for Gguf {
         let generation =
             started.map_err(|_| ModelError::Broken("its prompt could not be rendered".to_owned()))??;
         Ok(answer(generation, permit))
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { tools: false, formats: true, max_tokens: self.settings.max_tokens_max }
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
-use super::{Answer, Delta, Model, ModelError};
+use super::{Abilities, Answer, Delta, Model, ModelError};
 use crate::config;
 use crate::message::Prompt;
 use answer::Reading;
@@ -148,6 +148,10 @@ impl Model for OpenAi {
             tracing::warn!(model = self.settings.model, outcome, tries, wait_ms, "asking the model again");
             sleep(wait).await;
         }
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { tools: true, formats: true, max_tokens: self.settings.max_tokens }
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use super::{Answer, Turn, TurnError, Turns};
-use crate::message::{Completion, Fault, FaultKind, FinishReason, Prompt, Reply, ToolCall};
+use super::{Answer, Turn, TurnError, Turns, wishes};
+use crate::conversation::Account;
+use crate::message::{Completion, FinishReason, Prompt, Reply, ToolCall};
 use crate::model::{self, Delta, ModelError, Usage};
-use crate::pipeline::{Line, Want};
+use crate::pipeline::{Line, PipelineError, Want};
 use crate::plugin::{Flow, PipelineTurn};
 
 /// Text of one answer; a model that goes on is cut off.
@@ -16,7 +17,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// What came of one question to a model.
 enum Said {
-    Completion(Result<Completion, Fault>),
+    Completion(Result<Completion, ModelError>),
     /// A filter stopped the model and has the reply.
     Stopped(Reply),
 }
@@ -46,13 +47,22 @@ impl Turns {
         };
         let is_configured = |name: &str| self.models.contains_key(name);
         let (mut line, mut want) = Line::begin(&turn.channel.stages, asked, &is_configured).await?;
+        let mut account = Account::default();
         loop {
             want = match want {
                 Want::Ask(prompt) => match self.ask(turn, &mut line, &prompt).await? {
-                    Said::Completion(completion) => line.resume(completion).await?,
-                    Said::Stopped(reply) => return Ok(Answer::Say { reply, forget: false }),
+                    Said::Completion(Err(error)) if line.is_plain() => return Err(TurnError::Model(error)),
+                    Said::Completion(completion) => {
+                        note(&mut account, &completion, prompt.show, line.is_plain());
+                        let told = completion.as_ref().map_err(ModelError::fault).cloned();
+                        line.resume(told).await.map_err(|error| handed_on(error, completion.err()))?
+                    }
+                    Said::Stopped(reply) => {
+                        account.finish_reason = FinishReason::Filtered;
+                        return Ok(Answer::Say { reply, forget: false, account });
+                    }
                 },
-                Want::Say { reply, forget } => return Ok(Answer::Say { reply, forget }),
+                Want::Say { reply, forget } => return Ok(Answer::Say { reply, forget, account }),
                 Want::Silence => return Ok(Answer::Silence),
             };
         }
@@ -64,8 +74,9 @@ impl Turns {
         let Some((name, model)) = name.and_then(|name| self.models.get_key_value(name)) else {
             let name = name.map_or("(none)", String::as_str);
             let reason = format!("no model `{name}` is configured");
-            return Ok(Said::Completion(Err(Fault::new(FaultKind::Invalid, reason))));
+            return Ok(Said::Completion(Err(ModelError::Refused(reason))));
         };
+        let prompt = &*wishes::granted(prompt, turn.claim.message.wishes.as_deref(), model.abilities());
         let began = Instant::now();
         let mut hearing = Hearing::new(name, began);
         let outcome = match model.ask(prompt, turn.deadline).await {
@@ -78,7 +89,7 @@ impl Turns {
             Ok(Ended::Stopped(reply)) => Ok(Said::Stopped(reply)),
             Err(Broken::Model(error)) => {
                 tracing::warn!(model = %name, outcome = error.outcome(), error = %error, "the model gave no answer");
-                Ok(Said::Completion(Err(error.fault())))
+                Ok(Said::Completion(Err(error)))
             }
             Err(Broken::Line(error)) => Err(error),
         }
@@ -153,6 +164,38 @@ impl Turns {
         if let Ok(Ended::Done(usage)) = outcome {
             self.metrics.model_tokens(&hearing.model, usage.prompt_tokens, usage.completion_tokens);
         }
+    }
+}
+
+/// Writes down what a completion took, and how the one that is shown came to its end.
+fn note(
+    account: &mut Account,
+    completion: &Result<Completion, ModelError>,
+    is_shown: bool,
+    is_callers: bool,
+) {
+    let Ok(completion) = completion else { return };
+    account.prompt_tokens = account.prompt_tokens.saturating_add(completion.prompt_tokens);
+    account.completion_tokens = account.completion_tokens.saturating_add(completion.completion_tokens);
+    if !is_shown && account.model.is_some() {
+        return;
+    }
+    account.model = Some(completion.model.clone());
+    account.finish_reason = match completion.finish_reason {
+        // the pipeline calls its own tools; what it says then is an answer
+        FinishReason::ToolCalls if !is_callers => FinishReason::Stop,
+        reason => reason,
+    };
+    account.tool_calls = if is_callers { completion.tool_calls.clone() } else { Vec::new() };
+}
+
+/// A pipeline that hands on a model's failure as it was told it: then that is what went wrong.
+fn handed_on(error: PipelineError, failure: Option<ModelError>) -> TurnError {
+    match (&error, failure) {
+        (PipelineError::Fault { source, .. }, Some(failure)) if source.reason == failure.to_string() => {
+            TurnError::Model(failure)
+        }
+        _ => error.into(),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::trouble::trouble;
 use super::{Ended, Turn, Turns};
 use crate::adapter::AdapterError;
 use crate::clock::Millis;
 use crate::conversation::{self, End};
 use crate::message::FaultKind;
+use crate::model::ModelError;
 use crate::pipeline::PipelineError;
 use crate::store::{Delivery, Ending, Progress, StoreError};
 use crate::telemetry;
@@ -32,6 +34,9 @@ pub enum TurnError {
     Enrich(#[from] AdapterError),
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    /// Of a question that no pipeline asked, or whose pipeline had nothing to add.
+    #[error("the model gave no answer")]
+    Model(#[source] ModelError),
     #[error("the turn took longer than its channel allows; raise `limits.time` or use a faster model")]
     TimedOut,
     #[error("the message was taken back, or nobody waits for its answer any more")]
@@ -63,7 +68,7 @@ impl Turns {
         let done = match remedy {
             Remedy::Leave => Ok(Ended::Left),
             Remedy::Retry(pause) => self.retry(turn, pause, &error).await,
-            Remedy::Apologise => self.apologise(turn).await,
+            Remedy::Apologise => self.apologise(turn, &error).await,
             Remedy::Bury => self.bury(turn, &error).await,
             Remedy::Withdraw => self.end(turn, Ending::Withdrawn, None).await,
         };
@@ -87,10 +92,10 @@ impl Turns {
     }
 
     /// The person gets one plain sentence, stored and delivered as any answer; it enters no history.
-    async fn apologise(&self, turn: &Turn) -> Result<Ended, TurnError> {
+    async fn apologise(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
         let reply = conversation::apology(&turn.claim.message);
         let delivery = self.persist(|| self.store.answer(turn.claim.lease, self.clock.now(), &reply)).await?;
-        self.tell(turn, End::Failed { sentence: reply.text.clone() });
+        self.tell(turn, End::Failed { sentence: reply.text.clone(), trouble: trouble(error) });
         if let Delivery::Held { .. } = delivery {
             return Ok(Ended::Apologised);
         }
@@ -154,6 +159,7 @@ fn asked_pause(error: &TurnError) -> Option<Duration> {
     match error {
         TurnError::Delivery(cause) | TurnError::Enrich(cause) => cause.fault().retry_after,
         TurnError::Pipeline(PipelineError::Fault { source, .. }) => source.retry_after,
+        TurnError::Model(cause) => cause.fault().retry_after,
         _ => None,
     }
 }
@@ -164,6 +170,7 @@ fn is_passing(error: &TurnError) -> bool {
         TurnError::Delivery(cause) => cause.fault().is_passing() || cause.fault().kind == FaultKind::Internal,
         TurnError::Enrich(cause) => cause.fault().is_passing(),
         TurnError::Pipeline(cause) => cause.is_passing(),
+        TurnError::Model(cause) => cause.fault().is_passing(),
         _ => false,
     }
 }

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use super::Turns;
 use crate::config::CHAT_CHANNEL;
 use crate::conversation::Heard;
-use crate::message::{Message, Scope, Sender};
+use crate::message::Message;
 use crate::store::StoreError;
 
 /// An open line.
@@ -35,27 +35,25 @@ impl Turns {
         query: String,
         request_id: &str,
     ) -> Result<Talking, Refused> {
-        let channel = self.channels.get(CHAT_CHANNEL).ok_or(Refused::Closed)?;
+        let message_id = uuid::Uuid::now_v7().to_string();
+        let message = Message::direct(message_id, format!("{person}/{session_id}"), person, query);
+        self.open_line(CHAT_CHANNEL, message, request_id).await
+    }
+
+    /// Stores a message of a channel without an adapter and opens a line to its turn.
+    pub async fn open_line(
+        &self,
+        channel: &str,
+        message: Message,
+        request_id: &str,
+    ) -> Result<Talking, Refused> {
+        let channel = self.channels.get(channel).ok_or(Refused::Closed)?;
         if self.drain.draining() {
             return Err(Refused::Draining);
         }
-        let message_id = uuid::Uuid::now_v7().to_string();
+        let message_id = message.id.clone();
         let heard = self.listeners.listen((channel.name.clone(), message_id.clone()));
-        let message = Message {
-            id: message_id.clone(),
-            conversation: format!("{person}/{session_id}"),
-            group: None,
-            scope: Scope::Direct,
-            sender: Sender { id: person.to_owned(), name: None, extra: Vec::new() },
-            addressed: true,
-            text: query,
-            quoted: None,
-            attachments: Vec::new(),
-            context: Vec::new(),
-            sent_at: Some(self.clock.now()),
-            address: Vec::new(),
-            extra: Vec::new(),
-        };
+        let message = Message { sent_at: Some(self.clock.now()), ..message };
         let stored = self.store_messages(channel, vec![message], request_id, None).await;
         stored.map_err(|error| {
             tracing::error!(error = %error, "a question could not be stored");

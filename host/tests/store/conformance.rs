@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use parlor::clock::Millis;
-use parlor::message::{Message, Reply, Role, Scope, Sender, Utterance};
+use parlor::message::{Format, Message, Reply, Role, Scope, Sender, Utterance, Wishes};
 use parlor::store::{
     Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Outcome, Progress, Queue, Store, StoreError,
 };
@@ -84,6 +84,12 @@ pub fn message(conversation: &str, id: &str) -> Message {
         sent_at: Some(NOW - 5),
         address: format!("address of {id}").into_bytes(),
         extra,
+        wishes: Some(Box::new(Wishes {
+            max_tokens: Some(9),
+            temperature: Some(0.7),
+            format: Some(Format::Object),
+            ..Wishes::default()
+        })),
     }
 }
 

@@ -61,10 +61,12 @@ fn judge(status: StatusCode, after: Option<Duration>, complaint: &Complaint, scr
     let words = format!("status {}: {}", status.as_u16(), scrubber.clean(&complaint.words));
     let words = words.trim_end_matches([':', ' ']).to_owned();
     match status.as_u16() {
-        429 if complaint.has_code("insufficient_quota") => Failure::lasting(ModelError::Refused(words)),
+        429 if complaint.has_code("insufficient_quota") => Failure::lasting(ModelError::Denied(words)),
         429 => later(ModelError::Busy { retry_after: after.unwrap_or(BUSY_FOR) }, after),
         // 409: the server lost a race for a lock of its own, as the official clients read it
         408 | 409 | 500.. => later(passing_error(after, words), after),
+        // a wrong key or address, no right to the model, no such model, nothing paid
+        300..=399 | 401..=404 => Failure::lasting(ModelError::Denied(words)),
         _ => Failure::lasting(complaint.context_exceeded().unwrap_or(ModelError::Refused(words))),
     }
 }

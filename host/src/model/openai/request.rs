@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::message::{Prompt, Role, Tool, ToolCall, Utterance};
+use crate::message::{Format, Prompt, Role, Schema, Tool, ToolCall, Utterance};
 use crate::model::ModelError;
 use crate::model::wording::spoken;
 
@@ -28,13 +28,15 @@ pub fn body(prompt: &Prompt, settings: &Settings) -> Result<Value, ModelError> {
     put(&mut body, "max_tokens", prompt.max_tokens.or(settings.max_tokens).map(|tokens| json!(tokens)));
     let temperature = prompt.temperature.or(settings.temperature);
     put(&mut body, "temperature", temperature.map(|temperature| json!(shortest(temperature))));
+    put(&mut body, "top_p", prompt.top_p.map(|top_p| json!(shortest(top_p))));
+    put(&mut body, "seed", prompt.seed.map(|seed| json!(seed)));
     put(&mut body, "stop", (!prompt.stop.is_empty()).then(|| json!(prompt.stop)));
     if !prompt.tools.is_empty() {
         let tools: Vec<Value> = prompt.tools.iter().map(tool).collect::<Result<_, _>>()?;
         body.insert("tools".to_owned(), json!(tools));
         put(&mut body, "tool_choice", prompt.tool_choice.as_deref().map(tool_choice));
     }
-    put(&mut body, "response_format", prompt.response_schema.as_deref().map(response_format).transpose()?);
+    put(&mut body, "response_format", response_format(prompt)?);
     Ok(Value::Object(body))
 }
 
@@ -73,10 +75,11 @@ fn tool_call(call: &ToolCall) -> Value {
 
 fn tool(tool: &Tool) -> Result<Value, ModelError> {
     let parameters = schema(&tool.parameters, &format!("the parameters of tool `{}`", tool.name))?;
-    Ok(json!({
-        "type": "function",
-        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
-    }))
+    let mut function = json!({"name": tool.name, "description": tool.description, "parameters": parameters});
+    if tool.strict {
+        function["strict"] = json!(true);
+    }
+    Ok(json!({"type": "function", "function": function}))
 }
 
 /// A mode, or else the name of the tool that must be called.
@@ -87,8 +90,27 @@ fn tool_choice(choice: &str) -> Value {
     }
 }
 
+/// A caller's form as he has it; else a pipeline's schema.
+fn response_format(prompt: &Prompt) -> Result<Option<Value>, ModelError> {
+    match (&prompt.format, &prompt.response_schema) {
+        (Some(Format::Object), _) => Ok(Some(json!({"type": "json_object"}))),
+        (Some(Format::Schema(wished)), _) => wished_schema(wished).map(Some),
+        (None, Some(text)) => strict_schema(text).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn wished_schema(wished: &Schema) -> Result<Value, ModelError> {
+    let mut form = Map::new();
+    form.insert("name".to_owned(), json!(wished.name));
+    put(&mut form, "description", wished.description.as_ref().map(|text| json!(text)));
+    put(&mut form, "strict", wished.strict.map(|is_strict| json!(is_strict)));
+    form.insert("schema".to_owned(), schema(&wished.schema, "`json_schema`")?);
+    Ok(json!({"type": "json_schema", "json_schema": form}))
+}
+
 /// Strict, since the prompt says that the answer must satisfy it: better refused than not held to.
-fn response_format(text: &str) -> Result<Value, ModelError> {
+fn strict_schema(text: &str) -> Result<Value, ModelError> {
     let schema = schema(text, "`response_schema`")?;
     Ok(json!({
         "type": "json_schema",

@@ -38,12 +38,16 @@ same!(types::FaultKind, message::FaultKind, { Invalid, Unauthorized, Throttled, 
 same!(line::FinishReason, message::FinishReason, { Stop, Length, ToolCalls, Filtered, Cancelled, Other });
 same!(http::FailureKind, FailureKind, { Denied, Unresolved, Refused, TimedOut, Broken, TooLarge, Throttled, Other });
 
-/// Two records with the same fields on both sides, each field converted.
+/// Two records with the same fields on both sides, each field converted. What is the host's `own` no plugin
+/// sees or sets.
 macro_rules! same_record {
-    ($a:path, $b:path, { $($field:ident $(: $how:ident)?),+ $(,)? }) => {
+    ($a:path, $b:path, { $($field:ident $(: $how:ident)?),+ $(,)? } $(, own { $($own:ident),+ })?) => {
         impl From<$a> for $b {
             fn from(from: $a) -> Self {
-                Self { $($field: same_record!(@ from.$field $(, $how)?)),+ }
+                Self {
+                    $($field: same_record!(@ from.$field $(, $how)?)),+
+                    $(, $($own: Default::default()),+)?
+                }
             }
         }
         impl From<$b> for $a {
@@ -60,18 +64,18 @@ macro_rules! same_record {
 same_record!(types::HttpResponse, message::HttpResponse, { status, headers, body: into });
 same_record!(types::Sender, message::Sender, { id, name, extra });
 same_record!(types::Attachment, message::Attachment, { kind: into, name, media_type, reference, extra });
-same_record!(types::Tool, message::Tool, { name, description, parameters });
+same_record!(types::Tool, message::Tool, { name, description, parameters }, own { strict });
 same_record!(types::ToolCall, message::ToolCall, { id, name, arguments });
 same_record!(types::Utterance, message::Utterance, { role: into, content: each, tool_calls: each, tool_call_id });
 same_record!(types::Reply, message::Reply, { text, title, suggestions, attachments: each, extra });
 same_record!(types::Message, message::Message, {
     id, conversation, group, scope: into, sender: into, addressed, text, quoted, attachments: each, context: each,
     sent_at, address, extra,
-});
+}, own { wishes });
 same_record!(line::Prompt, message::Prompt, {
     model, messages: each, tools: each, tool_choice, max_tokens, temperature, stop, response_schema, cacheable, show,
     extra,
-});
+}, own { format, top_p, seed });
 same_record!(line::Completion, message::Completion, {
     model, text, tool_calls: each, finish_reason: into, prompt_tokens, completion_tokens, extra,
 });
