@@ -64,12 +64,13 @@ impl Listeners {
     }
 }
 
-/// Marks a reply that is no answer, so that it enters no history.
+/// Marks of a reply that is no answer, so that it enters no history.
 const APOLOGY: &str = "apology";
+const CUT_OFF: &str = "cut-off";
 
 /// What a delivered turn adds to the history.
 pub fn exchange(message: &Message, reply: &Reply) -> Vec<Utterance> {
-    if reply.extra.iter().any(|(name, _)| name == APOLOGY) {
+    if reply.extra.iter().any(|(name, _)| [APOLOGY, CUT_OFF].contains(&name.as_str())) {
         return Vec::new();
     }
     vec![
@@ -86,6 +87,16 @@ pub fn apology(message: &Message) -> Reply {
         "Sorry, I cannot answer right now. Please try again later."
     };
     Reply { extra: vec![(APOLOGY.to_owned(), String::new())], ..Reply::text(sentence) }
+}
+
+/// Closes a reply of which something was shown and no more comes: with what was shown, or a plain sentence.
+pub fn cut_off(message: &Message, shown: &str) -> Reply {
+    let sentence = match shown {
+        "" if message.text.chars().any(is_han) => "回答已中止。",
+        "" => "The answer was stopped.",
+        shown => shown,
+    };
+    Reply { extra: vec![(CUT_OFF.to_owned(), String::new())], ..Reply::text(sentence) }
 }
 
 fn is_han(char: char) -> bool {

@@ -4,7 +4,7 @@
 //! http-request → message → turn → prompt → completion → reply → delivery → receipt
 //! ```
 //! `intake` takes messages in and `dispatch` claims them; `run` below is a claimed turn from top to bottom,
-//! with `ask` and `deliver` as its two long steps. Only this module and `app` know more than one stage.
+//! with `ask` and `deliver` as its two long steps, and `show` beside the first. Only this module and `app` know more than one stage.
 
 mod ask;
 mod deliver;
@@ -13,6 +13,7 @@ mod failure;
 mod inquire;
 mod intake;
 mod record;
+mod show;
 mod talk;
 
 use std::collections::{BTreeMap, HashMap};
@@ -107,6 +108,10 @@ struct Turn {
     claim: Claim,
     /// Where those hear it who wait on an open line, if anybody does.
     line: watch::Sender<Heard>,
+    /// What a person sees of the reply before it is whole.
+    card: show::Card,
+    /// There is more to show.
+    grown: Notify,
     cancelled: CancellationToken,
     deadline: Instant,
 }
@@ -164,22 +169,27 @@ impl Turns {
 
     /// One turn, from its claim to its receipt.
     async fn run(&self, turn: &mut Turn) -> Result<Ended, TurnError> {
-        let (reply, checkpoint) = match turn.claim.progress.clone() {
-            Progress::Answered { reply, checkpoint } => (reply, checkpoint),
-            Progress::Unanswered => {
+        let reply = match turn.claim.progress.clone() {
+            Progress::Withdrawn { .. } => return Err(TurnError::Withdrawn),
+            Progress::Answered { reply, .. } => reply,
+            Progress::Unanswered { .. } => {
                 turn.claim.message = self.enrich(turn).await?;
-                let Answer::Say { reply, forget } = self.answer(turn).await? else {
-                    return self.end(turn, Ending::Delivered { receipt: Vec::new() }, None).await;
+                let (reply, forget) = match self.answer_and_show(turn).await? {
+                    Answer::Say { reply, forget } => (reply, forget),
+                    Answer::Silence if turn.has_card() => (turn.cut_off(), false),
+                    Answer::Silence => {
+                        return self.end(turn, Ending::Delivered { receipt: Vec::new() }, None).await;
+                    }
                 };
                 let delivery = self.keep(turn, &reply, forget).await?;
                 self.tell(turn, End::Said(reply.clone()));
                 if let Delivery::Held { .. } = delivery {
                     return Ok(Ended::Held);
                 }
-                (reply, Vec::new())
+                reply
             }
         };
-        let receipt = self.deliver(turn, &reply, checkpoint).await?;
+        let receipt = self.deliver(turn, &reply).await?;
         self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await
     }
 

@@ -65,6 +65,9 @@ impl Turns {
             let reason = format!("no model `{name}` is configured");
             return Ok(Said::Completion(Err(Fault::new(FaultKind::Invalid, reason))));
         };
+        if prompt.show {
+            turn.grown.notify_one();
+        }
         let began = Instant::now();
         let mut hearing = Hearing::new(name, began);
         let outcome = match model.ask(prompt, turn.deadline).await {
@@ -126,6 +129,7 @@ impl Turns {
             Flow::Show(shown) => {
                 if !shown.is_empty() {
                     turn.line.send_modify(|heard| heard.text.push_str(&shown));
+                    turn.grown.notify_one();
                 }
                 Ok(None)
             }
