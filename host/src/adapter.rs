@@ -26,15 +26,19 @@ const RECEPTION_WAIT: Duration = Duration::from_secs(1);
 pub struct Permits {
     receptions: Semaphore,
     deliveries: Semaphore,
+    /// Of the deliveries, those that may be updates: a platform that hangs in them keeps no last word waiting.
+    updates: Semaphore,
 }
 
 impl Permits {
     /// A quarter of the instances each; the other half is the turns'.
     pub fn new(instances_max: usize) -> Self {
         let quarter = (instances_max / 4).max(1);
+        let deliveries = DELIVERIES_MAX.min(quarter);
         Self {
             receptions: Semaphore::new(RECEPTIONS_MAX.min(quarter)),
-            deliveries: Semaphore::new(DELIVERIES_MAX.min(quarter)),
+            deliveries: Semaphore::new(deliveries),
+            updates: Semaphore::new((deliveries / 2).max(1)),
         }
     }
 }
@@ -46,6 +50,8 @@ pub enum AdapterError {
     NotLoaded(String),
     #[error("too many webhooks at a time")]
     Crowded,
+    #[error("all instances are busy delivering")]
+    Busy,
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]
@@ -57,6 +63,7 @@ impl AdapterError {
     pub fn fault(&self) -> Fault {
         match self {
             AdapterError::Fault(fault) => fault.clone(),
+            AdapterError::Busy => Fault::new(FaultKind::Throttled, self.to_string()),
             AdapterError::Crowded
             | AdapterError::NotLoaded(_)
             | AdapterError::Call(CallError::NoInstance(_)) => {
@@ -73,12 +80,15 @@ pub struct Adapter {
     pub name: String,
     shelf: Arc<Shelf>,
     services: Services,
+    /// The same for updates: they leave room in the manifest's rates, since the last word matters most.
+    for_updates: Services,
     permits: Arc<Permits>,
 }
 
 impl Adapter {
     pub fn new(name: String, shelf: Arc<Shelf>, services: Services, permits: Arc<Permits>) -> Adapter {
-        Adapter { name, shelf, services, permits }
+        let for_updates = Services { http: services.http.leaving_room(), ..services.clone() };
+        Adapter { name, shelf, services, for_updates, permits }
     }
 
     /// Reads one request of the platform.
@@ -106,7 +116,24 @@ impl Adapter {
         Ok(self.release()?.present(self.services.clone(), context, snapshot).await?)
     }
 
-    /// Sends the reply's next part.
+    /// The shortest time between two updates of one reply; none if the platform cannot edit what was sent.
+    pub fn update_interval(&self) -> Option<Duration> {
+        self.release().ok()?.manifest.update_interval
+    }
+
+    /// Shows the text so far; returns the next checkpoint. It waits for no instance: a later update shows more.
+    pub async fn update(
+        &self,
+        to: &Destination<'_>,
+        checkpoint: &[u8],
+        text: &str,
+    ) -> Result<Vec<u8>, AdapterError> {
+        let _update = self.permits.updates.try_acquire().map_err(|_| AdapterError::Busy)?;
+        let _permit = self.permits.deliveries.try_acquire().map_err(|_| AdapterError::Busy)?;
+        Ok(self.release()?.update(self.for_updates.clone(), to, checkpoint, text).await??)
+    }
+
+    /// Sends the reply's next part, or completes what `update` began.
     pub async fn finish(
         &self,
         to: &Destination<'_>,

@@ -109,6 +109,16 @@ pub fn apology(message: &Message) -> Reply {
     Reply { extra: vec![(ASIDE.to_owned(), String::new())], ..Reply::text(sentence) }
 }
 
+/// Closes a reply of which something was shown and no more comes: with what was shown, or a plain sentence.
+pub fn cut_off(message: &Message, shown: &str) -> Reply {
+    let sentence = match shown {
+        "" if message.text.chars().any(is_han) => "回答已中止。",
+        "" => "The answer was stopped.",
+        shown => shown,
+    };
+    Reply { extra: vec![(ASIDE.to_owned(), String::new())], ..Reply::text(sentence) }
+}
+
 fn is_han(char: char) -> bool {
     matches!(char, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{2fa1f}')
 }

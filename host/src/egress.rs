@@ -93,6 +93,7 @@ impl Egress {
             settings: settings.clone(),
             secrets,
             shared: self.shared.clone(),
+            leaves_room: false,
             used: Mutex::default(),
         })
     }
@@ -118,6 +119,8 @@ struct Gate {
     secrets: Arc<Secrets>,
     scope: String,
     shared: Arc<Shared>,
+    /// It takes no more of a rate than `Rate::with_room_left`.
+    leaves_room: bool,
     /// The token that was last used, by its name.
     used: Mutex<BTreeMap<String, Used>>,
 }
@@ -160,11 +163,26 @@ impl Http for Gate {
             self.shared.tokens.expire(&used);
         }
     }
+
+    fn leaving_room(&self) -> Arc<dyn Http> {
+        Arc::new(Gate {
+            manifest: self.manifest.clone(),
+            settings: self.settings.clone(),
+            secrets: self.secrets.clone(),
+            scope: self.scope.clone(),
+            shared: self.shared.clone(),
+            leaves_room: true,
+            used: Mutex::default(),
+        })
+    }
 }
 
 impl Gate {
     fn take_rate(&self, destination: &Destination<'_>, request: &Outbound) -> Result<(), HttpFailure> {
-        let Some(rate) = destination.rule.rate else { return Ok(()) };
+        let Some(mut rate) = destination.rule.rate else { return Ok(()) };
+        if self.leaves_room {
+            rate.count = rate::leaving_room(rate.count);
+        }
         let limit_key = request.limit_key.as_deref().unwrap_or_default();
         if limit_key.len() > LIMIT_KEY_BYTES_MAX {
             return Err(denied(format!("the limit key is over {LIMIT_KEY_BYTES_MAX} bytes")));

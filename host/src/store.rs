@@ -64,13 +64,25 @@ pub struct Lease {
     pub fence: i64,
 }
 
-/// How far a claimed turn had come.
+/// How far a claimed turn had come. A checkpoint is the adapter's own; empty if it has done nothing yet.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
-    /// No answer is stored: ask (again).
-    Unanswered,
+    /// No answer is stored: ask (again). The checkpoint tells what was shown of an earlier attempt's text.
+    Unanswered { checkpoint: Vec<u8> },
     /// The answer is stored: deliver it, from this checkpoint on.
     Answered { reply: Reply, checkpoint: Vec<u8> },
+    /// The message was taken back: close what was shown, if anything was, and end the turn.
+    Withdrawn { checkpoint: Vec<u8> },
+}
+
+impl Progress {
+    pub fn checkpoint(&self) -> &[u8] {
+        match self {
+            Progress::Unanswered { checkpoint }
+            | Progress::Answered { checkpoint, .. }
+            | Progress::Withdrawn { checkpoint } => checkpoint,
+        }
+    }
 }
 
 /// A turn that this worker may run until the lease ends.
@@ -86,6 +98,8 @@ pub struct Claim {
     pub claims: u32,
     /// Failed attempts of the stage it is in: asking, or delivering.
     pub attempts: u32,
+    /// Somebody asked for the answer on the line (`hold_delivery_until`) and takes it there.
+    pub is_held: bool,
 }
 
 /// Who delivers an answer that was stored just now.
@@ -150,7 +164,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         messages: Vec<Incoming>,
     ) -> Result<Vec<Acceptance>, StoreError>;
 
-    /// Ends the unfinished turns of these messages without an answer; tells which there were.
+    /// Ends the unfinished turns of these messages without an answer; tells which there were. Who works on an
+    /// unanswered one, or has shown some of its text, ends it himself: no answer is taken from him, and if he
+    /// dies a claim brings the turn up as `withdrawn`. An answer of which a part was sent is sent whole.
     async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError>;
 
     /// Leases the next turn that is due: the oldest unfinished one of a conversation that nobody leases.

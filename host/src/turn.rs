@@ -4,7 +4,7 @@
 //! http-request → message → turn → prompt → completion → reply → delivery → receipt
 //! ```
 //! `intake` takes messages in and `dispatch` claims them; `run` below is a claimed turn from top to bottom,
-//! with `ask` and `deliver` as its two long steps. Only this module and `app` know more than one stage.
+//! with `ask` and `deliver` as its two long steps, and `show` beside the first. Only this module and `app` know more than one stage.
 
 mod ask;
 mod deliver;
@@ -14,6 +14,7 @@ mod inbox;
 mod inquire;
 mod intake;
 mod record;
+mod show;
 mod talk;
 mod trouble;
 mod wishes;
@@ -128,6 +129,10 @@ struct Turn {
     claim: Claim,
     /// Where those hear it who wait on an open line, if anybody does.
     line: watch::Sender<Heard>,
+    /// What a person sees of the reply before it is whole.
+    card: show::Card,
+    /// There is more to show.
+    grown: Notify,
     cancelled: CancellationToken,
     deadline: Instant,
 }
@@ -185,22 +190,27 @@ impl Turns {
 
     /// One turn, from its claim to its receipt.
     async fn run(&self, turn: &mut Turn) -> Result<Ended, TurnError> {
-        let (reply, checkpoint) = match turn.claim.progress.clone() {
-            Progress::Answered { reply, checkpoint } => (reply, checkpoint),
-            Progress::Unanswered => {
+        let reply = match turn.claim.progress.clone() {
+            Progress::Withdrawn { .. } => return Err(TurnError::Withdrawn),
+            Progress::Answered { reply, .. } => reply,
+            Progress::Unanswered { .. } => {
                 turn.claim.message = self.enrich(turn).await?;
-                let Answer::Say { reply, forget, account } = self.answer(turn).await? else {
-                    return self.end(turn, Ending::Delivered { receipt: Vec::new() }, None).await;
+                let (reply, forget, account) = match self.answer_and_show(turn).await? {
+                    Answer::Say { reply, forget, account } => (reply, forget, account),
+                    Answer::Silence if turn.has_card() => (turn.cut_off(), false, Account::default()),
+                    Answer::Silence => {
+                        return self.end(turn, Ending::Delivered { receipt: Vec::new() }, None).await;
+                    }
                 };
                 let delivery = self.keep(turn, &reply, forget).await?;
                 self.tell(turn, End::Said { reply: reply.clone(), account });
                 if let Delivery::Held { .. } = delivery {
                     return Ok(Ended::Held);
                 }
-                (reply, Vec::new())
+                reply
             }
         };
-        let receipt = self.deliver(turn, &reply, checkpoint).await?;
+        let receipt = self.deliver(turn, &reply).await?;
         self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await
     }
 

@@ -595,6 +595,28 @@ async fn requests_of_one_key_keep_to_the_rate() {
 }
 
 #[tokio::test]
+async fn what_may_be_left_undone_leaves_room_in_the_rate() {
+    let platform = Platform::start(ok).await;
+    let stand_in = BTreeMap::from([("https://slow.example.com".to_owned(), url(&platform.origin))]);
+    let egress = Egress::new(stand_in).expect("a client");
+    for (rate, taken) in [("8/1m", 6), ("5/1m", 3), ("2/1m", 1), ("1/1m", 1)] {
+        let manifest = MANIFEST.replace("2/1m", rate);
+        let gate = gate_of(&egress, &manifest, "https://nowhere.example.com/");
+        let spare = gate.leaving_room();
+        let request = || Outbound { limit_key: Some(rate.to_owned()), ..get("https://slow.example.com/") };
+        for _ in 0..taken {
+            spare.send(request()).await.expect("sent");
+        }
+        assert_eq!(refusal(spare.send(request()).await).kind, FailureKind::Throttled, "{rate}");
+        let all: usize = rate.split_once('/').unwrap().0.parse().unwrap();
+        for _ in taken..all {
+            gate.send(request()).await.expect("there is room left");
+        }
+        assert_eq!(refusal(gate.send(request()).await).kind, FailureKind::Throttled, "{rate}");
+    }
+}
+
+#[tokio::test]
 async fn a_slow_down_is_an_answer() {
     let busy = |_: &Seen| {
         let mut response = answer(429, "busy");

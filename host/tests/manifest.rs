@@ -191,6 +191,18 @@ fn a_secret_that_is_put_in_must_say_so() {
 }
 
 #[test]
+fn a_pace_of_updates_that_nobody_could_keep_is_refused() {
+    for wrong in ["50ms", "31s", "1h"] {
+        let found =
+            problems(&WHOLE.replace("update-interval = \"1s\"", &format!("update-interval = \"{wrong}\"")));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].to_string().starts_with("line 8: `update-interval`: name a time from 100ms to 30s"));
+    }
+    let told = problem("update-interval = \"1s\"\n");
+    assert!(told.contains("`update-interval` is for adapters"), "{told}");
+}
+
+#[test]
 fn each_wrong_permission_says_what_to_do() {
     for (tail, wanted) in [
         ("[[egress]]\nhost = \"https://a.example.com\"\nmethods = [\"GET\"]", "line 9: `host`"),

@@ -71,7 +71,7 @@ async fn a_restart_keeps_everything_and_goes_on_at_once() {
     assert!(matches!(late, Err(StoreError::LeaseLost)), "{late:?}");
     let reply = Reply::text("hello");
     for (before, progress) in [
-        (generating, Progress::Unanswered),
+        (generating, Progress::Unanswered { checkpoint: Vec::new() }),
         (answered, Progress::Answered { reply: reply.clone(), checkpoint: Vec::new() }),
         (delivering, Progress::Answered { reply, checkpoint: b"part 1".to_vec() }),
     ] {

@@ -34,11 +34,19 @@ pub trait Adapter: Default {
         Presentation::complete(HttpResponse::text(200, text))
     }
 
-    /// Shows the text so far and returns the next checkpoint. An adapter that cannot edit what it
-    /// sent hands the checkpoint back, as this default does.
+    /// Shows the text so far, in one place that grows, and returns the next checkpoint: it tells
+    /// where that place is, and is empty as long as nothing is shown. Called only with
+    /// `update-interval` in the manifest, so that this default is never heard of.
+    ///
+    /// Empty text shows that work has begun; hand the checkpoint back to open nothing without
+    /// text. Once something is shown, [`Adapter::finish`] is called sooner or later, whatever
+    /// becomes of the answer. See `wit/0.1/adapter.wit` for when the text begins anew.
     ///
     /// # Errors
-    /// What the platform said.
+    /// What the platform said; it costs the answer nothing. `throttled` waits for its
+    /// `retry_after_ms`, `unavailable` is tried again a few times, `invalid`, `unauthorized` and
+    /// `gone` end the updates of this reply. `uncertain` is tried again only once something is
+    /// shown: an opening that the platform takes once by `key` is `unavailable` instead.
     fn update(&self, address: &[u8], key: &str, checkpoint: Vec<u8>, text: &str) -> Result<Vec<u8>, Fault> {
         let _ = (address, key, text);
         Ok(checkpoint)

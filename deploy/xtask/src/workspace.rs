@@ -46,7 +46,7 @@ impl Workspace {
         self.target.join("test-guests")
     }
 
-    /// Plugins that misbehave, for tests of the host: every crate under `host/tests/guests`.
+    /// Plugins for tests of the host alone: every crate under `host/tests/guests`.
     pub fn test_guests(&self) -> Result<Vec<Plugin>> {
         folders(&self.root.join("host/tests/guests"))?.iter().map(|folder| plugin_at(folder)).collect()
     }

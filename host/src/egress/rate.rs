@@ -16,6 +16,12 @@ const KEYS_BEFORE_SWEEP: usize = 1024;
 /// More chats than a node serves within one span; beyond it new ones wait, since none that counts is forgotten.
 const KEYS_MAX: usize = 65_536;
 
+/// How much of a rate those may take who leave room for others: three quarters, and never the last one unless
+/// there is no other.
+pub(super) fn leaving_room(count: u32) -> u32 {
+    (count - count.div_ceil(4)).max(1)
+}
+
 /// The requests of late, by key.
 #[derive(Debug, Default)]
 pub(super) struct Rates {

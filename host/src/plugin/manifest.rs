@@ -29,6 +29,11 @@ pub const TIME_MAX: Duration = Duration::from_secs(10);
 /// A manifest travels in a section of the component: it is read before anything is trusted.
 pub const MANIFEST_BYTES_MAX: usize = 256 << 10;
 
+/// More often than this, nobody could read what changed.
+pub const UPDATE_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// The last change of a reply may come this much later than its text.
+pub const UPDATE_INTERVAL_MAX: Duration = Duration::from_secs(30);
+
 const MEMORY_BYTES_DEFAULT: u64 = 16 << 20;
 const TIME_DEFAULT: Duration = Duration::from_secs(2);
 
@@ -42,7 +47,8 @@ pub struct Manifest {
     pub contract: String,
     pub license: String,
     pub description: String,
-    /// None: `update` is never called.
+    /// The shortest time between two updates of one reply. None: the platform cannot edit what was sent, and
+    /// `update` is never called.
     pub update_interval: Option<Duration>,
     /// Replies go out in the response to the request itself while these settings have these values; none: never.
     pub answers_in_response: Option<BTreeMap<String, Value>>,
@@ -147,7 +153,7 @@ impl Manifest {
             contract: table.need("contract", quantity::contract),
             license: table.need("license", quantity::line),
             description: table.need("description", quantity::line),
-            update_interval: table.parsed("update-interval", quantity::duration),
+            update_interval: table.parsed("update-interval", update_interval),
             answers_in_response: read_conditions(&table, &settings),
             egress: table.tables("egress").map(permissions::read_egress).collect(),
             limits: table.table("limits").map_or_else(Limits::default, read_limits),
@@ -158,6 +164,9 @@ impl Manifest {
             tokens,
         };
         permissions::check_references(&table, &manifest);
+        if kind == Kind::Pipeline && manifest.update_interval.is_some() {
+            table.problem("`update-interval` is for adapters: leave it out");
+        }
         table.finish();
         manifest
     }
@@ -265,6 +274,13 @@ fn read_limits(table: Table<'_>) -> Limits {
     };
     table.finish();
     limits
+}
+
+fn update_interval(text: &str) -> Result<Duration, String> {
+    let (min, max) = (UPDATE_INTERVAL_MIN, UPDATE_INTERVAL_MAX);
+    let interval = quantity::duration(text)?;
+    let bounds = format!("name a time from {min:?} to {max:?}");
+    if (min..=max).contains(&interval) { Ok(interval) } else { Err(bounds) }
 }
 
 fn memory(text: &str) -> Result<u64, String> {

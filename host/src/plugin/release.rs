@@ -113,6 +113,21 @@ impl Release {
         Ok(outcome.await?.into())
     }
 
+    pub async fn update(
+        &self,
+        services: Services,
+        to: &Destination<'_>,
+        checkpoint: &[u8],
+        text: &str,
+    ) -> Result<Result<Vec<u8>, Fault>, CallError> {
+        let (mut store, bindings) = self.adapter(services, Bytes::new()).await?;
+        let call = bindings.parlor_plugin_adapter();
+        let outcome = self.watch("update", &mut store, async |store| {
+            call.call_update(store, to.address, to.key, checkpoint, text).await
+        });
+        Ok(outcome.await?.map_err(Into::into))
+    }
+
     pub async fn finish(
         &self,
         services: Services,

@@ -55,6 +55,8 @@ pub trait Http: Send + Sync + std::fmt::Debug {
     async fn send(&self, request: Outbound) -> Result<HttpResponse, HttpFailure>;
     /// The platform called the token stale: the next use mints a new one, unless somebody did meanwhile.
     fn expire_token(&self, name: &str);
+    /// The same way out for what may be left undone: it leaves room in each rate for what may not.
+    fn leaving_room(&self) -> Arc<dyn Http>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +103,10 @@ impl Http for NoHttp {
     }
 
     fn expire_token(&self, _name: &str) {}
+
+    fn leaving_room(&self) -> Arc<dyn Http> {
+        Arc::new(NoHttp)
+    }
 }
 
 /// Remembers nothing: golden requests and `receive` run behind it.

@@ -48,6 +48,7 @@ pub struct Metrics {
     names: ArcSwap<Names>,
     webhook_acknowledgement: Timings<WebhookLabels>,
     messages: Family<MessageLabels, Counter>,
+    updates: Family<MessageLabels, Counter>,
     turn: Timings<TurnLabels>,
     first_token: Timings<ModelLabels>,
     model_calls: Family<ModelCallLabels, Counter>,
@@ -141,6 +142,7 @@ impl Metrics {
             names: ArcSwap::default(),
             webhook_acknowledgement: timings(quick),
             messages: Family::default(),
+            updates: Family::default(),
             turn: timings(slow),
             first_token: timings(slow),
             model_calls: Family::default(),
@@ -174,6 +176,11 @@ impl Metrics {
             self.webhook_acknowledgement.clone(),
         );
         registry.register("messages", "Messages that came in, by what became of them", self.messages.clone());
+        registry.register(
+            "updates",
+            "Replies shown while they grow, by what became of each update",
+            self.updates.clone(),
+        );
         registry.register_with_unit(
             "turn",
             "From a turn's claim to its end",
@@ -237,6 +244,11 @@ impl Metrics {
     /// One incoming message, as `new`, `duplicate`, `refused`, …
     pub fn message(&self, channel: &str, outcome: &'static str) {
         self.messages.get_or_create(&MessageLabels { channel: self.channel(channel), outcome }).inc();
+    }
+
+    /// One update of a reply that grows in place, as `shown`, `throttled`, `failed` or `given_up`.
+    pub fn update(&self, channel: &str, outcome: &'static str) {
+        self.updates.get_or_create(&MessageLabels { channel: self.channel(channel), outcome }).inc();
     }
 
     pub fn turn(&self, channel: &str, ending: &'static str, elapsed: Duration) {

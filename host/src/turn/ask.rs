@@ -77,6 +77,9 @@ impl Turns {
             return Ok(Said::Completion(Err(ModelError::Refused(reason))));
         };
         let prompt = &*wishes::granted(prompt, turn.claim.message.wishes.as_deref(), model.abilities());
+        if prompt.show {
+            turn.grown.notify_one();
+        }
         let began = Instant::now();
         let mut hearing = Hearing::new(name, began);
         let outcome = match model.ask(prompt, turn.deadline).await {
@@ -138,6 +141,7 @@ impl Turns {
             Flow::Show(shown) => {
                 if !shown.is_empty() {
                     turn.line.send_modify(|heard| heard.text.push_str(&shown));
+                    turn.grown.notify_one();
                 }
                 Ok(None)
             }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::show::Card;
 use super::{Channel, Ended, LEASE, Turn, TurnError, Turns};
 use crate::message::Message;
 use crate::store::{Claim, Lease, Progress, StoreError};
@@ -76,7 +77,8 @@ impl Turns {
         let span = span(&claim.request_id, &channel.name, &claim.message);
         let deadline = Instant::now() + channel.time;
         let cancelled = self.running.enter((channel.name.clone(), claim.message.id.clone()));
-        let turn = Turn { channel, claim, line, cancelled, deadline };
+        let (card, grown) = (Card::of(&claim, &channel), Notify::new());
+        let turn = Turn { channel, claim, line, card, grown, cancelled, deadline };
         let drain = self.drain.clone();
         let work = async move {
             self.work(turn).await;
@@ -149,8 +151,9 @@ impl Turns {
 
 fn stage(progress: &Progress) -> &'static str {
     match progress {
-        Progress::Unanswered => "generating",
+        Progress::Unanswered { .. } => "generating",
         Progress::Answered { .. } => "delivering",
+        Progress::Withdrawn { .. } => "withdrawn",
     }
 }
 

@@ -63,6 +63,11 @@ enum Remedy {
 impl Turns {
     /// Turns an error into what the store, the operator and the person get to know. Returns how it ended.
     pub(super) async fn fail(&self, turn: &Turn, error: TurnError) -> Ended {
+        let error = match error {
+            // The store refused the answer to a message that was taken back meanwhile.
+            TurnError::Store(StoreError::LeaseLost) if turn.cancelled.is_cancelled() => TurnError::Withdrawn,
+            error => error,
+        };
         let remedy = remedy(turn, &error);
         report(&error, &remedy);
         let done = match remedy {
@@ -70,7 +75,7 @@ impl Turns {
             Remedy::Retry(pause) => self.retry(turn, pause, &error).await,
             Remedy::Apologise => self.apologise(turn, &error).await,
             Remedy::Bury => self.bury(turn, &error).await,
-            Remedy::Withdraw => self.end(turn, Ending::Withdrawn, None).await,
+            Remedy::Withdraw => self.take_back(turn).await,
         };
         done.unwrap_or_else(|error| {
             if matches!(error, TurnError::Store(StoreError::LeaseLost)) {
@@ -99,7 +104,7 @@ impl Turns {
         if let Delivery::Held { .. } = delivery {
             return Ok(Ended::Apologised);
         }
-        match self.deliver(turn, &reply, Vec::new()).await {
+        match self.deliver(turn, &reply).await {
             Ok(receipt) => {
                 self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
             }
@@ -108,6 +113,19 @@ impl Turns {
                 None => self.bury(turn, &error).await,
             },
         }
+    }
+
+    /// Nobody wants the answer any more. A card that is open already is closed all the same.
+    async fn take_back(&self, turn: &Turn) -> Result<Ended, TurnError> {
+        if turn.has_card()
+            && let Err(error) = self.deliver(turn, &turn.cut_off()).await
+        {
+            if let Some(pause) = pause(turn.claim.attempts, deliveries_max(&error), &error) {
+                return self.retry(turn, pause, &error).await;
+            }
+            tracing::error!(error = telemetry::chain(&error), "what was shown of an answer stays unfinished");
+        }
+        self.end(turn, Ending::Withdrawn, None).await
     }
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
@@ -122,8 +140,8 @@ fn remedy(turn: &Turn, error: &TurnError) -> Remedy {
         TurnError::Store(_) => Remedy::Leave,
         TurnError::Withdrawn => Remedy::Withdraw,
         TurnError::TooManyClaims(_) => match turn.claim.progress {
-            Progress::Unanswered => Remedy::Apologise,
-            Progress::Answered { .. } => Remedy::Bury,
+            Progress::Unanswered { .. } => Remedy::Apologise,
+            Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
         },
         TurnError::Delivery(_) | TurnError::EndlessDelivery => {
             pause(turn.claim.attempts, deliveries_max(error), error).map_or(Remedy::Bury, Remedy::Retry)

@@ -64,14 +64,19 @@ impl Turns {
         }
     }
 
-    /// The same for what was sent by now: until it is written down, `dispatch` claims nothing, since it could
-    /// be this very turn, whose lease nobody could renew meanwhile.
+    /// The same for what was sent by now: if it cannot be written down at once, `dispatch` claims nothing until
+    /// it is, since that could be this very turn, whose lease nobody could renew meanwhile.
     pub(super) async fn record_sent<T, F>(&self, write: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let _sent = self.running.unrecorded.enter();
-        self.persist(write).await
+        match write().await {
+            Err(StoreError::Unavailable(_)) => {
+                let _sent = self.running.unrecorded.enter();
+                self.persist(write).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Writes something small if the last write failed, so that readiness comes back without a message: who

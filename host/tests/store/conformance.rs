@@ -38,7 +38,9 @@ macro_rules! conformance {
             a_hold_released_before_the_answer_is_kept
             an_answer_is_handed_over_once
             an_unanswered_turn_is_not_handed_over
-            a_withdrawn_turn_ends_whoever_works_on_it
+            a_withdrawn_turn_is_ended_by_whoever_works_on_it
+            what_was_shown_of_a_withdrawn_turn_is_closed
+            an_answer_that_is_partly_sent_is_not_withdrawn
             a_dead_turn_lets_the_next_one_run
             how_a_turn_ended_is_told_once_it_has
             a_discarded_message_may_come_again
@@ -152,7 +154,7 @@ pub async fn a_message_comes_back_whole(store: &dyn Store) {
     assert_eq!(turn.channel, CHANNEL);
     assert_eq!(turn.request_id, "request of 1");
     assert_eq!(turn.received_at, NOW);
-    assert_eq!(turn.progress, Progress::Unanswered);
+    assert_eq!(turn.progress, Progress::Unanswered { checkpoint: Vec::new() });
     assert_eq!((turn.claims, turn.attempts), (1, 0));
 }
 
@@ -260,7 +262,7 @@ pub async fn what_was_shown_before_the_answer_is_kept(store: &dyn Store) {
     assert!(!store.handed_over(CHANNEL, "1", NOW, &[]).await.unwrap(), "a card is no answer");
     store.postpone(turn.lease, NOW, None).await.unwrap();
     let turn = claim(store, NOW).await;
-    assert_eq!(turn.progress, Progress::Unanswered);
+    assert_eq!(turn.progress, Progress::Unanswered { checkpoint: b"card".to_vec() });
     let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
     store.postpone(turn.lease, NOW, None).await.unwrap();
     let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: b"card".to_vec() };
@@ -301,10 +303,11 @@ pub async fn a_held_answer_waits_for_whoever_asks(store: &dyn Store) {
     assert_eq!(held, Delivery::Held { until: NOW + 100 });
     is_lost(store.checkpoint(turn.lease, NOW + 10, b"mine?").await);
     assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW + 100));
+    assert!(turn.is_held);
     assert_eq!(claim_id(store, NOW + 99).await, None, "and the conversation waits with it");
     let turn = claim(store, NOW + 100).await;
     let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: Vec::new() };
-    assert_eq!((turn.message.id.as_str(), turn.progress), ("1", expected));
+    assert_eq!((turn.message.id.as_str(), turn.progress, turn.is_held), ("1", expected, false));
     store.release_hold(CHANNEL, "1", NOW + 100, b"too late").await.unwrap();
     assert_eq!(claim_id(store, NOW + 101).await, None, "the delivery that runs goes on");
 }
@@ -361,7 +364,7 @@ pub async fn an_unanswered_turn_is_not_handed_over(store: &dyn Store) {
     let _held = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
 }
 
-pub async fn a_withdrawn_turn_ends_whoever_works_on_it(store: &dyn Store) {
+pub async fn a_withdrawn_turn_is_ended_by_whoever_works_on_it(store: &dyn Store) {
     for id in ["1", "2", "3"] {
         accept(store, "c", id).await;
     }
@@ -371,8 +374,44 @@ pub async fn a_withdrawn_turn_ends_whoever_works_on_it(store: &dyn Store) {
     assert_eq!(store.withdraw(CHANNEL, NOW, &ids).await.unwrap(), [""; 0]);
     is_lost(store.answer(turn.lease, NOW, &Reply::text("late")).await);
     assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Withdrawn));
+    assert_eq!(claim_id(store, NOW).await, None, "he still works on it");
+    store.checkpoint(turn.lease, NOW, b"card").await.unwrap();
+    store.finish(turn.lease, NOW, &Ending::Withdrawn, &[]).await.unwrap();
     assert_eq!(claim_id(store, NOW).await.as_deref(), Some("3"));
     assert_eq!(store.queue().await.unwrap().unfinished, 1);
+}
+
+pub async fn what_was_shown_of_a_withdrawn_turn_is_closed(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    accept(store, "c", "2").await;
+    let turn = claim(store, NOW).await;
+    store.checkpoint(turn.lease, NOW, b"card").await.unwrap();
+    store.postpone(turn.lease, NOW + 500, Some("down")).await.unwrap();
+    assert_eq!(store.withdraw(CHANNEL, NOW + 1, &["1".to_owned()]).await.unwrap(), ["1"]);
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Withdrawn));
+    let turn = claim(store, NOW + 1).await;
+    assert_eq!(turn.progress, Progress::Withdrawn { checkpoint: b"card".to_vec() });
+    assert_eq!((turn.message.id.as_str(), turn.attempts), ("1", 0));
+    store.postpone(turn.lease, NOW + 9, Some("throttled")).await.unwrap();
+    let turn = claim(store, NOW + 9).await;
+    assert_eq!((turn.message.id.as_str(), turn.attempts), ("1", 1));
+    store.finish(turn.lease, NOW + 9, &Ending::Withdrawn, &[]).await.unwrap();
+    assert_eq!(claim_id(store, NOW + 9).await.as_deref(), Some("2"));
+}
+
+pub async fn an_answer_that_is_partly_sent_is_not_withdrawn(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    accept(store, "d", "2").await;
+    let (partly, unsent) = (claim(store, NOW).await, claim(store, NOW).await);
+    for turn in [&partly, &unsent] {
+        assert_eq!(store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap(), Delivery::Due);
+    }
+    store.checkpoint(partly.lease, NOW, b"part 1").await.unwrap();
+    let ids = ["1", "2"].map(str::to_owned);
+    assert_eq!(store.withdraw(CHANNEL, NOW, &ids).await.unwrap(), ["2"]);
+    is_lost(store.checkpoint(unsent.lease, NOW, b"part 1").await);
+    store.finish(partly.lease, NOW, &delivered(), &[]).await.unwrap();
+    assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Answered(Reply::text("hello"))));
 }
 
 pub async fn a_dead_turn_lets_the_next_one_run(store: &dyn Store) {

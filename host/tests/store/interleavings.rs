@@ -54,6 +54,7 @@ struct Turn {
     id: u8,
     conversation: u8,
     answered: bool,
+    withdrawn: bool,
     ended: bool,
     due: Millis,
     /// The lease that counts, and when it ends.
@@ -133,6 +134,7 @@ async fn take(store: &dyn Store, model: &mut Model, step: Step) {
             let Some((lease, turn)) = model.held(claim) else { return };
             let won = store.answer(lease, now, &Reply::text("hello")).await;
             assert!(matches!(won, Ok(Delivery::Due) | Err(StoreError::LeaseLost)), "{won:?}");
+            let turn = turn.filter(|turn| !turn.withdrawn);
             assert_eq!(is_won(won), turn.is_some());
             if let Some(turn) = turn {
                 (turn.answered, turn.due) = (true, now);
@@ -162,8 +164,15 @@ async fn take(store: &dyn Store, model: &mut Model, step: Step) {
         Step::Withdraw { id } => {
             let withdrawn = store.withdraw(CHANNEL, now, &[id.to_string()]).await.unwrap();
             let turn = model.turns.iter_mut().find(|turn| turn.id == id && !turn.ended);
+            let turn = turn.filter(|turn| !turn.withdrawn);
             assert_eq!(withdrawn.len(), usize::from(turn.is_some()));
-            turn.into_iter().for_each(end);
+            match turn {
+                // Who works on it ends it.
+                Some(turn) if turn.lease.is_some() && !turn.answered => {
+                    (turn.withdrawn, turn.due) = (true, now);
+                }
+                turn => turn.into_iter().for_each(end),
+            }
         }
         Step::Wait { time } => model.now += time,
         Step::Restart => unreachable!("taken by the caller, who owns the store"),
@@ -180,7 +189,15 @@ async fn accept(store: &dyn Store, model: &mut Model, conversation: u8, id: u8) 
     let known = model.turns.iter().any(|turn| turn.id == id);
     assert_eq!(accepted, [if known { Acceptance::Duplicate } else { Acceptance::New }]);
     if !known {
-        let turn = Turn { id, conversation, answered: false, ended: false, due: model.now, lease: None };
+        let turn = Turn {
+            id,
+            conversation,
+            answered: false,
+            withdrawn: false,
+            ended: false,
+            due: model.now,
+            lease: None,
+        };
         model.turns.push(turn);
     }
 }
@@ -197,6 +214,7 @@ async fn claim(store: &dyn Store, model: &mut Model) {
             turn.answered,
             "an answer is not lost"
         );
+        assert_eq!(matches!(claim.progress, Progress::Withdrawn { .. }), turn.withdrawn);
         turn.lease = Some((claim.lease, model.now + LEASE));
         model.claims.push((place, claim.lease));
     }

@@ -107,7 +107,8 @@ impl Host {
     pub fn at_rest(settings: &Settings) -> Host {
         let folder = tempfile::tempdir().unwrap();
         if settings.is_warm {
-            warm::lay_into(&folder.path().join("data"));
+            let plugins = settings.config["plugins"]["folder"].as_str().expect("a host has a plugin folder");
+            warm::lay_into(&folder.path().join("data"), Path::new(plugins));
         }
         let host = Host { folder, settings: settings.clone(), child: None, log: Arc::default() };
         host.write_config();

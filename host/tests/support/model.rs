@@ -26,8 +26,10 @@ const GLANCE: Duration = Duration::from_millis(5);
 struct World {
     /// The messages of each request, in order of arrival.
     asked: Vec<Value>,
-    /// Requests that hold one of these texts wait in the midst of their answer.
-    held: BTreeSet<String>,
+    /// Requests that hold one of these texts wait in the midst of their answer, after so many words.
+    held: BTreeMap<String, usize>,
+    /// Answers to requests that hold one of these texts end after their first word.
+    broken: BTreeSet<String>,
     /// Requests that hold one of these texts get this answer.
     scripted: BTreeMap<String, String>,
     /// Requests that hold one of these texts are refused with this status, as often.
@@ -70,9 +72,19 @@ impl Model {
         format!("answer to <{text}>")
     }
 
-    /// Holds answers to messages with this text back after their first words.
+    /// Holds answers to messages with this text back after their first word.
     pub fn hold(&self, text: &str) {
-        self.world().held.insert(text.to_owned());
+        self.let_through(text, 1);
+    }
+
+    /// Holds them back after so many words.
+    pub fn let_through(&self, text: &str, words: usize) {
+        self.world().held.insert(text.to_owned(), words);
+    }
+
+    /// Ends answers to messages with this text after their first word, as a connection that breaks.
+    pub fn break_off(&self, text: &str) {
+        self.world().broken.insert(text.to_owned());
     }
 
     pub fn release(&self, text: &str) {
@@ -121,10 +133,15 @@ impl Model {
         scripted.map_or_else(|| Self::answer_to(text), |(_, answer)| answer.clone())
     }
 
-    async fn wait(&self, text: &str) {
-        while self.world().held.iter().any(|held| text.contains(held)) {
+    async fn wait(&self, text: &str, given: usize) {
+        let is_held = || self.world().held.iter().any(|(held, words)| text.contains(held) && given >= *words);
+        while is_held() {
             tokio::time::sleep(GLANCE).await;
         }
+    }
+
+    fn is_broken(&self, text: &str) -> bool {
+        self.world().broken.iter().any(|broken| text.contains(broken))
     }
 }
 
@@ -172,17 +189,16 @@ fn stream_answer(model: Model, text: String) -> Response {
     events.push("data: [DONE]\n\n".to_owned());
     events.reverse();
     let listener = Listener { model, has_all: false };
-    let steps = stream::unfold(
-        (listener, events, text, false),
-        |(mut listener, mut events, text, held)| async move {
-            if held {
-                listener.model.wait(&text).await;
+    let steps =
+        stream::unfold((listener, events, text, 0), |(mut listener, mut events, text, given)| async move {
+            listener.model.wait(&text, given).await;
+            if given > 0 && listener.model.is_broken(&text) {
+                return None;
             }
             let event = events.pop()?;
             listener.has_all = events.is_empty();
-            Some((Ok::<_, Infallible>(event), (listener, events, text, true)))
-        },
-    );
+            Some((Ok::<_, Infallible>(event), (listener, events, text, given + 1)))
+        });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(steps)).into_response()
 }
 

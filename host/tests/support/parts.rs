@@ -8,6 +8,7 @@ mod host;
 mod model;
 mod platform;
 mod requests;
+mod slate;
 mod warm;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,9 +19,11 @@ pub use model::Model;
 pub use platform::{Callback, Platform, Way};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use requests::{Envelope, client, raw, robot_sign};
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use slate::{Card, Slate};
 
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use warm::plugins;
+pub use warm::{guests, plugins};
 
 /// Stands in all that no log may show.
 pub const CANARY: &str = "canary";

@@ -26,6 +26,13 @@ macro_rules! leased {
     };
 }
 
+/// A part of the reply is out already: the checkpoint tells of it.
+macro_rules! begun {
+    () => {
+        "EXISTS (SELECT 1 FROM outbox WHERE turn = seq AND length(checkpoint) > 0)"
+    };
+}
+
 /// A message in the form of its row.
 #[derive(Debug)]
 pub struct Letter {
@@ -87,11 +94,17 @@ pub fn withdraw(
 ) -> Result<Vec<String>, StoreError> {
     let mut withdrawn = Vec::new();
     for id in ids {
+        if mark_withdrawn(db, channel, now, id)? {
+            withdrawn.push(id.clone());
+            continue;
+        }
         let ended: Option<String> = db
-            .prepare_cached(
+            .prepare_cached(concat!(
                 "UPDATE inbox SET state = 'withdrawn', head = 0, lease_until = NULL, ended_at = ?3
-                 WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL RETURNING conversation",
-            )?
+                 WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND state != 'withdrawn' AND NOT ",
+                begun!(),
+                " RETURNING conversation"
+            ))?
             .query_row(params![channel, id, stamp(now)], |row| row.get(0))
             .optional()?;
         if let Some(conversation) = ended {
@@ -100,6 +113,20 @@ pub fn withdraw(
         }
     }
     Ok(withdrawn)
+}
+
+/// Leaves the end of an unanswered turn to whoever works on it, or to the next claim if some of it is shown.
+fn mark_withdrawn(db: &Connection, channel: &str, now: Millis, id: &str) -> Result<bool, StoreError> {
+    let marked = db
+        .prepare_cached(concat!(
+            "UPDATE inbox SET state = 'withdrawn', attempts = 0, due_at = ?3
+             WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND state = 'generating'
+               AND (lease_until IS NOT NULL OR ",
+            begun!(),
+            ")"
+        ))?
+        .execute(params![channel, id, stamp(now)])?;
+    Ok(marked == 1)
 }
 
 /// Lets the conversation's next turn be claimed.
@@ -168,6 +195,7 @@ fn lease(db: &Connection, turn: i64, until: Millis) -> Result<Claimed, StoreErro
            hold_until = iif(state IN ('answered', 'delivering'), NULL, hold_until)
          WHERE seq = ?1
          RETURNING fence, channel, message_id, message, address, request_id, received_at, claims, attempts,
+           state = 'withdrawn', hold_until IS NOT NULL,
            (SELECT reply FROM outbox WHERE turn = seq), (SELECT checkpoint FROM outbox WHERE turn = seq)",
     )?;
     let claimed = take.query_row(params![turn, stamp(until)], |row| {
@@ -181,8 +209,10 @@ fn lease(db: &Connection, turn: i64, until: Millis) -> Result<Claimed, StoreErro
             received_at: millis(row.get(6)?),
             claims: row.get(7)?,
             attempts: row.get(8)?,
-            reply: row.get(9)?,
-            checkpoint: row.get(10)?,
+            is_withdrawn: row.get(9)?,
+            is_held: row.get(10)?,
+            reply: row.get(11)?,
+            checkpoint: row.get(12)?,
         })
     })?;
     Ok(claimed)
@@ -199,6 +229,8 @@ struct Claimed {
     received_at: Millis,
     claims: u32,
     attempts: u32,
+    is_withdrawn: bool,
+    is_held: bool,
     reply: Option<String>,
     checkpoint: Option<Vec<u8>>,
 }
@@ -211,11 +243,13 @@ impl Claimed {
         message.address = vault
             .unseal(&place(&self.channel, &self.message_id), &self.address)
             .map_err(|_| "the stored address was changed or sealed by another key")?;
+        let checkpoint = self.checkpoint.unwrap_or_default();
         let progress = match self.reply {
-            None => Progress::Unanswered,
+            _ if self.is_withdrawn => Progress::Withdrawn { checkpoint },
+            None => Progress::Unanswered { checkpoint },
             Some(reply) => Progress::Answered {
                 reply: serde_json::from_str(&reply).map_err(|_| "the stored answer cannot be read")?,
-                checkpoint: self.checkpoint.unwrap_or_default(),
+                checkpoint,
             },
         };
         Ok(Claim {
@@ -227,6 +261,7 @@ impl Claimed {
             progress,
             claims: self.claims,
             attempts: self.attempts,
+            is_held: self.is_held,
         })
     }
 }
@@ -242,14 +277,14 @@ fn require_changed(rows: usize) -> Result<(), StoreError> {
     if rows == 0 { Err(StoreError::LeaseLost) } else { Ok(()) }
 }
 
-/// A hold that is over by now is none.
+/// A hold that is over by now is none. A message that was taken back gets no answer.
 pub fn answer(db: &Connection, lease: Lease, now: Millis, reply: &str) -> Result<Delivery, StoreError> {
     let mut update = db.prepare_cached(concat!(
         "UPDATE inbox SET state = 'answered', attempts = 0, reason = NULL,
            due_at = max(:now, coalesce(hold_until, :now)),
            lease_until = iif(hold_until > :now, NULL, lease_until),
            hold_until = iif(hold_until > :now, hold_until, NULL)
-         WHERE ",
+         WHERE state != 'withdrawn' AND ",
         leased!(),
         " RETURNING hold_until"
     ))?;

@@ -1,0 +1,250 @@
+//! A reply while it grows: the text so far, in a card that the platform lets us edit.
+//!
+//! Updates run beside the answer and slow neither the model nor the webhook: the newest text alone counts, so
+//! that nothing queues up. Two effects of one reply never overlap and never come closer than the manifest's
+//! `update-interval`, and where the card is gets stored before it is touched again. A failed update fails no
+//! turn: `deliver` says the last word from the checkpoint on, whatever was shown. It does not know where the
+//! text comes from, nor what becomes of the answer.
+
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{Answer, Channel, Turn, TurnError, Turns};
+use crate::adapter::{Adapter, AdapterError};
+use crate::conversation;
+use crate::message::{FaultKind, Reply};
+use crate::plugin::release::Destination;
+use crate::store::Claim;
+use crate::telemetry;
+
+/// Failures in a row after which a reply is shown only when it is whole.
+const FAILURES_MAX: u32 = 3;
+/// Before the update after the first failure; each further one doubles it.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+/// For a platform that says "slower" and not for how long.
+const THROTTLED_PAUSE: Duration = Duration::from_secs(1);
+/// Longer than any turn.
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
+
+/// What a person sees of a reply that is not whole yet.
+#[derive(Debug, Default)]
+pub(super) struct Card {
+    /// The adapter's own; empty as long as nothing is shown.
+    checkpoint: Vec<u8>,
+    /// Before this the platform would find the next change too soon.
+    next_change: Option<Instant>,
+}
+
+impl Card {
+    /// What an earlier claim left; when that changed it is not known.
+    pub(super) fn of(claim: &Claim, channel: &Channel) -> Card {
+        let checkpoint = claim.progress.checkpoint().to_vec();
+        let interval = channel.adapter.as_ref().and_then(Adapter::update_interval);
+        let next_change =
+            interval.filter(|_| !checkpoint.is_empty()).map(|interval| Instant::now() + interval);
+        Card { checkpoint, next_change }
+    }
+
+    pub(super) fn checkpoint(&self) -> &[u8] {
+        &self.checkpoint
+    }
+
+    /// Waits until it may be changed again.
+    pub(super) async fn rest(&self) {
+        if let Some(next) = self.next_change {
+            sleep_until(next).await;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.checkpoint.is_empty()
+    }
+}
+
+impl Turn {
+    /// Whether a person sees a reply that is not whole.
+    pub(super) fn has_card(&self) -> bool {
+        self.card.is_open() && self.growing().is_some()
+    }
+
+    /// What closes a card for which no answer comes.
+    pub(super) fn cut_off(&self) -> Reply {
+        conversation::cut_off(&self.claim.message, &self.line.borrow().text)
+    }
+
+    /// The adapter and the shortest time between two updates, if its replies can grow in place.
+    fn growing(&self) -> Option<(&Adapter, Duration)> {
+        let adapter = self.channel.adapter.as_ref()?;
+        Some((adapter, adapter.update_interval()?))
+    }
+}
+
+impl Turns {
+    /// Answers, and shows the text beside it as it grows. No update is under way when it returns.
+    pub(super) async fn answer_and_show(&self, turn: &mut Turn) -> Result<Answer, TurnError> {
+        let (mut card, is_over) = (std::mem::take(&mut turn.card), CancellationToken::new());
+        let asked: &Turn = turn;
+        let answering = async {
+            let answer = self.answer(asked).await;
+            is_over.cancel();
+            answer
+        };
+        let (answer, ()) = tokio::join!(answering, self.show(asked, &mut card, &is_over));
+        turn.card = card;
+        answer
+    }
+
+    /// Updates the card until the answer is there, or no further update is worth it.
+    async fn show(&self, turn: &Turn, card: &mut Card, is_over: &CancellationToken) {
+        // Who takes the answer on the line gets no second one in a card.
+        let Some((adapter, interval)) = turn.growing().filter(|_| !turn.claim.is_held) else { return };
+        let key = turn.delivery_key();
+        let to = Destination { address: &turn.claim.message.address, key: &key };
+        let mut pace = Pace::new(interval, card.next_change);
+        loop {
+            tokio::select! {
+                biased;
+                () = is_over.cancelled() => return,
+                () = pace.wait(&turn.grown) => {}
+            }
+            let Some(text) = pace.news(&turn.line.borrow().text, card) else { continue };
+            fail::fail_point!("show::before_update");
+            let outcome = adapter.update(&to, &card.checkpoint, &text).await;
+            card.next_change = Some(Instant::now() + interval);
+            let goes_on = match outcome {
+                Ok(checkpoint) => self.shown(turn, card, &mut pace, &text, checkpoint).await,
+                Err(error) => self.not_shown(turn, card, &mut pace, &error),
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Stores where the card is before it is touched again: after a crash it must be found, or a second one
+    /// would open. Returns whether to go on.
+    async fn shown(&self, turn: &Turn, card: &mut Card, pace: &mut Pace, text: &str, next: Vec<u8>) -> bool {
+        self.metrics.update(&turn.channel.name, "shown");
+        if text.is_empty() && next.is_empty() {
+            // This adapter shows no card without text: the first words need not wait.
+            card.next_change = None;
+        }
+        pace.shown(text.len(), card.next_change);
+        if next == card.checkpoint {
+            return true;
+        }
+        fail::fail_point!("show::before_record");
+        card.checkpoint = next;
+        let (lease, checkpoint) = (turn.claim.lease, &card.checkpoint);
+        let stored = self.record_sent(|| self.store.checkpoint(lease, self.clock.now(), checkpoint)).await;
+        fail::fail_point!("show::after_record");
+        if let Err(error) = &stored {
+            tracing::warn!(error = telemetry::chain(error), "the reply is shown when it is whole");
+        }
+        stored.is_ok()
+    }
+
+    /// Decides when the next update is worth it. Returns whether one is at all.
+    fn not_shown(&self, turn: &Turn, card: &Card, pace: &mut Pace, error: &AdapterError) -> bool {
+        let verdict = pace.not_shown(verdict(error, card.is_open()));
+        self.metrics.update(&turn.channel.name, verdict.as_str());
+        // What was not shown still waits to be.
+        turn.grown.notify_one();
+        let error = telemetry::chain(error);
+        match verdict {
+            Verdict::Throttled(_) => tracing::debug!(error, "an update of the reply waits"),
+            Verdict::Failed => tracing::warn!(error, "an update of the reply failed; it is tried again"),
+            Verdict::GivenUp => {
+                tracing::warn!(error, "updates of the reply fail; it is shown when it is whole");
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// What an update that showed nothing tells of the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It is welcome after this, with whatever there is to show by then.
+    Throttled(Duration),
+    /// It may go better after a while.
+    Failed,
+    /// It cannot help, or it could open a second card.
+    GivenUp,
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Throttled(_) => "throttled",
+            Verdict::Failed => "failed",
+            Verdict::GivenUp => "given_up",
+        }
+    }
+}
+
+/// To edit a card again does no harm whatever came of the last attempt. To open it does, if it may be open: the
+/// checkpoint that tells of it is lost.
+fn verdict(error: &AdapterError, is_open: bool) -> Verdict {
+    let fault = error.fault();
+    match fault.kind {
+        FaultKind::Throttled => Verdict::Throttled(fault.retry_after.unwrap_or(THROTTLED_PAUSE)),
+        FaultKind::Unavailable => Verdict::Failed,
+        FaultKind::Uncertain | FaultKind::Internal | FaultKind::Other if is_open => Verdict::Failed,
+        _ => Verdict::GivenUp,
+    }
+}
+
+/// When the next update of one turn is due, and with what.
+#[derive(Debug)]
+struct Pace {
+    interval: Duration,
+    due: Instant,
+    /// Bytes of the text that were shown last. It only grows, so they tell whether there is more.
+    shown: Option<usize>,
+    failures: u32,
+}
+
+impl Pace {
+    fn new(interval: Duration, due: Option<Instant>) -> Self {
+        Self { interval, due: due.unwrap_or_else(Instant::now), shown: None, failures: 0 }
+    }
+
+    /// Waits until there is something to show and the platform takes it.
+    async fn wait(&self, grown: &Notify) {
+        grown.notified().await;
+        // The timer would round a moment that is past up to its next tick.
+        if self.due > Instant::now() {
+            sleep_until(self.due).await;
+        }
+    }
+
+    /// The text, if the card does not show it yet. Without a word it is shown only to open a card.
+    fn news(&self, text: &str, card: &Card) -> Option<String> {
+        let is_new = self.shown != Some(text.len()) && !(text.is_empty() && card.is_open());
+        is_new.then(|| text.to_owned())
+    }
+
+    fn shown(&mut self, bytes: usize, next_change: Option<Instant>) {
+        (self.shown, self.failures) = (Some(bytes), 0);
+        self.due = next_change.unwrap_or(self.due);
+    }
+
+    /// Puts the next update off; too many failures in a row end them.
+    fn not_shown(&mut self, verdict: Verdict) -> Verdict {
+        let pause = match verdict {
+            Verdict::Throttled(pause) => pause,
+            Verdict::Failed => {
+                self.failures += 1;
+                FAILURE_PAUSE.saturating_mul(1 << (self.failures - 1))
+            }
+            Verdict::GivenUp => Duration::ZERO,
+        };
+        self.due = Instant::now() + pause.clamp(self.interval, PAUSE_MAX);
+        if self.failures < FAILURES_MAX { verdict } else { Verdict::GivenUp }
+    }
+}

@@ -1,0 +1,140 @@
+//! An adapter for a platform that lets a sent message grow: it opens a card, edits it, and closes it.
+//!
+//! The platform is made up, and strict as real ones are: sequences of a card increase, and one that is not closed
+//! is seen to be unfinished. It verifies nobody, and no server should ever load it. `host/tests/growing.rs` drives
+//! it, and `host/tests/support/slate.rs` is its platform.
+
+use parlor_sdk::{
+    Acceptance, Adapter, Delivered, Fault, HttpRequest, HttpResponse, Message, Outbound, Reception, Reply,
+    clock,
+    json::{FromJson, Value, object},
+    register_adapter, settings,
+};
+
+const ORIGIN: &str = "https://slate.example.com";
+
+#[derive(Default)]
+struct Slate;
+
+/// What a checkpoint tells.
+struct Card {
+    id: String,
+    /// Of its last change.
+    sequence: u64,
+    /// It has its last text, and is not closed yet.
+    is_whole: bool,
+}
+
+impl Card {
+    fn decode(checkpoint: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(checkpoint);
+        let mut words = text.split(' ');
+        let (id, sequence) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
+        Some(Self { id, sequence, is_whole: words.next() == Some("whole") })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let state = if self.is_whole { "whole" } else { "open" };
+        format!("{} {} {state}", self.id, self.sequence).into_bytes()
+    }
+
+    /// A crash may have cost the checkpoint of the last change; the clock goes on meanwhile.
+    fn next(self) -> Self {
+        Self { sequence: clock::now_ms().max(self.sequence + 1), ..self }
+    }
+
+    fn change(&self, key: &str, text: &str) -> Result<HttpResponse, Fault> {
+        let body = object([
+            ("sequence", self.sequence.to_string().into()),
+            ("text", text.into()),
+            ("whole", self.is_whole.into()),
+        ]);
+        send("PUT", &format!("/cards/{}", self.id), key, &body)
+    }
+
+    fn close(&self, key: &str) -> Result<HttpResponse, Fault> {
+        let body = object([("sequence", self.sequence.to_string().into())]);
+        send("POST", &format!("/cards/{}/close", self.id), key, &body)
+    }
+}
+
+impl Adapter for Slate {
+    fn receive(&self, request: &HttpRequest) -> Result<Reception, Fault> {
+        let body = request.json()?;
+        if let Some(id) = body.text("withdrawn") {
+            let withdrawn = vec![id.to_owned()];
+            return Ok(Reception::Accept(Acceptance { withdrawn, ..Acceptance::default() }));
+        }
+        let field = |name: &str| body.text(name).ok_or_else(|| Fault::invalid(format!("send `{name}`")));
+        let conversation = field("conversation")?;
+        let message = Message::new(field("id")?, conversation, "person-canary", field("text")?);
+        let message = Message { address: conversation.as_bytes().to_vec(), ..message };
+        Ok(match body.get("wait_ms").and_then(u32::from_json) {
+            Some(wait_ms) => Reception::inquire(message, wait_ms, Vec::new()),
+            None => Reception::accept(message),
+        })
+    }
+
+    fn update(&self, address: &[u8], key: &str, checkpoint: Vec<u8>, text: &str) -> Result<Vec<u8>, Fault> {
+        let Some(card) = Card::decode(&checkpoint) else {
+            return open(address, key, text);
+        };
+        let card = card.next();
+        card.change(key, text)?;
+        Ok(card.encode())
+    }
+
+    fn finish(
+        &self,
+        address: &[u8],
+        key: &str,
+        checkpoint: &[u8],
+        reply: &Reply,
+    ) -> Result<Delivered, Fault> {
+        let Some(card) = Card::decode(checkpoint) else {
+            send("POST", "/messages", key, &message(address, key, &reply.text))?;
+            return Ok(Delivered::done());
+        };
+        let card = card.next();
+        if card.is_whole {
+            card.close(key)?;
+            return Ok(Delivered::Done(vec![card.id]));
+        }
+        let card = Card { is_whole: true, ..card };
+        card.change(key, &reply.text)?;
+        Ok(Delivered::More(card.encode()))
+    }
+}
+
+fn open(address: &[u8], key: &str, text: &str) -> Result<Vec<u8>, Fault> {
+    if text.is_empty() && !settings::get_or("opens_without_text", true)? {
+        return Ok(Vec::new());
+    }
+    let response = send("POST", "/cards", key, &message(address, key, text))?;
+    let id = response.parse().and_then(|body| body.text("card").map(str::to_owned));
+    let id = id.ok_or_else(|| Fault::uncertain("the platform named no card"))?;
+    Ok(Card { id, sequence: 0, is_whole: false }.encode())
+}
+
+fn message(address: &[u8], key: &str, text: &str) -> Value {
+    let conversation = String::from_utf8_lossy(address).into_owned();
+    object([("conversation", conversation.into()), ("key", key.into()), ("text", text.into())])
+}
+
+fn send(method: &str, path: &str, limit_key: &str, body: &Value) -> Result<HttpResponse, Fault> {
+    let response = Outbound::new(method, format!("{ORIGIN}{path}")).limit_key(limit_key).json(body).send()?;
+    match response.status {
+        200..=299 => Ok(response),
+        401 => Err(Fault::unauthorized("the platform does not know this bot")),
+        410 => Err(Fault::gone("the conversation is closed")),
+        418 => panic!("this guest gives up"),
+        429 => {
+            Err(Fault::throttled("the platform says to slow down", response.retry_after_ms().unwrap_or(1000)))
+        }
+        502 => Err(Fault::uncertain("the platform's gateway broke")),
+        503 => Err(Fault::unavailable("the platform is down")),
+        status => Err(Fault::invalid(format!("the platform answered {status}"))),
+    }
+}
+
+register_adapter!(Slate);
