@@ -267,6 +267,7 @@ mod tests {
             sent_at: None,
             address: Vec::new(),
             extra: Vec::new(),
+            wishes: None,
         };
         let extra = models.iter().map(|model| (MODEL.to_owned(), (*model).to_owned())).collect();
         PipelineTurn { channel: "a".to_owned(), platform: String::new(), message, history: Vec::new(), extra }
