@@ -1,5 +1,6 @@
 //! The wiring: a configuration becomes a host that serves. The only module that knows every other.
 
+mod attend;
 mod memory;
 mod readiness;
 mod talk;
@@ -22,7 +23,7 @@ use crate::auth::{Issuer, Verifier};
 use crate::clock::Clock;
 use crate::config::{CHAT_CHANNEL, Config};
 use crate::conversation::Listeners;
-use crate::doors::{self, Doors, page::Page, webhook};
+use crate::doors::{self, Doors, page::Page, socket, webhook};
 use crate::drain::Drain;
 use crate::egress::Egress;
 use crate::plugin::compile::Cache;
@@ -119,8 +120,18 @@ impl App {
         let public =
             self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
         let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds };
+        let verifier = Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone());
+        let mut more = webhook::routes(webhooks);
+        if self.config.chat.is_some() {
+            more = more.merge(socket::routes(socket::Sockets {
+                verifier: verifier.clone(),
+                attend: Arc::new(talk::Talker(self.turns.clone())),
+                metrics: self.turns.metrics.clone(),
+                drain: self.turns.drain.clone(),
+            }));
+        }
         let doors = Doors {
-            verifier: Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone()),
+            verifier,
             talk: self
                 .config
                 .chat
@@ -132,7 +143,7 @@ impl App {
             drain: self.turns.drain.clone(),
             bounds,
         };
-        Ok(doors::router(doors, webhook::routes(webhooks)))
+        Ok(doors::router(doors, more))
     }
 
     fn page(&self, address: std::net::SocketAddr) -> anyhow::Result<Page> {

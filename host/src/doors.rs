@@ -1,8 +1,8 @@
 //! The doors of the host: what listens, and what each path answers.
 //!
 //! They know HTTP, tokens and bounds. What a message means they do not know: the chat door asks a [`chat::Talk`],
-//! health asks a [`health::Readiness`], and `webhook` hands on to the ingress. Reading order: `server` takes
-//! connections, `frame` wraps every request, then one file for each door.
+//! its socket a [`socket::Attend`], health asks a [`health::Readiness`], and `webhook` hands on to the ingress.
+//! Reading order: `server` takes connections, `frame` wraps every request, then one file for each door.
 
 pub mod body;
 pub mod chat;
@@ -12,6 +12,7 @@ pub mod health;
 pub mod page;
 pub mod problem;
 pub mod server;
+pub mod socket;
 pub mod webhook;
 
 use std::sync::Arc;

@@ -176,6 +176,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         said: &[Utterance],
     ) -> Result<(), StoreError>;
 
+    /// A message as it was taken in, without its address; none if it is unknown.
+    async fn message(&self, channel: &str, message_id: &str) -> Result<Option<Message>, StoreError>;
+
     /// What came of a message; none if it is unknown.
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError>;
 

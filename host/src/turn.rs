@@ -13,6 +13,7 @@ mod failure;
 mod inquire;
 mod intake;
 mod record;
+mod resume;
 mod talk;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use failure::TurnError;
+pub use resume::{Asked, Resumed, Standing};
 pub use talk::{Refused, Talking};
 
 use crate::adapter::Adapter;
@@ -226,6 +228,11 @@ impl Turn {
     /// Whether somebody waits on the open line now.
     fn is_heard(&self) -> bool {
         self.line.receiver_count() > 0
+    }
+
+    /// Whether its answer is for those on the line alone: nobody could come back for it.
+    fn needs_listener(&self) -> bool {
+        self.channel.adapter.is_none() && !conversation::outlives_line(&self.claim.message)
     }
 
     fn key(&self) -> Key {

@@ -21,7 +21,7 @@ use crate::telemetry;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The paths that a log names; all others are `other`.
-const ROUTES: [&str; 5] = ["/health", "/ready", "/metrics", "/api/v1/chat", "/"];
+const ROUTES: [&str; 6] = ["/health", "/ready", "/metrics", "/api/v1/chat", "/chat", "/"];
 /// And those of which it names the first part alone.
 const PREFIXES: [&str; 2] = ["/webhook", "/page"];
 

@@ -24,10 +24,12 @@ pub enum Refused {
     Draining,
     #[error("the question could not be stored; ask again")]
     NotStored(#[source] StoreError),
+    #[error("another question was asked under this id; choose a new one for each question")]
+    IdTaken,
 }
 
 impl Turns {
-    /// Stores what a person asks and opens a line to its turn. Sessions of different people are different.
+    /// Stores what a person asks and opens a line to its turn.
     pub async fn talk(
         &self,
         person: &str,
@@ -41,9 +43,17 @@ impl Turns {
         }
         let message_id = uuid::Uuid::now_v7().to_string();
         let heard = self.listeners.listen((channel.name.clone(), message_id.clone()));
-        let message = Message {
-            id: message_id.clone(),
-            conversation: format!("{person}/{session_id}"),
+        let message = self.own_message(message_id.clone(), person, session_id, query);
+        let stored = self.store_messages(channel, vec![message], request_id, None).await;
+        stored.map_err(not_stored)?;
+        Ok(Talking { message_id, heard })
+    }
+
+    /// What a person asks on the host's own door. Sessions of different people are different.
+    pub(super) fn own_message(&self, id: String, person: &str, session_id: &str, query: String) -> Message {
+        Message {
+            id,
+            conversation: conversation_of(person, session_id),
             group: None,
             scope: Scope::Direct,
             sender: Sender { id: person.to_owned(), name: None, extra: Vec::new() },
@@ -55,12 +65,15 @@ impl Turns {
             sent_at: Some(self.clock.now()),
             address: Vec::new(),
             extra: Vec::new(),
-        };
-        let stored = self.store_messages(channel, vec![message], request_id, None).await;
-        stored.map_err(|error| {
-            tracing::error!(error = %error, "a question could not be stored");
-            Refused::NotStored(error)
-        })?;
-        Ok(Talking { message_id, heard })
+        }
     }
+}
+
+pub(super) fn conversation_of(person: &str, session_id: &str) -> String {
+    format!("{person}/{session_id}")
+}
+
+pub(super) fn not_stored(error: StoreError) -> Refused {
+    tracing::error!(error = %error, "a question could not be stored");
+    Refused::NotStored(error)
 }
