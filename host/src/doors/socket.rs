@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 use futures_util::stream::BoxStream;
@@ -28,6 +28,7 @@ use super::{guard, server};
 use crate::auth::Verifier;
 use crate::drain::Drain;
 use crate::telemetry::Metrics;
+use handshake::Unopened;
 use line::Line;
 
 pub use line::{GARBAGE_MAX, PING_EVERY, UNDER_WAY_MAX};
@@ -110,10 +111,9 @@ async fn open(
     State(sockets): State<Arc<Sockets>>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     mut request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Unopened> {
     let query = request.uri().query().unwrap_or_default();
-    let caller = guard::caller_by_query(&sockets.verifier, request.headers(), query, guard::CHAT_WRITE)
-        .map_err(IntoResponse::into_response)?;
+    let caller = guard::caller_by_query(&sockets.verifier, request.headers(), query, guard::CHAT_WRITE)?;
     let response = handshake::accept(&request)?;
     let upgrade = hyper::upgrade::on(&mut request);
     let place = request.extensions_mut().remove::<server::Place>();

@@ -305,6 +305,7 @@ async fn who_has_no_valid_token_gets_no_line() {
 #[tokio::test]
 async fn what_does_not_open_a_websocket_is_told_how() {
     let house = House::open().await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let (_line, head) = house.by_hand(OPENING).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     // The sample of RFC 6455 §1.3.
@@ -328,6 +329,9 @@ async fn what_does_not_open_a_websocket_is_told_how() {
         );
         assert_eq!(status == 426, head.contains("sec-websocket-version: 13"), "{head}");
     }
+    let http_2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    let url = format!("http://{}/chat?token={}", house.address, house.token("chat:write"));
+    assert_eq!(http_2.get(url).send().await.unwrap().status(), 426);
 }
 
 #[tokio::test]

@@ -20,8 +20,15 @@ const KEY_BYTES: usize = 16;
 /// What a server adds to the client's key to show that it speaks the protocol (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// 101 for a request that opens a WebSocket; 426 for another one.
-pub fn accept(request: &Request) -> Result<Response, Response> {
+/// Why no WebSocket is opened.
+pub enum Unopened {
+    /// The request may well be good, but opens none.
+    Plain,
+    Refused(Problem),
+}
+
+/// 101 for a request that opens a WebSocket.
+pub fn accept(request: &Request) -> Result<Response, Unopened> {
     let headers = request.headers();
     let is_opening = request.method() == Method::GET
         && request.version() == Version::HTTP_11
@@ -29,22 +36,35 @@ pub fn accept(request: &Request) -> Result<Response, Response> {
         && has_word(headers, &UPGRADE, "websocket")
         && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == VERSION);
     if !is_opening {
-        return Err(upgrade_required());
+        return Err(Unopened::Plain);
     }
-    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).ok_or_else(|| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_request",
-            "`Sec-WebSocket-Key` is not 16 bytes in base64",
-        )
-        .into_response()
-    })?;
+    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).ok_or_else(bad_key)?;
     let head = [
         (CONNECTION, HeaderValue::from_static("upgrade")),
         (UPGRADE, HeaderValue::from_static("websocket")),
         (SEC_WEBSOCKET_ACCEPT, proof(key)),
     ];
     Ok((StatusCode::SWITCHING_PROTOCOLS, head, Body::empty()).into_response())
+}
+
+impl From<Problem> for Unopened {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+impl IntoResponse for Unopened {
+    fn into_response(self) -> Response {
+        match self {
+            Unopened::Refused(problem) => problem.into_response(),
+            Unopened::Plain => upgrade_required(),
+        }
+    }
+}
+
+fn bad_key() -> Problem {
+    let message = "`Sec-WebSocket-Key` is not 16 bytes in base64";
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_request", message)
 }
 
 fn upgrade_required() -> Response {
