@@ -1,5 +1,6 @@
 //! The wiring: a configuration becomes a host that serves. The only module that knows every other.
 
+mod attend;
 mod lines;
 mod memory;
 mod openai;
@@ -25,7 +26,7 @@ use crate::auth::{Issuer, Verifier};
 use crate::clock::Clock;
 use crate::config::{CHAT_CHANNEL, Config, openai_channel};
 use crate::conversation::Listeners;
-use crate::doors::{self, Doors, page::Page, webhook};
+use crate::doors::{self, Doors, page::Page, socket, webhook};
 use crate::drain::Drain;
 use crate::egress::Egress;
 use crate::function::{self, Function};
@@ -158,18 +159,26 @@ impl App {
         let public =
             self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
         let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds };
-        let verifier = || Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone());
+        let verifier = Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone());
         let mut more = webhook::routes(webhooks);
         if let Some(door) = &self.config.openai {
             more = more.merge(doors::openai::routes(doors::openai::OpenAi {
-                verifier: verifier(),
+                verifier: verifier.clone(),
                 complete: Arc::new(openai::Completer::new(self.turns.clone(), door)),
                 metrics: self.turns.metrics.clone(),
                 bounds,
             }));
         }
+        if self.config.chat.is_some() {
+            more = more.merge(socket::routes(socket::Sockets {
+                verifier: verifier.clone(),
+                attend: Arc::new(talk::Talker(self.turns.clone())),
+                metrics: self.turns.metrics.clone(),
+                drain: self.turns.drain.clone(),
+            }));
+        }
         let doors = Doors {
-            verifier: verifier(),
+            verifier,
             talk: self
                 .config
                 .chat

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 
 /// A longer token is refused unread: ours take some 300 bytes, and no proxy passes longer headers.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -31,6 +31,8 @@ pub struct Caller {
     pub token_id: Option<String>,
     pub issuer: String,
     pub scopes: Vec<String>,
+    /// When the token ends, by our clock and with all leeway.
+    pub expires_at: Millis,
 }
 
 /// Why a token did not open a door. A caller of the door learns only which of the two it was.
@@ -148,6 +150,7 @@ struct Issued<'a> {
 }
 
 /// Checks tokens against one secret and the configured issuers and audiences.
+#[derive(Clone)]
 pub struct Verifier {
     key: DecodingKey,
     rules: Validation,
@@ -176,6 +179,11 @@ impl Verifier {
         Err(AuthError::MissingScope(needed_scope.to_owned()))
     }
 
+    /// How long a caller who stays may stay: nothing once `verify` would refuse the token.
+    pub fn life_left(&self, caller: &Caller) -> Duration {
+        Duration::from_millis(caller.expires_at.saturating_sub(self.clock.now()))
+    }
+
     fn claims(&self, token: &str) -> Result<Claims, Reason> {
         if token.is_empty() {
             return Err(Reason::Missing);
@@ -191,12 +199,11 @@ impl Verifier {
 
     fn check_times(&self, claims: &Claims) -> Result<(), Reason> {
         let now = self.clock.now() / 1000;
-        let leeway = LEEWAY.as_secs();
-        if now >= claims.exp.0.saturating_add(leeway) {
+        if now >= claims.ends_at() {
             return Err(Reason::Expired);
         }
         let starts = [claims.iat, claims.nbf].into_iter().flatten();
-        if starts.into_iter().any(|start| start.0 > now + leeway) {
+        if starts.into_iter().any(|start| start.0 > now + LEEWAY.as_secs()) {
             return Err(Reason::NotYet);
         }
         Ok(())
@@ -226,10 +233,11 @@ fn reason(error: &jsonwebtoken::errors::Error) -> Reason {
 }
 
 fn caller(claims: Claims) -> Result<Caller, Reason> {
+    let expires_at = claims.ends_at().saturating_mul(1000);
     let person = claims.sub.or_else(|| claims.jti.clone()).filter(|person| !person.is_empty());
     let person = person.ok_or(Reason::Anonymous)?;
     let scopes = claims.scope.map(Scopes::into_list).unwrap_or_default();
-    Ok(Caller { person, token_id: claims.jti, issuer: claims.iss, scopes })
+    Ok(Caller { person, token_id: claims.jti, issuer: claims.iss, scopes, expires_at })
 }
 
 #[derive(Deserialize)]
@@ -241,6 +249,13 @@ struct Claims {
     jti: Option<String>,
     sub: Option<String>,
     scope: Option<Scopes>,
+}
+
+impl Claims {
+    /// The second from which on the token is refused.
+    fn ends_at(&self) -> u64 {
+        self.exp.0.saturating_add(LEEWAY.as_secs())
+    }
 }
 
 #[derive(Deserialize)]

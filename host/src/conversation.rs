@@ -78,6 +78,16 @@ impl Listeners {
         take(lines.entry(key).or_insert_with(|| watch::channel(Heard::default()).0))
     }
 
+    /// Tells those who listen that there will be no answer; the turn itself may not know it yet.
+    pub fn withdrawn(&self, key: Key) {
+        let line = self.line(key);
+        line.send_if_modified(|heard| {
+            let is_news = heard.end.is_none();
+            heard.end.get_or_insert(End::Withdrawn);
+            is_news
+        });
+    }
+
     /// Ends the lines that no turn speaks into: those who wait there are told that nobody comes.
     pub fn hang_up(&self) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,6 +97,26 @@ impl Listeners {
 
 /// The contract's key for a reply that is no part of the conversation, so that it enters no history.
 const ASIDE: &str = "aside";
+/// Marks a reply that says that there is no answer.
+const APOLOGY: &str = "apology";
+/// Marks a message of the host's own door whose turn runs to its end also when nobody listens.
+const OUTLIVES_LINE: &str = "outlives-line";
+
+/// The message of somebody whose line may drop, and who comes back for the answer.
+pub fn outliving_line(mut message: Message) -> Message {
+    message.extra.push((OUTLIVES_LINE.to_owned(), String::new()));
+    message
+}
+
+/// Whether a message's turn goes on when nobody listens any more. Each turn of a platform's does.
+pub fn outlives_line(message: &Message) -> bool {
+    message.extra.iter().any(|(name, _)| name == OUTLIVES_LINE)
+}
+
+/// Whether a reply says that there is no answer.
+pub fn is_apology(reply: &Reply) -> bool {
+    reply.extra.iter().any(|(name, _)| name == APOLOGY)
+}
 
 /// What a delivered turn adds to the history.
 pub fn exchange(message: &Message, reply: &Reply) -> Vec<Utterance> {
@@ -106,7 +136,8 @@ pub fn apology(message: &Message) -> Reply {
     } else {
         "Sorry, I cannot answer right now. Please try again later."
     };
-    Reply { extra: vec![(ASIDE.to_owned(), String::new())], ..Reply::text(sentence) }
+    let marks = [ASIDE, APOLOGY].map(|mark| (mark.to_owned(), String::new()));
+    Reply { extra: marks.into(), ..Reply::text(sentence) }
 }
 
 /// Closes a reply of which something was shown and no more comes: with what was shown, or a plain sentence.

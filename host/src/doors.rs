@@ -1,8 +1,9 @@
 //! The doors of the host: what listens, and what each path answers.
 //!
 //! They know HTTP, tokens and bounds. What a message means they do not know: the chat door asks a [`chat::Talk`],
-//! `openai` an [`openai::Complete`], health asks a [`health::Readiness`], and `webhook` hands on to the ingress. Reading order: `server` takes
-//! connections, `frame` wraps every request, then one file for each door.
+//! its socket a [`socket::Attend`], `openai` an [`openai::Complete`], health asks a [`health::Readiness`], and
+//! `webhook` hands on to the ingress. Reading order: `server` takes connections, `frame` wraps every request, then
+//! one file for each door.
 
 pub mod body;
 pub mod chat;
@@ -13,6 +14,7 @@ pub mod openai;
 pub mod page;
 pub mod problem;
 pub mod server;
+pub mod socket;
 pub mod webhook;
 
 use std::sync::Arc;

@@ -207,6 +207,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// works on it has lost the lease. Tells whether there was one.
     async fn discard(&self, channel: &str, message_id: &str) -> Result<bool, StoreError>;
 
+    /// A message as it was taken in, without its address; none if it is unknown.
+    async fn message(&self, channel: &str, message_id: &str) -> Result<Option<Message>, StoreError>;
+
     /// What came of a message; none if it is unknown.
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError>;
 

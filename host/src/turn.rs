@@ -14,6 +14,7 @@ mod inbox;
 mod inquire;
 mod intake;
 mod record;
+mod resume;
 mod show;
 mod talk;
 mod trouble;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use failure::TurnError;
 pub use inbox::Inbox;
+pub use resume::{Asked, Resumed, Standing};
 pub use talk::{Refused, Talking};
 pub use work::NotDone;
 
@@ -260,6 +262,11 @@ impl Turn {
     /// Whether somebody waits on the open line now.
     fn is_heard(&self) -> bool {
         self.line.receiver_count() > 0
+    }
+
+    /// Whether its answer is for those on the line alone: nobody could come back for it.
+    fn needs_listener(&self) -> bool {
+        self.channel.adapter.is_none() && !conversation::outlives_line(&self.claim.message)
     }
 
     fn key(&self) -> Key {

@@ -24,9 +24,10 @@ impl Talk for Talker {
     }
 }
 
-fn refusal(refused: &Refused) -> Refusal {
+pub(super) fn refusal(refused: &Refused) -> Refusal {
     let (status, code) = match refused {
         Refused::Closed => (404, "closed"),
+        Refused::IdTaken => (409, "id_taken"),
         Refused::Draining => (503, "draining"),
         Refused::NotStored(_) => (503, "not_stored"),
     };
@@ -45,7 +46,7 @@ fn event(news: News) -> Event {
     }
 }
 
-fn end(end: End) -> Event {
+pub(super) fn end(end: End) -> Event {
     match end {
         End::Said { reply, account } => Event::Done(Reply {
             text: reply.text,

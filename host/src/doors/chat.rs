@@ -22,6 +22,7 @@ use super::{Doors, body, guard};
 use question::Asked;
 
 pub use question::{QUERY_BYTES_MAX, SESSION_ID_CHARS_MAX};
+pub(super) use question::{check_id, check_query, invalid};
 
 /// What a caller of the chat door asks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! Whether a request may pass: its bearer token and the scope that a door needs.
 //!
-//! It takes a token from the `Authorization` header alone. What a token is, `auth` knows.
+//! It takes a token from the `Authorization` header, and from the query only for a door that browsers can open
+//! in no other way. What a token is, `auth` knows.
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+use url::form_urlencoded;
 
 use super::problem::Problem;
 use crate::auth::{AuthError, Caller, Reason, Verifier};
@@ -12,9 +14,32 @@ use crate::telemetry;
 pub const CHAT_WRITE: &str = "chat:write";
 pub const METRICS_READ: &str = "metrics:read";
 
+/// The query's field for a token.
+const TOKEN: &str = "token";
+
 /// Who calls, or 401, or 403. The log learns why, the caller does not.
 pub fn caller(verifier: &Verifier, headers: &HeaderMap, needed_scope: &str) -> Result<Caller, Problem> {
-    let verified = match bearer(headers) {
+    verify(verifier, bearer(headers), needed_scope)
+}
+
+/// The same for a WebSocket, for which a browser sets no headers: its token may stand in the query, as `token`.
+pub fn caller_by_query(
+    verifier: &Verifier,
+    headers: &HeaderMap,
+    query: &str,
+    needed_scope: &str,
+) -> Result<Caller, Problem> {
+    let mut tokens = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == TOKEN);
+    let (in_query, in_header) = (tokens.next(), bearer(headers));
+    if tokens.next().is_some() || (in_query.is_some() && in_header.is_some()) {
+        let message = "send one token: as `token` in the query or in the `Authorization` header";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_request", message));
+    }
+    verify(verifier, in_query.as_ref().map(|(_, token)| &**token).or(in_header), needed_scope)
+}
+
+fn verify(verifier: &Verifier, token: Option<&str>, needed_scope: &str) -> Result<Caller, Problem> {
+    let verified = match token {
         Some(token) => verifier.verify(token, needed_scope),
         None => Err(AuthError::Unauthorized(Reason::Missing)),
     };

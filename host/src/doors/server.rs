@@ -26,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::drain::Drain;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Open;
 use activity::Activity;
 use patient::Patient;
 
@@ -65,6 +66,19 @@ pub struct Bounds {
 /// Where a request came from: an extension of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// A connection's place among those that may be open: an extension of each request. Whoever takes the connection
+/// over, as a WebSocket does, keeps it, and with it the place.
+#[derive(Debug, Clone)]
+pub struct Place {
+    _held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    _open: Open,
+}
 
 /// Takes connections until the drain begins. Those that are open then finish the requests under way, as tasks
 /// that the drain waits for.
@@ -125,21 +139,22 @@ impl Server {
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) {
         match self.places.clone().try_acquire_owned() {
-            Ok(place) => {
+            Ok(permit) => {
                 self.was_full.store(false, Ordering::Relaxed);
+                let held = Held { _permit: permit, _open: self.metrics.connection() };
+                let place = Place { _held: Arc::new(held) };
                 self.drain.spawn("http connection", self.clone().converse(stream, peer, place));
             }
             Err(_) => self.turn_away(stream),
         }
     }
 
-    /// Serves one connection to its end.
-    async fn converse(self: Arc<Self>, stream: TcpStream, peer: Peer, _place: OwnedSemaphorePermit) {
-        let _open = self.metrics.connection();
+    /// Serves one connection to its end, or until a WebSocket takes it over.
+    async fn converse(self: Arc<Self>, stream: TcpStream, peer: Peer, place: Place) {
         let _ = stream.set_nodelay(true);
         let activity = Activity::default();
         let io = TokioIo::new(Patient::new(stream, WRITE_STALL_MAX));
-        let service = service_fn(|request| self.answer(request, peer, &activity));
+        let service = service_fn(|request| self.answer(request, peer, &place, &activity));
         let mut connection = pin!(self.http.serve_connection_with_upgrades(io, service));
         let mut idle = pin!(activity.until_idle(self.header_timeout, IDLE_MAX));
         let mut is_leaving = false;
@@ -159,10 +174,12 @@ impl Server {
         &self,
         mut request: Request<Incoming>,
         peer: Peer,
+        place: &Place,
         activity: &Activity,
     ) -> impl Future<Output = Result<http::Response<axum::body::Body>, std::convert::Infallible>> + use<>
     {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(place.clone());
         let busy = activity.enter();
         let answering = self.router.call(request);
         async move { Ok(busy.until_sent(answering.await?)) }

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use rusqlite::ErrorCode;
 
 use crate::clock::Millis;
-use crate::message::{Reply, Utterance};
+use crate::message::{Message, Reply, Utterance};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{
     Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store, StoreError,
@@ -184,6 +184,11 @@ impl Store for SqliteStore {
     async fn discard(&self, channel: &str, message_id: &str) -> Result<bool, StoreError> {
         let (channel, message_id) = (channel.to_owned(), message_id.to_owned());
         self.writer.write(move |db| inbox::discard(db, &channel, &message_id)).await
+    }
+
+    async fn message(&self, channel: &str, message_id: &str) -> Result<Option<Message>, StoreError> {
+        let (channel, message_id) = (channel.to_owned(), message_id.to_owned());
+        self.readers.read(move |db| inbox::message(db, &channel, &message_id)).await
     }
 
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError> {

@@ -58,8 +58,13 @@ pub fn subscriber(
     Ok(tracing_subscriber::registry().with(log.with_filter(parse(filter)?)))
 }
 
+/// Libraries that write what people say into their finest lines: whoever asks for all lines does not get those.
+const TALKATIVE: [&str; 2] = ["tungstenite=warn", "tokio_tungstenite=warn"];
+
 fn parse(filter: &str) -> Result<SpansStay, TelemetryError> {
+    let quiet = TALKATIVE.map(|directive| directive.parse().expect("a target and a level make a directive"));
     let parsed = EnvFilter::builder().with_regex(false).parse(filter);
+    let parsed = parsed.map(|filter| quiet.into_iter().fold(filter, EnvFilter::add_directive));
     parsed.map(SpansStay).map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })
 }
 

@@ -226,7 +226,7 @@ impl Metrics {
         );
         registry.register(
             "chat_connections",
-            "Chat requests that are being answered",
+            "Chat requests that are being answered, and open chat sockets",
             self.chat_connections.clone(),
         );
     }
@@ -304,7 +304,7 @@ impl Metrics {
         self.connections_refused.inc();
     }
 
-    /// Counts one chat request as under way until the guard is dropped.
+    /// Counts one chat request or socket as open until the guard is dropped.
     pub fn chat_connection(&self) -> Open {
         Open::new(&self.chat_connections)
     }

@@ -203,12 +203,9 @@ fn handed_on(error: PipelineError, failure: Option<ModelError>) -> TurnError {
     }
 }
 
-/// Resolves when nobody waits for the answer of the host's own door any more.
+/// Resolves when nobody waits any more for an answer that only those on the line would get.
 async fn abandoned(turn: &Turn) {
-    match turn.channel.adapter {
-        None => turn.line.closed().await,
-        Some(_) => std::future::pending().await,
-    }
+    if turn.needs_listener() { turn.line.closed().await } else { std::future::pending().await }
 }
 
 enum Ended {

@@ -114,7 +114,7 @@ impl Turns {
     }
 
     async fn run_or_fail(&self, turn: &mut Turn) -> Ended {
-        let is_unheard = !turn.is_heard() && turn.channel.adapter.is_none();
+        let is_unheard = !turn.is_heard() && turn.needs_listener();
         let outcome = match turn.claim.claims {
             _ if is_unheard => Err(TurnError::Withdrawn),
             claims if claims > CLAIMS_MAX => Err(TurnError::TooManyClaims(claims)),

@@ -91,13 +91,14 @@ impl Turns {
         Ok(if is_new { "new" } else { "duplicate" })
     }
 
-    async fn withdraw(&self, channel: &Channel, ids: &[String]) -> Result<(), StoreError> {
+    pub(super) async fn withdraw(&self, channel: &Channel, ids: &[String]) -> Result<(), StoreError> {
         if ids.is_empty() {
             return Ok(());
         }
         for id in self.store.withdraw(&channel.name, self.clock.now(), ids).await? {
             let key: Key = (channel.name.clone(), id);
             self.running.cancel(&key);
+            self.listeners.withdrawn(key);
         }
         Ok(())
     }

@@ -24,10 +24,12 @@ pub enum Refused {
     Draining,
     #[error("the question could not be stored; ask again")]
     NotStored(#[source] StoreError),
+    #[error("another question was asked under this id; choose a new one for each question")]
+    IdTaken,
 }
 
 impl Turns {
-    /// Stores what a person asks and opens a line to its turn. Sessions of different people are different.
+    /// Stores what a person asks and opens a line to its turn.
     pub async fn talk(
         &self,
         person: &str,
@@ -36,7 +38,7 @@ impl Turns {
         request_id: &str,
     ) -> Result<Talking, Refused> {
         let message_id = uuid::Uuid::now_v7().to_string();
-        let message = Message::direct(message_id, format!("{person}/{session_id}"), person, query);
+        let message = Message::direct(message_id, conversation_of(person, session_id), person, query);
         self.open_line(CHAT_CHANNEL, message, request_id).await
     }
 
@@ -55,10 +57,17 @@ impl Turns {
         let heard = self.listeners.listen((channel.name.clone(), message_id.clone()));
         let message = Message { sent_at: Some(self.clock.now()), ..message };
         let stored = self.store_messages(channel, vec![message], request_id, None).await;
-        stored.map_err(|error| {
-            tracing::error!(error = %error, "a question could not be stored");
-            Refused::NotStored(error)
-        })?;
+        stored.map_err(not_stored)?;
         Ok(Talking { message_id, heard })
     }
+}
+
+/// Sessions of different people are different.
+pub(super) fn conversation_of(person: &str, session_id: &str) -> String {
+    format!("{person}/{session_id}")
+}
+
+pub(super) fn not_stored(error: StoreError) -> Refused {
+    tracing::error!(error = %error, "a question could not be stored");
+    Refused::NotStored(error)
 }

@@ -190,6 +190,11 @@ pub async fn channels_are_apart(store: &dyn Store) {
     assert_eq!(store.history("other", "c", 5).await.unwrap(), []);
     assert_eq!(store.outcome("other", "1").await.unwrap(), Some(Outcome::Pending));
     assert_eq!(store.outcome("third", "1").await.unwrap(), None);
+    assert_eq!(store.message("third", "1").await.unwrap(), None);
+    for (channel, claim) in [(CHANNEL, first), ("other", second)] {
+        let kept = Message { address: Vec::new(), ..claim.message };
+        assert_eq!(store.message(channel, "1").await.unwrap(), Some(kept), "ended or not");
+    }
 }
 
 pub async fn a_lease_ends_and_the_fence_keeps_the_late_one_out(store: &dyn Store) {

@@ -33,20 +33,8 @@ impl Asked {
     }
 
     fn check(&self) -> Result<(), Problem> {
-        if self.query.trim().is_empty() {
-            return Err(invalid("`query` is empty".to_owned()));
-        }
-        if self.query.len() > QUERY_BYTES_MAX {
-            let message = format!("`query` is longer than {QUERY_BYTES_MAX} bytes");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "query_too_long", message));
-        }
-        if self.session_id.as_deref().is_some_and(|id| !is_session_id(id)) {
-            let message = format!(
-                "`session_id` takes 1 to {SESSION_ID_CHARS_MAX} letters, digits and `.`, `_`, `:`, `-`"
-            );
-            return Err(invalid(message));
-        }
-        Ok(())
+        check_query(&self.query)?;
+        self.session_id.as_deref().map_or(Ok(()), |id| check_id("session_id", id))
     }
 
     pub fn question(self, person: String, request_id: String) -> Question {
@@ -54,11 +42,28 @@ impl Asked {
     }
 }
 
-fn invalid(message: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+pub fn check_query(query: &str) -> Result<(), Problem> {
+    if query.trim().is_empty() {
+        return Err(invalid("`query` is empty".to_owned()));
+    }
+    if query.len() > QUERY_BYTES_MAX {
+        let message = format!("`query` is longer than {QUERY_BYTES_MAX} bytes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "query_too_long", message));
+    }
+    Ok(())
 }
 
-fn is_session_id(id: &str) -> bool {
+/// An id that a caller chose, in the field of this name.
+pub fn check_id(field: &str, id: &str) -> Result<(), Problem> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    (1..=SESSION_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(is_plain)
+    if (1..=SESSION_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "`{field}` takes 1 to {SESSION_ID_CHARS_MAX} letters, digits and `.`, `_`, `:`, `-`"
+    )))
+}
+
+pub fn invalid(message: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_request", message)
 }

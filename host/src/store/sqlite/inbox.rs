@@ -418,6 +418,16 @@ pub fn discard(db: &Connection, channel: &str, message_id: &str) -> Result<bool,
     }
 }
 
+pub fn message(db: &Connection, channel: &str, message_id: &str) -> Result<Option<Message>, StoreError> {
+    let found: Option<String> = db
+        .prepare_cached("SELECT message FROM inbox WHERE channel = ?1 AND message_id = ?2")?
+        .query_row([channel, message_id], |row| row.get(0))
+        .optional()?;
+    let read = |json: String| serde_json::from_str(&json);
+    let unreadable = |_| StoreError::Unusable("a stored message cannot be read".to_owned());
+    found.map(read).transpose().map_err(unreadable)
+}
+
 pub fn outcome(db: &Connection, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError> {
     let found: Option<(String, Option<String>)> = db
         .prepare_cached(
