@@ -54,10 +54,15 @@ impl Model {
 
     /// Adds this model to a host's configuration, for all channels.
     pub fn join(&self, settings: Settings) -> Settings {
+        self.join_as("fake", settings).set("default_model", "fake")
+    }
+
+    /// Adds it under a name, for who asks for it.
+    pub fn join_as(&self, name: &str, settings: Settings) -> Settings {
         let model = json!({
             "backend": "openai", "endpoint": format!("{}/v1", self.origin), "model": "fake", "api_key": KEY,
         });
-        settings.set("models.fake", model).set("default_model", "fake")
+        settings.set(&format!("models.{name}"), model)
     }
 
     /// What this model says to a message.
