@@ -102,8 +102,9 @@ export const cases = {
     const visit = await world.visit();
     await trapped(visit);
     for (const [at, text] of HOSTILE.entries()) {
-      await world.model.script(`canary hostile ${at} `, text);
-      await visit.converse(`canary hostile ${at} `);
+      await world.model.script(`canary hostile ${at}.`, text);
+      await visit.converse(`canary hostile ${at}.`);
+      assert.doesNotMatch(await visit.said(), /^answer to/);
     }
     await assertUnharmed(visit);
     assert.equal(await visit.page.locator(".answer").count(), HOSTILE.length);

@@ -73,6 +73,7 @@ export async function shoot(world, folder) {
       await visit.converse(query);
     }
     await visit.page.evaluate(() => document.activeElement.blur());
+    await visit.page.waitForFunction(() => document.getAnimations().length === 0);
     await visit.page.screenshot({ path: path.join(folder, name) });
     console.log(`made ${name}`);
   }
