@@ -42,7 +42,7 @@ pub struct Verdict {
 pub enum Outcome {
     Passed,
     Failed,
-    /// A row without an algorithm: a sample to look at, not a verdict to give.
+    /// A row without an algorithm, a sample to look at; or one that the plugin says is not about it.
     Skipped,
 }
 
@@ -98,6 +98,9 @@ impl Trial {
             let got = format!("unknown algo `{algorithm}`");
             return Verdict { id, expected: "a verdict".to_owned(), got, outcome: Outcome::Failed };
         };
+        if let Some(why) = &rule.skip {
+            return Verdict { id, expected: "-".to_owned(), got: why.clone(), outcome: Outcome::Skipped };
+        }
         match self.run(rule, row).await {
             Ok((expected, got, passed)) => {
                 Verdict { id, expected, got, outcome: if passed { Outcome::Passed } else { Outcome::Failed } }
@@ -122,15 +125,17 @@ impl Trial {
         };
         let host = self.host(setting, templates.number(rule.clock_ms.as_ref())?).await?;
         let request = templates.request(rule.request.as_ref().context("the rule has no `request`")?)?;
-        let mut seen = Seen { status: send(&host.url, &request).await?, again: None, duplicates: 0 };
+        let answer = send(&host.url, &request).await?;
+        let mut seen = Seen { status: answer.status, again: None, duplicates: 0 };
         if wanted == "dedupe" {
-            seen.again = Some(send(&host.url, &request).await?);
+            seen.again = Some(send(&host.url, &request).await?.status);
             seen.duplicates = host.duplicates();
         }
         let checks = match rule.checks.as_ref().filter(|_| seen.is_accepted()) {
             Some(checks) => {
                 host.settle().await?;
-                let pairs = templates.checks(checks, &recorder.sent())?;
+                let came = template::Outcome { answer: Some(&answer), sent: &recorder.sent() };
+                let pairs = templates.checks(checks, &came)?;
                 anyhow::ensure!(!pairs.is_empty(), "the row expects nothing that the rule could check");
                 pairs
             }
@@ -259,7 +264,7 @@ fn verdict(wanted: &str, row: &Value, seen: &Seen, checks: &[(String, String)]) 
     }
 }
 
-async fn send(url: &str, request: &template::Request) -> anyhow::Result<u16> {
+async fn send(url: &str, request: &template::Request) -> anyhow::Result<template::Answer> {
     let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
     let url = format!("{url}{}{query}", request.path.trim_end_matches('/'));
     let client = reqwest::Client::builder().no_proxy().build()?;
@@ -269,7 +274,8 @@ async fn send(url: &str, request: &template::Request) -> anyhow::Result<u16> {
             .with_context(|| format!("the header `{name}` cannot be sent"))?;
         call = call.header(name, value);
     }
-    Ok(call.send().await?.status().as_u16())
+    let response = call.send().await?;
+    Ok(template::Answer { status: response.status().as_u16(), body: response.text().await? })
 }
 
 /// Compiled once for all rows: each row's data folder gets the same cache and the key that sealed it.

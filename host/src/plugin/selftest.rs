@@ -89,13 +89,13 @@ fn describe(reception: &Reception, test: &SelfTest) -> String {
     sentence(word, status.filter(|_| test.expect.status.is_some()), messages)
 }
 
-/// The fields of a message that its manifest speaks of.
+/// The fields of a message that its manifest speaks of, in the manifest's order.
 fn narrow(message: &Message, asked: Option<&Value>) -> Value {
-    let (Ok(Value::Object(message)), Some(Value::Object(asked))) = (serde_json::to_value(message), asked)
+    let (Ok(Value::Object(mut message)), Some(Value::Object(asked))) = (serde_json::to_value(message), asked)
     else {
         return Value::Null;
     };
-    message.into_iter().filter(|(name, _)| asked.contains_key(name)).collect()
+    asked.keys().filter_map(|name| Some((name.clone(), message.remove(name)?))).collect()
 }
 
 fn sentence(word: &str, status: Option<u16>, messages: Option<Vec<Value>>) -> String {

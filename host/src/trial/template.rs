@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::{Environment, UndefinedBehavior};
-use ring::hmac;
+use ring::{digest, hmac};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::recorder::Sent;
@@ -15,6 +16,20 @@ use super::recorder::Sent;
 pub struct Templates<'a> {
     environment: Environment<'static>,
     row: &'a Value,
+}
+
+/// What came of a row's request: what the host answered, and what the plugin then sent out.
+#[derive(Debug, Default)]
+pub struct Outcome<'a> {
+    pub answer: Option<&'a Answer>,
+    pub sent: &'a [Sent],
+}
+
+/// One response of the host.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
 }
 
 /// One request, ready to be sent.
@@ -35,14 +50,18 @@ impl<'a> Templates<'a> {
         environment
             .add_filter("hmac_sha256_base64", |text: String, key: String| STANDARD.encode(sign(&text, &key)));
         environment.add_filter("base64", |text: String| STANDARD.encode(text));
+        environment.add_filter("sha256_hex", |text: String| {
+            hex::encode(digest::digest(&digest::SHA256, text.as_bytes()))
+        });
+        environment.add_filter("fromjson", from_json);
         Self { environment, row }
     }
 
-    fn render(&self, text: &str, sent: &[Sent]) -> anyhow::Result<String> {
+    fn render(&self, text: &str, outcome: &Outcome<'_>) -> anyhow::Result<String> {
         let (inputs, expected) = (&self.row["inputs"], &self.row["expected"]);
-        let values = minijinja::Value::from(minijinja::value::Serde(
-            serde_json::json!({ "inputs": inputs, "expected": expected, "sent": sent }),
-        ));
+        let values = minijinja::Value::from(minijinja::value::Serde(serde_json::json!({
+            "inputs": inputs, "expected": expected, "sent": outcome.sent, "answer": outcome.answer,
+        })));
         let text =
             self.environment.render_str(text, values).with_context(|| format!("the template `{text}`"))?;
         // A missing value is nothing, not the word for it.
@@ -53,7 +72,7 @@ impl<'a> Templates<'a> {
     pub fn text(&self, template: Option<&Value>) -> anyhow::Result<String> {
         match template {
             None => Ok(String::new()),
-            Some(Value::String(text)) => self.render(text, &[]),
+            Some(Value::String(text)) => self.render(text, &Outcome::default()),
             Some(other) => Ok(other.to_string()),
         }
     }
@@ -74,7 +93,7 @@ impl<'a> Templates<'a> {
         let mut table = BTreeMap::new();
         for (name, value) in template.and_then(Value::as_object).into_iter().flatten() {
             let value = match value {
-                Value::String(text) => Value::String(self.render(text, &[])?),
+                Value::String(text) => Value::String(self.render(text, &Outcome::default())?),
                 other => other.clone(),
             };
             if value != Value::String(String::new()) {
@@ -102,11 +121,11 @@ impl<'a> Templates<'a> {
         })
     }
 
-    /// Pairs that must be equal, over what was sent out; a pair that expects nothing is left out.
-    pub fn checks(&self, template: &Value, sent: &[Sent]) -> anyhow::Result<Vec<(String, String)>> {
+    /// Pairs that must be equal, over what came of the request; a pair that expects nothing is left out.
+    pub fn checks(&self, template: &Value, outcome: &Outcome<'_>) -> anyhow::Result<Vec<(String, String)>> {
         let mut checks = Vec::new();
         for pair in template.as_array().into_iter().flatten() {
-            let side = |at: usize| self.render(pair[at].as_str().unwrap_or_default(), sent);
+            let side = |at: usize| self.render(pair[at].as_str().unwrap_or_default(), outcome);
             let (expected, got) = (side(0)?, side(1)?);
             if !expected.is_empty() {
                 checks.push((expected, got));
@@ -114,6 +133,12 @@ impl<'a> Templates<'a> {
         }
         Ok(checks)
     }
+}
+
+/// A JSON text as a value; what is no JSON has no parts.
+fn from_json(text: minijinja::Value) -> minijinja::Value {
+    let value = text.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    value.map_or(minijinja::Value::UNDEFINED, |value| minijinja::Value::from(minijinja::value::Serde(value)))
 }
 
 fn sign(text: &str, key: &str) -> impl AsRef<[u8]> {

@@ -4,6 +4,7 @@
 //! to. Whatever people say, who they are and every secret has the word [`CANARY`] in it, so that one search
 //! finds a leak: each `Host` looks through its own log when it is dropped.
 
+mod feishu;
 mod host;
 mod model;
 mod platform;
@@ -13,6 +14,8 @@ mod warm;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use feishu::{Event, OpenPlatform, Seen};
 pub use host::{Host, Settings};
 pub use model::Model;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]

@@ -53,6 +53,8 @@ pub struct Expectation {
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorRule {
     pub algorithms: Vec<String>,
+    /// Why these are not about this plugin; they get no verdict then.
+    pub skip: Option<String>,
     pub clock_ms: Option<Value>,
     pub settings: Option<Value>,
     pub secrets: Option<Value>,
@@ -157,6 +159,7 @@ pub(super) fn read_vectors(table: Table<'_>) -> VectorRule {
     }
     let rule = VectorRule {
         algorithms,
+        skip: table.parsed("skip", quantity::line),
         clock_ms: table.json("clock-ms"),
         settings: table.json("settings"),
         secrets: table.json("secrets"),
