@@ -22,9 +22,11 @@ use crate::auth::{Issuer, Verifier};
 use crate::clock::Clock;
 use crate::config::{CHAT_CHANNEL, Config};
 use crate::conversation::Listeners;
+use crate::doors::client::{Allowed, Origins};
 use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
 use crate::egress::Egress;
+use crate::limits::{Limits, Rates};
 use crate::plugin::compile::Cache;
 use crate::plugin::shelf::Rejected;
 use crate::plugin::{Release, Shelf, engine};
@@ -118,7 +120,9 @@ impl App {
         let bounds = doors::body::Bounds { bytes_max: limits.body_bytes_max, timeout: limits.body_timeout };
         let public =
             self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
-        let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds };
+        let lists = self.config.channels.iter();
+        let allowed = lists.map(|(name, channel)| (name.clone(), Allowed(channel.allow.clone()))).collect();
+        let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds, allowed };
         let doors = Doors {
             verifier: Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone()),
             talk: self
@@ -131,6 +135,11 @@ impl App {
             metrics: self.turns.metrics.clone(),
             drain: self.turns.drain.clone(),
             bounds,
+            origins: Origins {
+                allowed: Allowed(self.config.allow.clone()),
+                trusted_proxies: self.config.trusted_proxies.clone(),
+            },
+            chat_allowed: Allowed(self.config.chat.as_ref().map_or_else(Vec::new, |chat| chat.allow.clone())),
         };
         Ok(doors::router(doors, webhook::routes(webhooks)))
     }
@@ -204,8 +213,10 @@ fn turns(
     let (channels, models) = (wiring.channels(), wiring.models());
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
     let instances = shelf.instances_max / 2;
+    let limits = limits(config, parts, store.clone(), metrics.clone());
     Ok(Turns {
         store,
+        limits,
         channels,
         models,
         listeners: Listeners::default(),
@@ -218,6 +229,15 @@ fn turns(
         running: Running::default(),
         stores: AtomicBool::new(true),
     })
+}
+
+fn limits(config: &Config, parts: &Parts, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Limits {
+    let channels = config.channels.iter().map(|(name, channel)| (name.as_str(), &channel.limits));
+    let chat = config.chat.as_ref().map(|chat| (CHAT_CHANNEL, &chat.limits));
+    let rates = channels
+        .chain(chat)
+        .map(|(name, limits)| (name.to_owned(), Rates { channel: limits.rate, person: limits.person }));
+    Limits::new(store, parts.clock.clone(), metrics, rates.collect(), config.limits.key)
 }
 
 /// What figures may be labelled with: what the configuration names.

@@ -44,6 +44,8 @@ struct Mouth<'a> {
     settings: &'a BTreeMap<String, Value>,
     secrets: &'a BTreeMap<String, SecretString>,
     limits: &'a ChannelLimits,
+    /// Open lines that wait for a turn.
+    queue: usize,
 }
 
 impl Wiring<'_> {
@@ -59,6 +61,7 @@ impl Wiring<'_> {
                 settings: &channel.settings,
                 secrets: &channel.secrets,
                 limits: &channel.limits,
+                queue: 0,
             };
             let adapter = self.adapter(&mouth, &channel.adapter);
             channels.push(self.channel(&mouth, adapter));
@@ -72,6 +75,7 @@ impl Wiring<'_> {
                 settings: &chat.settings,
                 secrets: &chat.secrets,
                 limits: &chat.limits,
+                queue: chat.queue,
             };
             channels.push(self.channel(&mouth, None));
         }
@@ -95,6 +99,7 @@ impl Wiring<'_> {
             history: mouth.history,
             time: mouth.limits.time,
             permits: Arc::new(Semaphore::new(mouth.limits.concurrent)),
+            places: Arc::new(Semaphore::new(mouth.limits.concurrent + mouth.queue)),
         }
     }
 

@@ -60,6 +60,7 @@ pub struct Metrics {
     connections: Gauge,
     connections_refused: Counter,
     chat_connections: Gauge,
+    limited: Family<LimitedLabels, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -110,6 +111,12 @@ struct PluginLabels {
     function: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitedLabels {
+    channel: String,
+    limit: &'static str,
+}
+
 fn quick() -> Histogram {
     Histogram::new(QUICK_SECONDS)
 }
@@ -153,6 +160,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             chat_connections: Gauge::default(),
+            limited: Family::default(),
         };
         metrics.register();
         metrics
@@ -222,6 +230,7 @@ impl Metrics {
             "Chat requests that are being answered",
             self.chat_connections.clone(),
         );
+        registry.register("limited", "What a limit refused, by which", self.limited.clone());
     }
 
     /// Sets the names that may be labels; at the start and at each reload.
@@ -295,6 +304,11 @@ impl Metrics {
     /// Counts one chat request as under way until the guard is dropped.
     pub fn chat_connection(&self) -> Open {
         Open::new(&self.chat_connections)
+    }
+
+    /// One refusal by a limit, as `client`, `channel`, `person`, `key`, `queue` or `address`.
+    pub fn limited(&self, channel: &str, limit: &'static str) {
+        self.limited.get_or_create(&LimitedLabels { channel: self.channel(channel), limit }).inc();
     }
 
     /// All figures as text of the type [`CONTENT_TYPE`].
