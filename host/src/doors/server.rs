@@ -4,13 +4,14 @@
 //! many clients cost a bounded number of bounded connections. It does not know what the router answers.
 
 mod activity;
+mod descriptors;
 mod patient;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,6 +24,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::drain::Drain;
 use crate::telemetry::Metrics;
@@ -44,6 +46,8 @@ const IDLE_MAX: Duration = Duration::from_secs(75);
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// After a failed accept, such as for want of file descriptors: a retry at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+/// Failed accepts are logged once in this time.
+const COMPLAINT_EVERY: Duration = Duration::from_mins(1);
 /// Refused connections that are told so at a time; more are closed without a word.
 const FAREWELLS_MAX: usize = 64;
 /// How long a refused client may take to read why.
@@ -75,6 +79,7 @@ pub async fn serve(
     drain: Drain,
     metrics: Arc<Metrics>,
 ) {
+    let bounds = Bounds { connections_max: descriptors::make_room(bounds.connections_max), ..bounds };
     let server = Arc::new(Server::new(router, bounds, drain, metrics));
     loop {
         let accepted = tokio::select! {
@@ -83,19 +88,9 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => server.admit(stream, Peer(peer)),
-            Err(error) => pause_after(&error).await,
+            Err(error) => server.pause_after(&error).await,
         }
     }
-}
-
-async fn pause_after(error: &io::Error) {
-    // That one client's trouble, not ours.
-    let is_clients = matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset);
-    if is_clients || error.kind() == ErrorKind::Interrupted {
-        return;
-    }
-    tracing::error!(error = error as &dyn std::error::Error, "cannot accept connections; trying again");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 struct Server {
@@ -105,6 +100,7 @@ struct Server {
     places: Arc<Semaphore>,
     farewells: Arc<Semaphore>,
     was_full: AtomicBool,
+    complained: Mutex<Option<Instant>>,
     drain: Drain,
     metrics: Arc<Metrics>,
 }
@@ -118,9 +114,32 @@ impl Server {
             places: Arc::new(Semaphore::new(bounds.connections_max)),
             farewells: Arc::new(Semaphore::new(FAREWELLS_MAX)),
             was_full: AtomicBool::new(false),
+            complained: Mutex::default(),
             drain,
             metrics,
         }
+    }
+
+    async fn pause_after(&self, error: &io::Error) {
+        // That one client's trouble, not ours.
+        let is_clients = matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset);
+        if is_clients || error.kind() == ErrorKind::Interrupted {
+            return;
+        }
+        if self.may_complain() {
+            let error = error as &dyn std::error::Error;
+            tracing::error!(error, "cannot accept connections; those that come wait until it is possible");
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
+    fn may_complain(&self) -> bool {
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = complained.is_none_or(|last| last.elapsed() >= COMPLAINT_EVERY);
+        if is_due {
+            *complained = Some(Instant::now());
+        }
+        is_due
     }
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) {
