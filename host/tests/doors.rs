@@ -771,3 +771,24 @@ async fn the_chat_door_has_a_list_of_its_own() {
         assert_eq!(house.get(path).await.status(), 200, "{path}");
     }
 }
+
+/// A pause between two requests ended the connection when the time for a head was over: proxies that keep
+/// connections for a minute met closed ones.
+#[tokio::test]
+async fn a_pause_between_requests_is_no_head_that_does_not_come() {
+    let header_timeout = Duration::from_millis(100);
+    let house = House::with(Wish { header_timeout, ..Wish::default() }).await;
+    let mut stream = house.connect().await;
+    let ask = async |stream: &mut TcpStream| {
+        stream.write_all(b"GET /more HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut said = Vec::new();
+        while !said.ends_with(b"more") {
+            assert!(stream.read_buf(&mut said).await.unwrap() > 0, "the connection is open");
+        }
+    };
+    ask(&mut stream).await;
+    tokio::time::sleep(header_timeout * 5).await;
+    ask(&mut stream).await;
+    stream.write_all(b"GET /more HTTP/1.1\r\nho").await.unwrap();
+    assert_eq!(read_all(&mut stream).await, "", "a later head that has begun has its time as well");
+}

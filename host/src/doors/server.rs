@@ -61,7 +61,7 @@ retry-after: 1\r\nconnection: close\r\n\r\n\
 
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// From a connection's start, or the end of its last request, to the end of the next one's head.
+    /// From a connection's start to the end of its first head; from the first byte of each later one to its end.
     pub header_timeout: Duration,
     pub connections_max: usize,
 }
@@ -108,7 +108,7 @@ struct Server {
 impl Server {
     fn new(router: Router, bounds: Bounds, drain: Drain, metrics: Arc<Metrics>) -> Self {
         Self {
-            http: http(bounds.header_timeout),
+            http: http(),
             router: TowerToHyperService::new(router),
             header_timeout: bounds.header_timeout,
             places: Arc::new(Semaphore::new(bounds.connections_max)),
@@ -156,8 +156,8 @@ impl Server {
     async fn converse(self: Arc<Self>, stream: TcpStream, peer: Peer, _place: OwnedSemaphorePermit) {
         let _open = self.metrics.connection();
         let _ = stream.set_nodelay(true);
-        let activity = Activity::default();
-        let io = TokioIo::new(Patient::new(stream, WRITE_STALL_MAX));
+        let activity = Activity::begin();
+        let io = TokioIo::new(Patient::new(stream, WRITE_STALL_MAX, activity.clone()));
         let service = service_fn(|request| self.answer(request, peer, &activity));
         let mut connection = pin!(self.http.serve_connection_with_upgrades(io, service));
         let mut idle = pin!(activity.until_idle(self.header_timeout, IDLE_MAX));
@@ -182,7 +182,7 @@ impl Server {
     ) -> impl Future<Output = Result<http::Response<axum::body::Body>, std::convert::Infallible>> + use<>
     {
         request.extensions_mut().insert(peer);
-        let busy = activity.enter();
+        let busy = activity.enter(request.version());
         let answering = self.router.call(request);
         async move { Ok(busy.until_sent(answering.await?)) }
     }
@@ -215,12 +215,13 @@ fn log_end(error: Option<Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-fn http(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
+fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        // `activity` has a better one.
+        .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
     builder
