@@ -40,7 +40,8 @@ const ATTACKS: [Attack; 3] = [
 ];
 
 pub fn run(host: &Host) -> Result<Vec<Line>> {
-    if !command::succeeds("slowhttptest", &["-h"]) {
+    // Its own `-h` ends as a failure does.
+    if !command::succeeds("sh", &["-c", "command -v slowhttptest"]) {
         debian::install("slowhttptest", "slowhttptest")?;
     }
     let mut lines = timers(host)?;
