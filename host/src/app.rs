@@ -24,12 +24,14 @@ use tokio::sync::{Notify, Semaphore};
 use crate::adapter::Permits;
 use crate::auth::{Issuer, Verifier};
 use crate::clock::Clock;
-use crate::config::{CHAT_CHANNEL, Config, openai_channel};
+use crate::config::{self, CHAT_CHANNEL, Config, openai_channel};
 use crate::conversation::Listeners;
+use crate::doors::client::{Allowed, Origins};
 use crate::doors::{self, Doors, page::Page, socket, webhook};
 use crate::drain::Drain;
 use crate::egress::Egress;
 use crate::function::{self, Function};
+use crate::limits::{Limits, Rates};
 use crate::plugin::compile::Cache;
 use crate::plugin::shelf::Rejected;
 use crate::plugin::{Release, Shelf, engine};
@@ -158,7 +160,9 @@ impl App {
         let bounds = doors::body::Bounds { bytes_max: limits.body_bytes_max, timeout: limits.body_timeout };
         let public =
             self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
-        let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds };
+        let lists = self.config.channels.iter();
+        let allowed = lists.map(|(name, channel)| (name.clone(), Allowed(channel.allow.clone()))).collect();
+        let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds, allowed };
         let verifier = Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone());
         let mut more = webhook::routes(webhooks);
         if let Some(door) = &self.config.openai {
@@ -189,6 +193,11 @@ impl App {
             metrics: self.turns.metrics.clone(),
             drain: self.turns.drain.clone(),
             bounds,
+            origins: Origins {
+                allowed: Allowed(self.config.allow.clone()),
+                trusted_proxies: self.config.trusted_proxies.clone(),
+            },
+            chat_allowed: Allowed(self.config.chat.as_ref().map_or_else(Vec::new, |chat| chat.allow.clone())),
         };
         Ok(doors::router(doors, more))
     }
@@ -263,9 +272,11 @@ fn turns(
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
     let instances = shelf.instances_max / 2;
     let inbox = inbox(config, parts.place)?;
+    let limits = limits(config, parts, store.clone(), metrics.clone());
     Ok(Turns {
         store,
         inbox,
+        limits,
         channels,
         models,
         listeners: Listeners::default(),
@@ -292,6 +303,16 @@ fn inbox(config: &Config, place: Place) -> anyhow::Result<Inbox> {
             Ok(Inbox::Queue(Arc::new(queue)))
         }
     }
+}
+
+fn limits(config: &Config, parts: &Parts, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Limits {
+    let channels = config.channels.iter().map(|(name, channel)| (name.as_str(), &channel.limits));
+    let chat = config.chat.as_ref().map(|chat| (CHAT_CHANNEL, &chat.limits));
+    let named = channels.chain(chat).map(|(name, limits)| (name.to_owned(), limits));
+    let rates = named
+        .chain(config.openai.iter().flat_map(config::OpenAiDoor::channels))
+        .map(|(name, limits)| (name, Rates { channel: limits.rate, person: limits.person }));
+    Limits::new(store, parts.clock.clone(), metrics, rates.collect(), config.limits.key)
 }
 
 /// What figures may be labelled with: what the configuration names.

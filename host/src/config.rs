@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -37,6 +38,10 @@ pub struct Config {
     /// The file's own; relative paths in a plugin's settings are relative to it, as all are.
     pub folder: PathBuf,
     pub listen: SocketAddr,
+    /// Whom all doors are open to, by address. Empty: everybody.
+    pub allow: Vec<IpNet>,
+    /// Proxies whose word for a client's address counts.
+    pub trusted_proxies: Vec<IpNet>,
     /// How the outside reaches `listen`; platforms that sign the URL need it. None: `http://{listen}`.
     pub public_url: Option<url::Url>,
     pub data: PathBuf,
@@ -128,6 +133,8 @@ pub struct Channel {
     /// The adapter's by their names, a pipeline's as `pipeline.setting`.
     pub settings: BTreeMap<String, Value>,
     pub secrets: BTreeMap<String, SecretString>,
+    /// Whom its webhook is open to, by address. Empty: everybody.
+    pub allow: Vec<IpNet>,
     pub limits: ChannelLimits,
 }
 
@@ -139,7 +146,11 @@ pub struct Chat {
     pub history: u32,
     pub settings: BTreeMap<String, Value>,
     pub secrets: BTreeMap<String, SecretString>,
+    /// Whom it is open to, by address. Empty: everybody.
+    pub allow: Vec<IpNet>,
     pub limits: ChannelLimits,
+    /// Questions that wait for a turn; more are refused.
+    pub queue: usize,
     /// The page at `/` gets a token of its own, so that nobody has to sign in; only on a loopback address.
     pub open_page: bool,
 }
@@ -154,6 +165,15 @@ pub struct OpenAiDoor {
     pub limits: ChannelLimits,
 }
 
+impl OpenAiDoor {
+    /// The inner channels of all that it offers, with their bounds.
+    pub fn channels(&self) -> impl Iterator<Item = (String, &ChannelLimits)> {
+        let models = self.models.iter().map(|name| (openai_channel(name), &self.limits));
+        let assistants = self.assistants.iter();
+        models.chain(assistants.map(|(name, assistant)| (openai_channel(name), &assistant.limits)))
+    }
+}
+
 /// A line of pipelines under a model's name.
 #[derive(Debug)]
 pub struct Assistant {
@@ -165,8 +185,21 @@ pub struct Assistant {
     pub limits: ChannelLimits,
 }
 
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Between two when the burst is used up; whole microseconds, rounded up.
+    pub interval: Duration,
+    /// At once, after a pause.
+    pub burst: u32,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelLimits {
+    /// Webhooks: from one address, and verified ones from all; at the host's own door questions.
+    pub rate: Option<Rate>,
+    /// Messages of one person.
+    pub person: Option<Rate>,
     /// Turns at a time.
     pub concurrent: usize,
     /// One turn, from its claim to its answer.
@@ -179,6 +212,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     pub body_timeout: Duration,
     pub connections_max: usize,
+    /// Questions by one token, over all of the host's own doors.
+    pub key: Option<Rate>,
     /// The whole shutdown: turns that run on after it go on at the next start.
     pub grace_period: Duration,
     /// Turns at a time, over all channels.

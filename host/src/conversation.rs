@@ -150,6 +150,18 @@ pub fn cut_off(message: &Message, shown: &str) -> Reply {
     Reply { extra: vec![(ASIDE.to_owned(), String::new())], ..Reply::text(sentence) }
 }
 
+/// One plain sentence for a person who has to wait, in the language that they wrote in.
+pub fn patience(message: &Message, seconds: u64) -> Reply {
+    let sentence = if message.text.chars().any(is_han) {
+        format!("你发得太快了，请等 {seconds} 秒再问；在此之前的消息我不会回答。")
+    } else {
+        format!(
+            "You are asking faster than I may answer. Please ask again in {seconds} s; I will not answer what comes before."
+        )
+    };
+    Reply { extra: vec![(APOLOGY.to_owned(), String::new())], ..Reply::text(sentence) }
+}
+
 fn is_han(char: char) -> bool {
     matches!(char, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{20000}'..='\u{2fa1f}')
 }

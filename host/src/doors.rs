@@ -2,11 +2,12 @@
 //!
 //! They know HTTP, tokens and bounds. What a message means they do not know: the chat door asks a [`chat::Talk`],
 //! its socket a [`socket::Attend`], `openai` an [`openai::Complete`], health asks a [`health::Readiness`], and
-//! `webhook` hands on to the ingress. Reading order: `server` takes connections, `frame` wraps every request, then
-//! one file for each door.
+//! `webhook` hands on to the ingress. Reading order: `server` takes connections, `frame` wraps every request,
+//! `client` finds out whose it is, then one file for each door.
 
 pub mod body;
 pub mod chat;
+pub mod client;
 pub mod frame;
 pub mod guard;
 pub mod health;
@@ -24,6 +25,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use crate::auth::Verifier;
+use crate::config::CHAT_CHANNEL;
 use crate::drain::Drain;
 use crate::telemetry::Metrics;
 use chat::Talk;
@@ -40,6 +42,9 @@ pub struct Doors {
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
     pub bounds: body::Bounds,
+    pub origins: client::Origins,
+    /// Whom the chat door and its page are open to.
+    pub chat_allowed: client::Allowed,
 }
 
 /// The host's own paths and `more`, all in one frame.
@@ -48,14 +53,26 @@ pub fn router(doors: Doors, more: Router) -> Router {
         .route("/health", get(health::health).post(health::health))
         .route("/ready", get(health::ready).post(health::ready))
         .route("/metrics", get(health::metrics));
+    let gate = client::Gate { origins: Arc::new(doors.origins.clone()), metrics: doors.metrics.clone() };
     if let Some(talk) = doors.talk.clone() {
-        router = router.merge(page::routes());
-        router = router.route("/api/v1/chat", post(chat::chat).layer(axum::Extension(talk)));
+        let own = page::routes().route("/api/v1/chat", post(chat::chat).layer(axum::Extension(talk)));
+        router = router
+            .merge(own.route_layer(middleware::from_fn_with_state(chat_gate(&doors), client::admit_to_own)));
     }
     router
         .with_state(Arc::new(doors))
         .merge(more)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn_with_state(gate, client::admit))
         .layer(middleware::from_fn(frame::frame))
+}
+
+/// What the host's own doors to a conversation have before them.
+fn chat_gate(doors: &Doors) -> client::OwnGate {
+    client::OwnGate {
+        allowed: Arc::new(doors.chat_allowed.clone()),
+        channel: CHAT_CHANNEL,
+        metrics: doors.metrics.clone(),
+    }
 }

@@ -54,6 +54,16 @@ pub fn refusal(fault: &Fault) -> HttpResponse {
     response
 }
 
+/// More than a limit allows. Nothing of it is stored, so that the platform brings it again.
+pub fn too_many(sentence: &str, seconds: u64) -> HttpResponse {
+    let body = serde_json::json!({ "error": { "code": "rate_limited", "message": sentence } });
+    let headers = vec![
+        ("content-type".to_owned(), "application/json".to_owned()),
+        ("retry-after".to_owned(), seconds.to_string()),
+    ];
+    HttpResponse { status: 429, headers, body: body.to_string().into() }
+}
+
 /// A refusal in the one JSON shape that every door uses.
 pub fn problem(status: u16, sentence: &str) -> HttpResponse {
     let body = serde_json::json!({ "error": { "code": status, "message": sentence } });

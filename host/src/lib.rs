@@ -29,6 +29,9 @@ pub mod model;
 
 pub mod egress;
 
+// Who may ask how much, for doors and turns.
+pub mod limits;
+
 // What they stand on: sandboxed guests, and what must outlive the process.
 pub mod plugin;
 pub mod store;

@@ -8,6 +8,7 @@
 //! run one after another. Each write of a claimed turn carries the claim's fence: who lost the lease
 //! changes nothing.
 
+pub mod allowance;
 pub mod sqlite;
 pub mod vault;
 
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+
+pub use allowance::{Allowance, Verdict};
 
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
@@ -46,6 +49,8 @@ pub struct Incoming {
     pub request_id: String,
     /// Somebody waits on the line for the answer: a delivery may not send it before this time.
     pub hold_delivery_until: Option<Millis>,
+    /// The answer is settled and nobody is asked: this is said, or nothing if its text is empty.
+    pub settled: Option<Reply>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +98,8 @@ pub struct Claim {
     pub message: Message,
     pub request_id: String,
     pub received_at: Millis,
+    /// As it came in.
+    pub settled: Option<Reply>,
     pub progress: Progress,
     /// Claims of this turn so far, this one included.
     pub claims: u32,
@@ -153,7 +160,7 @@ pub struct Queue {
     pub oldest_received_at: Option<Millis>,
 }
 
-/// Everything that a node must not forget. All writes are durable when they return.
+/// Everything that a node must not forget. All writes are durable when they return, but for `take`.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Puts the messages into the inbox in one transaction, in order.
@@ -271,4 +278,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         by: i64,
         ttl: Option<Duration>,
     ) -> Result<i64, StoreError>;
+
+    /// Takes one of each allowance, or none of any if one of them is used up: what one limit refuses costs
+    /// nothing at the others. The keys of one call differ. Each key never grants more than its burst and one
+    /// for each interval of any span of time, and a refusal tells the exact time of the next grant.
+    ///
+    /// This alone need not outlive the process: a store of one node may forget it at a restart, and grants a
+    /// burst more then. One that several nodes share keeps it for all of them, in one step on its side, with
+    /// keys that expire when their buckets are full; it goes by its own clock and not by `now`, since the
+    /// nodes' clocks differ, and returns times of the caller's.
+    async fn take(&self, now: Millis, allowances: &[Allowance]) -> Result<Verdict, StoreError>;
 }

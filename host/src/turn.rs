@@ -13,6 +13,7 @@ mod failure;
 mod inbox;
 mod inquire;
 mod intake;
+mod patience;
 mod record;
 mod resume;
 mod show;
@@ -33,13 +34,14 @@ use tokio_util::sync::CancellationToken;
 pub use failure::TurnError;
 pub use inbox::Inbox;
 pub use resume::{Asked, Resumed, Standing};
-pub use talk::{Refused, Talking};
+pub use talk::{Place, Refused, Talking};
 pub use work::NotDone;
 
 use crate::adapter::Adapter;
 use crate::clock::{Clock, Millis};
 use crate::conversation::{self, Account, End, Heard, Key, Listeners};
 use crate::drain::Drain;
+use crate::limits::Limits;
 use crate::message::{Message, Reply};
 use crate::model::Model;
 use crate::pipeline::Stage;
@@ -63,6 +65,8 @@ pub struct Channel {
     pub time: Duration,
     /// Turns of this channel at a time.
     pub permits: Arc<Semaphore>,
+    /// Open lines of the host's own door at a time: those whose turns run, and those that wait.
+    pub places: Arc<Semaphore>,
 }
 
 /// Everything that turns need, put together by `app`.
@@ -72,6 +76,7 @@ pub struct Turns {
     pub inbox: Inbox,
     pub channels: BTreeMap<Arc<str>, Arc<Channel>>,
     pub models: BTreeMap<String, Arc<dyn Model>>,
+    pub limits: Limits,
     pub listeners: Listeners,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -218,7 +223,8 @@ impl Turns {
 
     async fn enrich(&self, turn: &Turn) -> Result<Message, TurnError> {
         let message = turn.claim.message.clone();
-        let Some(adapter) = &turn.channel.adapter else { return Ok(message) };
+        let is_asked = turn.claim.settled.is_none();
+        let Some(adapter) = turn.channel.adapter.as_ref().filter(|_| is_asked) else { return Ok(message) };
         let enriched = adapter.enrich(message.clone()).await?;
         // What a turn is known by stays as it was stored, or a restart would deliver another one.
         let Message { id, conversation, sender, address, wishes, .. } = message;

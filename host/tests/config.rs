@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parlor::config::{Backend, Config, Problems, render, schema};
+use parlor::config::{Backend, Config, Problems, Rate, render, schema};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -101,6 +101,15 @@ fn the_full_sample_is_read_key_by_key() {
     assert_eq!(team.settings["assistant.persona"], json!("You help the team. Prices are in $."));
     assert_eq!(team.secrets["app_secret"].expose_secret(), format!("DINGTALK_APP_SECRET{CANARY}"));
     assert_eq!((team.limits.concurrent, team.limits.time), (10, Duration::from_secs(120)));
+    let rate = |interval, burst| Some(Rate { interval, burst });
+    assert_eq!(team.limits.rate, rate(Duration::from_millis(100), 20));
+    assert_eq!(team.limits.person, rate(Duration::from_secs(3), 5));
+    let nets = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(nets(&team.allow), ["203.0.113.0/24", "2001:db8::/32"]);
+    assert_eq!(nets(&config.trusted_proxies), ["127.0.0.1/32", "10.0.0.0/8"]);
+    assert_eq!((config.limits.key, config.allow.len()), (rate(Duration::from_secs(1), 60), 0));
+    let chat = config.chat.as_ref().unwrap();
+    assert_eq!((chat.queue, chat.limits.person), (64, rate(Duration::from_secs(3), 5)));
     assert!(config.chat.unwrap().open_page);
     assert_eq!(config.endpoints["https://api.example.com"].as_str(), "http://127.0.0.1:9001/");
     assert_eq!((config.limits.turns_max, config.limits.connections_max), (64, 1024));
@@ -156,8 +165,9 @@ fn an_unknown_key_names_its_neighbour() {
         "1:12: plugins.trusted_keys: unknown key `trusted_keys`; known: `folder`, `allow_unsigned`",
     );
     assert_problem(
-        "default_model: e\nmodels: { e: { backend: echo } }\nchannels: { a: { adapter: b, limits: { rate: 10/s } } }",
-        "3:40: channels.a.limits.rate: unknown key `rate`; known: `concurrent`, `time`",
+        "default_model: e\nmodels: { e: { backend: echo } }\nchannels: { a: { adapter: b, limits: { queue: 5 } } }",
+        "3:40: channels.a.limits.queue: unknown key `queue`; known: `rate`, `burst`, `person_rate`, `person_burst`, \
+         `concurrent`, `time`",
     );
 }
 
@@ -414,7 +424,8 @@ fn what_is_not_yaml_or_not_one_document_has_a_place() {
 fn columns_count_characters() {
     assert_problem(
         "limits: { 体: 1, turns: 0 }",
-        "1:11: limits.\"体\": unknown key `体`; known: `body`, `header_timeout`, `body_timeout`, `connections`, `grace_period`, `turns`, `retention`\nf:1:24: limits.turns: `0` is not a whole number from 1 to 4096",
+        "1:11: limits.\"体\": unknown key `体`; known: `body`, `header_timeout`, `body_timeout`, `connections`, `key_rate`, \
+         `key_burst`, `grace_period`, `turns`, `retention`\nf:1:24: limits.turns: `0` is not a whole number from 1 to 4096",
     );
 }
 
@@ -709,4 +720,67 @@ proptest! {
         let broken: String = yaml[..from].iter().chain(&pieces.concat().chars().collect::<Vec<_>>()).chain(&yaml[to..]).collect();
         assert_sound(&broken);
     }
+}
+
+#[test]
+fn a_rate_is_so_many_in_a_span_and_its_burst_is_one_span_unless_it_is_named() {
+    for (rate, interval, burst) in [
+        ("10/s", Duration::from_millis(100), 10),
+        ("20/1m", Duration::from_secs(3), 20),
+        ("3/s", Duration::from_micros(333_334), 3),
+        ("1/2h", Duration::from_secs(7200), 1),
+        ("500/d", Duration::from_micros(172_800_000), 500),
+    ] {
+        let key = load(&format!("limits: {{ key_rate: {rate} }}")).limits.key;
+        assert_eq!(key, Some(Rate { interval, burst }), "{rate}");
+    }
+    let burst = load("limits: { key_rate: 1/s, key_burst: 7 }").limits.key.unwrap().burst;
+    assert_eq!(burst, 7);
+}
+
+#[test]
+fn a_rate_that_is_none_is_refused() {
+    for wrong in ["ten/s", "10/", "/s", "10/sec", "10 / s", "1.5/s", "-1/s", "10/s/s", "99999999999/s"] {
+        assert_problem(
+            &format!("limits: {{ key_rate: {wrong} }}"),
+            &format!("1:21: limits.key_rate: `{wrong}` is not a rate such as `10/s`, `20/1m` or `500/h`"),
+        );
+    }
+    for wrong in ["0/s", "10001/s", "1/0s", "1/2d"] {
+        assert_problem(
+            &format!("limits: {{ key_rate: {wrong} }}"),
+            &format!("1:21: limits.key_rate: `{wrong}` is not between 1 and 10000 in a span of `1d` at most"),
+        );
+    }
+    assert_problem(
+        "limits: { key_rate: 10 }",
+        "1:21: limits.key_rate: expected a rate such as `10/s`, `20/1m` or `500/h`, there is a number; say in which time",
+    );
+    assert_problem(
+        "limits: { key_burst: 10 }",
+        "1:22: limits.key_burst: without `key_rate` beside it this limits nothing",
+    );
+    assert_problem(
+        "default_model: e\nmodels: { e: { backend: echo } }\nchat: { limits: { person_burst: 5, rate: 1/s } }",
+        "3:33: chat.limits.person_burst: without `person_rate` beside it this limits nothing",
+    );
+}
+
+#[test]
+fn networks_are_checked() {
+    let config = load("allow: [192.0.2.7, 10.0.0.0/8, '2001:db8::/32', '::1']");
+    let nets: Vec<_> = config.allow.iter().map(ToString::to_string).collect();
+    assert_eq!(nets, ["192.0.2.7/32", "10.0.0.0/8", "2001:db8::/32", "::1/128"]);
+    assert_problem(
+        "allow: [10.0.0.0/33]",
+        "1:9: allow[0]: `10.0.0.0/33` is not an address or a network such as `192.0.2.7`, `10.0.0.0/8` or \
+         `2001:db8::/32`",
+    );
+    assert_problem(
+        "trusted_proxies: [10.0.0.1, 10.1.2.3/8]",
+        "1:29: trusted_proxies[1]: `10.1.2.3/8` is one address with the size of a network; write `10.0.0.0/8`",
+    );
+    assert_problem("allow: 10.0.0.1", "1:8: allow: expected a list, there is text");
+    let many = vec!["10.0.0.1"; 1025].join(", ");
+    assert_problem(&format!("allow: [{many}]"), "1:8: allow: the list has 1025 items; at most 1024");
 }

@@ -13,6 +13,7 @@ use http::StatusCode;
 use parlor::auth::{Issuer, Verifier};
 use parlor::clock::SystemClock;
 use parlor::doors::chat::{Answering, Event, Question, Refusal, Reply, Talk, Usage};
+use parlor::doors::client::{Allowed, Origins};
 use parlor::doors::health::{Check, Readiness};
 use parlor::doors::page::Page;
 use parlor::doors::{Doors, body, router, server};
@@ -131,6 +132,8 @@ struct Wish {
     connections_max: usize,
     has_chat: bool,
     is_open: bool,
+    origins: Origins,
+    chat_allowed: Allowed,
 }
 
 impl Default for Wish {
@@ -141,6 +144,8 @@ impl Default for Wish {
             connections_max: 100,
             has_chat: true,
             is_open: true,
+            origins: Origins::default(),
+            chat_allowed: Allowed::default(),
         }
     }
 }
@@ -175,6 +180,8 @@ impl House {
             metrics: metrics.clone(),
             drain: drain.clone(),
             bounds: body::Bounds { bytes_max: 64 * 1024, timeout: wish.body_timeout },
+            origins: wish.origins,
+            chat_allowed: wish.chat_allowed,
         };
         let more = Router::new().route("/more", get(async || "more"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -245,8 +252,15 @@ async fn an_answer_comes_whole() {
     let session_id = Some("a:b-1".to_owned());
     assert_eq!(
         asked,
-        Question { query: "hello there".to_owned(), session_id, person: "li".to_owned(), request_id }
+        Question {
+            query: "hello there".to_owned(),
+            session_id,
+            person: "li".to_owned(),
+            key: asked.key.clone(),
+            request_id
+        }
     );
+    assert!(asked.key.is_some_and(|id| !id.is_empty()), "the token's id");
 }
 
 #[tokio::test]
@@ -710,4 +724,75 @@ async fn a_silent_stream_is_kept_open_by_comments() {
     tokio::time::pause();
     let ping = streaming.chunk().await.unwrap().unwrap();
     assert_eq!(&ping[..], b": ping\n\n");
+}
+
+fn nets(nets: &[&str]) -> Vec<ipnet::IpNet> {
+    nets.iter().map(|net| net.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_allowed_gets_in_nowhere() {
+    let origins = Origins { allowed: Allowed(nets(&["10.0.0.0/8"])), ..Origins::default() };
+    let house = House::with(Wish { origins, ..Wish::default() }).await;
+    for path in ["/health", "/", "/api/v1/chat", "/more", "/nowhere"] {
+        let forged = house.request(Method::GET, path).header("x-forwarded-for", "10.1.2.3");
+        let response = forged.send().await.unwrap();
+        assert!(response.headers().contains_key("x-request-id"), "{path}");
+        let (status, code, _) = problem(response).await;
+        assert_eq!((status.as_u16(), code.as_str()), (403, "address"), "{path}");
+    }
+    assert!(house.metrics.encode().contains("parlor_limited_total{channel=\"other\",limit=\"address\"} 5"));
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_the_clients_own_address_counts() {
+    let allowed = Allowed(nets(&["10.0.0.0/8", "2001:db8::/32"]));
+    let origins = Origins { allowed, trusted_proxies: nets(&["127.0.0.0/8", "192.0.2.0/24"]) };
+    let house = House::with(Wish { origins, ..Wish::default() }).await;
+    for (forwarded, expected) in [
+        ("10.1.2.3", 200),
+        ("203.0.113.7, 10.1.2.3", 200),
+        ("203.0.113.7, 10.1.2.3, 192.0.2.1", 200),
+        ("2001:db8::1", 200),
+        ("10.1.2.3, 203.0.113.7", 403),
+        ("203.0.113.7", 403),
+        ("unknown", 403),
+    ] {
+        let request = house.request(Method::GET, "/health").header("x-forwarded-for", forwarded);
+        assert_eq!(request.send().await.unwrap().status(), expected, "{forwarded}");
+    }
+    assert_eq!(house.get("/health").await.status(), 403, "the proxy itself is not on the list");
+}
+
+#[tokio::test]
+async fn the_chat_door_has_a_list_of_its_own() {
+    let house = House::with(Wish { chat_allowed: Allowed(nets(&["10.0.0.0/8"])), ..Wish::default() }).await;
+    for path in ["/", "/page/page.js", "/page/token"] {
+        assert_eq!(house.get(path).await.status(), 403, "{path}");
+    }
+    assert_eq!(house.chat(r#"{"query":"x"}"#).await.status(), 403);
+    for path in ["/health", "/ready", "/more"] {
+        assert_eq!(house.get(path).await.status(), 200, "{path}");
+    }
+}
+
+/// A pause between two requests ended the connection when the time for a head was over: proxies that keep
+/// connections for a minute met closed ones.
+#[tokio::test]
+async fn a_pause_between_requests_is_no_head_that_does_not_come() {
+    let header_timeout = Duration::from_millis(100);
+    let house = House::with(Wish { header_timeout, ..Wish::default() }).await;
+    let mut stream = house.connect().await;
+    let ask = async |stream: &mut TcpStream| {
+        stream.write_all(b"GET /more HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut said = Vec::new();
+        while !said.ends_with(b"more") {
+            assert!(stream.read_buf(&mut said).await.unwrap() > 0, "the connection is open");
+        }
+    };
+    ask(&mut stream).await;
+    tokio::time::sleep(header_timeout * 5).await;
+    ask(&mut stream).await;
+    stream.write_all(b"GET /more HTTP/1.1\r\nho").await.unwrap();
+    assert_eq!(read_all(&mut stream).await, "", "a later head that has begun has its time as well");
 }

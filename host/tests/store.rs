@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use parlor::message::{Reply, Role, Utterance};
+use parlor::store::allowance::{Buckets, KEYS_MAX};
 use parlor::store::sqlite::{DATABASE_FILE, EXCHANGES_MAX, Options, SqliteStore};
 use parlor::store::vault::{KEY_FILE, Vault, VaultError};
-use parlor::store::{Acceptance, Delivery, Outcome, Progress, Store, StoreError};
+use parlor::store::{Acceptance, Allowance, Delivery, Outcome, Progress, Store, StoreError, Verdict};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -465,4 +466,36 @@ async fn backlog(store: &SqliteStore) {
     let started = Instant::now();
     assert!(store.claim(NOW, LEASE, &[]).await.unwrap().is_none());
     println!("claim behind a leased conversation of 20000 turns: {:?}", started.elapsed());
+}
+
+#[test]
+fn a_flood_of_keys_fills_no_memory_and_refuses_nobody() {
+    let buckets = Buckets::default();
+    let once = |key: usize| Allowance { key: key.to_string(), interval: Duration::from_secs(60), burst: 1 };
+    for key in 0..KEYS_MAX * 3 {
+        assert_eq!(buckets.take(NOW + key as u64 / 1000, &[once(key)]), Verdict::Granted);
+        assert!(buckets.len() <= KEYS_MAX);
+    }
+    let last = KEYS_MAX * 3 - 1;
+    let now = NOW + last as u64 / 1000;
+    assert_ne!(buckets.take(now, &[once(last)]), Verdict::Granted, "who came last is still counted");
+    assert_eq!(
+        buckets.take(now, &[once(0)]),
+        Verdict::Granted,
+        "who was nearest to a full bucket is forgotten"
+    );
+    for key in 0..10 {
+        assert_eq!(buckets.take(now + 3_600_000, &[once(usize::MAX - key)]), Verdict::Granted);
+    }
+    assert!(buckets.len() <= KEYS_MAX);
+}
+
+#[test]
+fn full_buckets_are_forgotten() {
+    let buckets = Buckets::default();
+    let brief = |key: u64| Allowance { key: key.to_string(), interval: Duration::from_millis(10), burst: 1 };
+    for key in 0..100_000 {
+        buckets.take(NOW + key, &[brief(key)]);
+    }
+    assert!(buckets.len() <= 2048, "{}", buckets.len());
 }

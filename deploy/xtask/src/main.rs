@@ -9,6 +9,7 @@ mod build;
 mod clients;
 mod command;
 mod debian;
+mod faults;
 mod model;
 mod pip;
 mod serve;
@@ -70,6 +71,12 @@ const TASKS: &[Task] = &[
         usage: "bench plugins [ROUNDS]",
         about: "time plugin calls against native ones, the host's start, its memory and sizes",
         run: bench::run,
+    },
+    Task {
+        name: "faults",
+        usage: "faults [f11] [f12]",
+        about: "2,000 slow and 10,000 idle connections against a release build, with figures",
+        run: faults::run,
     },
     Task { name: "setup", usage: "setup", about: "get what a build needs", run: setup::run },
     Task {

@@ -8,7 +8,7 @@ use super::talk::{Talker, end, refusal};
 use crate::conversation::{End, Heard};
 use crate::doors::chat::{Event, Refusal};
 use crate::doors::socket::{Attached, Attend, Names, Question, Step, Stopped};
-use crate::turn::{Asked, Resumed, Standing};
+use crate::turn::{Asked, Place, Resumed, Standing};
 
 #[async_trait]
 impl Attend for Talker {
@@ -19,6 +19,7 @@ impl Attend for Talker {
             session_id: question.session_id.as_deref(),
             query: question.query,
             request_id: &question.request_id,
+            key: question.key.as_deref(),
         };
         let Resumed { message_id, session_id, standing } =
             self.0.resume(asked).await.map_err(|refused| refusal(&refused))?;
@@ -40,9 +41,9 @@ impl Attend for Talker {
 fn steps(standing: Standing) -> BoxStream<'static, Step> {
     match standing {
         Standing::Over(end) => stream::iter([last(end)]).boxed(),
-        Standing::UnderWay { heard, is_new } => {
-            let place = Place { has_snapshot: is_new, told: 0, is_over: false };
-            stream::unfold(Ear { heard, place }, Ear::next).boxed()
+        Standing::UnderWay { heard, is_new, place } => {
+            let at = Bookmark { has_snapshot: is_new, told: 0, is_over: false };
+            stream::unfold(Ear { heard, at, _seat: place }, Ear::next).boxed()
         }
     }
 }
@@ -57,10 +58,12 @@ fn last(how: End) -> Step {
 /// Somebody on a line, and where he is in what he hears.
 struct Ear {
     heard: watch::Receiver<Heard>,
-    place: Place,
+    at: Bookmark,
+    /// Free again when the answer has ended; none for a turn that was there already.
+    _seat: Option<Place>,
 }
 
-struct Place {
+struct Bookmark {
     has_snapshot: bool,
     told: usize,
     is_over: bool,
@@ -69,17 +72,17 @@ struct Place {
 impl Ear {
     /// Ends without a last step on a line that is hung up: the turn goes on at the next start.
     async fn next(mut self) -> Option<(Step, Ear)> {
-        if self.place.is_over {
+        if self.at.is_over {
             return None;
         }
-        let heard = self.heard.wait_for(|heard| self.place.is_news(heard)).await.ok()?;
-        let step = self.place.take(&heard);
+        let heard = self.heard.wait_for(|heard| self.at.is_news(heard)).await.ok()?;
+        let step = self.at.take(&heard);
         drop(heard);
         Some((step, self))
     }
 }
 
-impl Place {
+impl Bookmark {
     fn is_news(&self, heard: &Heard) -> bool {
         !self.has_snapshot || heard.text.len() > self.told || heard.end.is_some()
     }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use tokio::time::Instant;
 
 use crate::config::{self, openai_channel};
 use crate::conversation::{self, Account, End, News};
 use crate::doors::openai::{Complete, Completing, Completion, Offer, Question, Step};
 use crate::message::{Message, Reply, Role, Trouble, TroubleKind, Utterance};
 use crate::model::Abilities;
-use crate::turn::{Refused, Turns};
+use crate::turn::{Place, Refused, Turns};
 
 /// Another node, or this one after its start, answers by then.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -60,6 +61,8 @@ impl Complete for Completer {
 
     async fn complete(&self, question: Question) -> Result<Completing, Trouble> {
         let channel = openai_channel(&question.model);
+        let place = self.turns.place(&channel, &question.person, question.key.as_deref()).await;
+        let place = place.map_err(|refused| trouble(&refused))?;
         let request_id = question.request_id.clone();
         let id = uuid::Uuid::now_v7();
         let message = message(id.to_string(), question);
@@ -68,7 +71,10 @@ impl Complete for Completer {
         Ok(Completing {
             id: format!("chatcmpl-{}", id.simple()),
             created: self.turns.clock.now() / 1000,
-            steps: conversation::news(talking.heard).map(step).boxed(),
+            // The place is free again when the answer has ended.
+            steps: conversation::news(talking.heard, Instant::now() + place.time)
+                .map(move |news| step(news, &place))
+                .boxed(),
         })
     }
 }
@@ -87,11 +93,14 @@ fn message(id: String, question: Question) -> Message {
 }
 
 fn trouble(refused: &Refused) -> Trouble {
-    let trouble = Trouble::new(TroubleKind::Unavailable, refused.to_string());
-    Trouble { retry_after: Some(AGAIN_AFTER), ..trouble }
+    let (kind, wait) = match refused {
+        Refused::TooOften(excess) => (TroubleKind::Busy, excess.wait),
+        _ => (TroubleKind::Unavailable, AGAIN_AFTER),
+    };
+    Trouble { retry_after: Some(wait), ..Trouble::new(kind, refused.to_string()) }
 }
 
-fn step(news: News) -> Step {
+fn step(news: News, place: &Place) -> Step {
     match news {
         News::Text(text) => Step::Text(text),
         News::End(End::Said { reply, account }) => Step::Done(completion(reply, account)),
@@ -101,6 +110,11 @@ fn step(news: News) -> Step {
             Step::Failed(Trouble::new(TroubleKind::Unavailable, "the question was withdrawn; ask again"))
         }
         News::HungUp => Step::Failed(trouble(&Refused::Draining)),
+        News::Late => {
+            let message =
+                format!("there was no whole answer within {} s; ask again", place.time.as_secs_f64());
+            Step::Failed(Trouble::new(TroubleKind::TimedOut, message))
+        }
     }
 }
 

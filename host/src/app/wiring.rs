@@ -37,6 +37,10 @@ pub struct Wiring<'a> {
     pub problems: Vec<String>,
 }
 
+/// Questions of programs that wait for their turn, for each model: more are told when to come again, and their
+/// clients do by themselves.
+const PROGRAMS_QUEUED_MAX: usize = 64;
+
 /// What channels and the host's own doors have in common.
 struct Mouth<'a> {
     name: &'a str,
@@ -46,6 +50,8 @@ struct Mouth<'a> {
     settings: &'a BTreeMap<String, Value>,
     secrets: &'a BTreeMap<String, SecretString>,
     limits: &'a ChannelLimits,
+    /// Open lines that wait for a turn.
+    queue: usize,
 }
 
 impl Wiring<'_> {
@@ -61,6 +67,7 @@ impl Wiring<'_> {
                 settings: &channel.settings,
                 secrets: &channel.secrets,
                 limits: &channel.limits,
+                queue: 0,
             };
             let adapter = self.adapter(&mouth, &channel.adapter);
             channels.push(self.channel(&mouth, adapter));
@@ -74,6 +81,7 @@ impl Wiring<'_> {
                 settings: &chat.settings,
                 secrets: &chat.secrets,
                 limits: &chat.limits,
+                queue: chat.queue,
             };
             channels.push(self.channel(&mouth, None));
         }
@@ -97,6 +105,7 @@ impl Wiring<'_> {
                 settings: &settings,
                 secrets: &secrets,
                 limits: &door.limits,
+                queue: PROGRAMS_QUEUED_MAX,
             };
             channels.push(self.channel(&mouth, None));
         }
@@ -109,6 +118,7 @@ impl Wiring<'_> {
                 settings: &assistant.settings,
                 secrets: &assistant.secrets,
                 limits: &assistant.limits,
+                queue: PROGRAMS_QUEUED_MAX,
             };
             channels.push(self.channel(&mouth, None));
         }
@@ -132,6 +142,7 @@ impl Wiring<'_> {
             history: mouth.history,
             time: mouth.limits.time,
             permits: Arc::new(Semaphore::new(mouth.limits.concurrent)),
+            places: Arc::new(Semaphore::new(mouth.limits.concurrent + mouth.queue)),
         }
     }
 

@@ -10,8 +10,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::kinds::{
-    Address, Any, Count, FilePath, ModelName, Name, OneOrMore, Origin, QueueUrl, Read, Secret, SettingName,
-    Sha256, SigningSecret, Size, Temperature, Text, Time, WebUrl,
+    Address, Any, Count, FilePath, Frequency, ModelName, Name, Networks, OneOrMore, Origin, QueueUrl, Read,
+    Secret, SettingName, Sha256, SigningSecret, Size, Temperature, Text, Time, WebUrl,
 };
 use super::problem::{Place, Problem, Problems};
 use super::reader::{Environment, Reader};
@@ -19,7 +19,7 @@ use super::section::{Stray, section, unknown};
 use super::tree::{self, Node};
 use super::{
     Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Model, OpenAi,
-    OpenAiDoor, Plugins, references,
+    OpenAiDoor, Plugins, Rate, references,
 };
 
 /// Some ten thousand channels; a larger file is not a configuration.
@@ -38,6 +38,10 @@ type BodySize = Size<1024, 67_108_864>;
 /// More than this no descriptor table and no model serves.
 type Concurrency = Count<1, 4096>;
 type Connections = Count<1, 65_535>;
+/// Who waits behind more than this waits longer than any request.
+type Queue = Count<0, 4096>;
+/// As much as a rate can count.
+type Burst = Count<1, 10_000>;
 /// More exchanges than any small model's context holds.
 type History = Count<0, 100>;
 /// From one exchange to the longest context that models have.
@@ -52,6 +56,10 @@ section! {
     ConfigFile {
         /// Address and port of all doors.
         listen: Address = "127.0.0.1:18789";
+        /// Addresses and networks that all doors are open to; an empty list is everybody.
+        allow: Networks = "[]";
+        /// Proxies in front of this host: theirs is the last word in `X-Forwarded-For`.
+        trusted_proxies: Networks = "[]";
         /// How the outside reaches `listen`; platforms that sign the URL need it.
         public_url: WebUrl = optional;
         /// Folder of the database and the caches.
@@ -176,6 +184,8 @@ section! {
         settings: BTreeMap<SettingName, Any> = "{}";
         /// The adapter's by their names, a pipeline's as `pipeline.secret`.
         secrets: BTreeMap<SettingName, Secret> = "{}";
+        /// Addresses and networks that its webhook is open to; an empty list is everybody.
+        allow: Networks = "[]";
         /// Bounds of this channel.
         limits: ChannelLimitsFile = "{}";
     }
@@ -194,8 +204,10 @@ section! {
         settings: BTreeMap<SettingName, Any> = "{}";
         /// As `pipeline.secret`.
         secrets: BTreeMap<SettingName, Secret> = "{}";
+        /// Addresses and networks that the page and the door are open to; an empty list is everybody.
+        allow: Networks = "[]";
         /// Bounds of this door.
-        limits: ChannelLimitsFile = "{}";
+        limits: ChatLimitsFile = "{}";
         /// The page at `/` needs no token; only where `listen` is a loopback address.
         open_page: bool = "false";
     }
@@ -232,9 +244,38 @@ section! {
 section! {
     /// Bounds of one channel.
     ChannelLimitsFile {
+        /// Webhooks, from one address before their signature is checked and from all after it; more get 429.
+        /// Without it as many as come.
+        rate: Frequency = optional;
+        /// Webhooks at once after a pause; without it those of one span of `rate`.
+        burst: Burst = optional;
+        /// Messages of one person; more are not answered, and the person is told so. Without it as many as come.
+        person_rate: Frequency = optional;
+        /// Messages of one person at once; without it those of one span of `person_rate`.
+        person_burst: Burst = optional;
         /// Turns at a time.
         concurrent: Concurrency = "10";
         /// One turn, from its claim to its answer.
+        time: AskTime = "120s";
+    }
+}
+
+section! {
+    /// Bounds of the host's own door.
+    ChatLimitsFile {
+        /// Questions; more get 429. Without it as many as come.
+        rate: Frequency = optional;
+        /// Questions at once after a pause; without it those of one span of `rate`.
+        burst: Burst = optional;
+        /// Questions of one person; more get 429. Without it as many as come.
+        person_rate: Frequency = optional;
+        /// Questions of one person at once; without it those of one span of `person_rate`.
+        person_burst: Burst = optional;
+        /// Turns at a time.
+        concurrent: Concurrency = "10";
+        /// Questions that wait for their turn; more get 503.
+        queue: Queue = "64";
+        /// One request, from its question to the end of its answer.
         time: AskTime = "120s";
     }
 }
@@ -250,6 +291,10 @@ section! {
         body_timeout: ReadTime = "30s";
         /// Open connections.
         connections: Connections = "1024";
+        /// Questions by one token, over all of the host's own doors; more get 429. Without it as many as come.
+        key_rate: Frequency = optional;
+        /// Questions by one token at once; without it those of one span of `key_rate`.
+        key_burst: Burst = optional;
         /// The whole shutdown; turns that run on after it go on at the next start.
         grace_period: GraceTime = "10s";
         /// Turns at a time, over all channels.
@@ -388,6 +433,8 @@ impl ConfigFile {
         Config {
             folder: folder.to_owned(),
             listen: file.listen.0,
+            allow: file.allow.0,
+            trusted_proxies: file.trusted_proxies.0,
             public_url: file.public_url.map(|url| url.0),
             data: file.data.0,
             auth: file.auth.into(),
@@ -469,6 +516,7 @@ impl From<ChannelFile> for Channel {
             history: file.history.0,
             settings: file.settings.into_iter().map(|(name, value)| (name.0, value.0)).collect(),
             secrets: file.secrets.into_iter().map(|(name, secret)| (name.0, secret.0)).collect(),
+            allow: file.allow.0,
             limits: file.limits.into(),
         }
     }
@@ -482,6 +530,8 @@ impl From<ChatFile> for Chat {
             history: file.history.0,
             settings: file.settings.into_iter().map(|(name, value)| (name.0, value.0)).collect(),
             secrets: file.secrets.into_iter().map(|(name, secret)| (name.0, secret.0)).collect(),
+            allow: file.allow.0,
+            queue: file.limits.queue.size(),
             limits: file.limits.into(),
             open_page: file.open_page,
         }
@@ -515,8 +565,28 @@ impl From<AssistantFile> for Assistant {
 
 impl From<ChannelLimitsFile> for ChannelLimits {
     fn from(file: ChannelLimitsFile) -> Self {
-        ChannelLimits { concurrent: file.concurrent.size(), time: file.time.0 }
+        ChannelLimits {
+            rate: rate(file.rate.as_ref(), file.burst),
+            person: rate(file.person_rate.as_ref(), file.person_burst),
+            concurrent: file.concurrent.size(),
+            time: file.time.0,
+        }
     }
+}
+
+impl From<ChatLimitsFile> for ChannelLimits {
+    fn from(file: ChatLimitsFile) -> Self {
+        ChannelLimits {
+            rate: rate(file.rate.as_ref(), file.burst),
+            person: rate(file.person_rate.as_ref(), file.person_burst),
+            concurrent: file.concurrent.size(),
+            time: file.time.0,
+        }
+    }
+}
+
+fn rate(frequency: Option<&Frequency>, burst: Option<Burst>) -> Option<Rate> {
+    frequency.map(|frequency| frequency.with_burst(burst.map(|burst| burst.0)))
 }
 
 impl From<LimitsFile> for Limits {
@@ -526,6 +596,7 @@ impl From<LimitsFile> for Limits {
             header_timeout: file.header_timeout.0,
             body_timeout: file.body_timeout.0,
             connections_max: file.connections.size(),
+            key: rate(file.key_rate.as_ref(), file.key_burst),
             grace_period: file.grace_period.0,
             turns_max: file.turns.size(),
             retention: file.retention.0,

@@ -1,14 +1,16 @@
 //! What a value can be: each kind reads itself and says to editors what it takes.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::Rate;
 use super::problem::shorten;
 use super::reader::Reader;
 use super::tree::{Entry, Node, What};
@@ -267,6 +269,75 @@ fn in_unit(amount: u64, units: &[(&str, u64)]) -> String {
     format!("`{}{name}`", amount / factor)
 }
 
+/// So many in a span of time.
+pub(super) struct Frequency {
+    count: u32,
+    per: Duration,
+}
+
+const A_RATE: &str = "a rate such as `10/s`, `20/1m` or `500/h`";
+const RATE_COUNT_MAX: u32 = 10_000;
+const RATE_SPAN_MS_MAX: u64 = 86_400_000;
+
+impl Frequency {
+    /// Without a burst of its own, all of one span may come at once.
+    pub fn with_burst(&self, burst: Option<u32>) -> Rate {
+        let interval = self.per.as_micros().div_ceil(u128::from(self.count));
+        let interval = Duration::from_micros(u64::try_from(interval).expect("a span is a day at most"));
+        Rate { interval, burst: burst.unwrap_or(self.count) }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("is not {A_RATE}");
+        let (count, span) = text.split_once('/').ok_or_else(wrong)?;
+        let span = if span.starts_with(|c: char| c.is_ascii_digit()) { span } else { &format!("1{span}") };
+        let count = count.parse::<u32>().map_err(|_| wrong())?;
+        let span = with_unit(span, &TIME_UNITS).ok_or_else(wrong)?;
+        if !(1..=RATE_COUNT_MAX).contains(&count) || !(1..=RATE_SPAN_MS_MAX).contains(&span) {
+            return Err(format!("is not between 1 and {RATE_COUNT_MAX} in a span of `1d` at most"));
+        }
+        Ok(Frequency { count, per: Duration::from_millis(span) })
+    }
+}
+
+impl Read for Frequency {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        parsed_or(node, reader, A_RATE, "; say in which time", Frequency::parse)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^\d+/\d*(ms|s|m|h|d)$|\$\{"})
+    }
+}
+
+/// Addresses and networks: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`.
+pub(super) struct Networks(pub Vec<IpNet>);
+
+/// More than the largest platforms publish.
+const NETWORKS_MAX: usize = 1024;
+const A_NETWORK: &str = "an address or a network such as `192.0.2.7`, `10.0.0.0/8` or `2001:db8::/32`";
+
+impl Read for Networks {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        list_of(node, reader, NETWORKS_MAX, |item, reader| parsed(item, reader, A_NETWORK, network))
+            .map(Networks)
+    }
+
+    fn schema() -> Value {
+        let item = json!({"type": "string", "pattern": r"^[0-9A-Fa-f:.]+(/\d{1,3})?$|\$\{"});
+        json!({"type": "array", "items": item, "maxItems": NETWORKS_MAX})
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let net = net.map_err(|_| format!("is not {A_NETWORK}"))?;
+    if net.addr() != net.network() {
+        return Err(format!("is one address with the size of a network; write `{}`", net.trunc()));
+    }
+    Ok(net)
+}
+
 /// An `http` or `https` URL without a query, a fragment and a password in it.
 pub(super) struct WebUrl(pub Url);
 
@@ -477,23 +548,31 @@ impl Read for ModelName {
 
 impl<T: Read> Read for Vec<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        let What::List(items) = &node.what else {
-            reader.mismatch(node, "a list", "");
-            return None;
-        };
-        if items.len() > LIST_ITEMS_MAX {
-            reader
-                .problem(node.place, format!("the list has {} items; at most {LIST_ITEMS_MAX}", items.len()));
-            return None;
-        }
-        let read = |(at, item)| reader.within_item(at, |reader| T::read(item, reader));
-        let read: Vec<Option<T>> = items.iter().enumerate().map(read).collect();
-        read.into_iter().collect()
+        list_of(node, reader, LIST_ITEMS_MAX, T::read)
     }
 
     fn schema() -> Value {
         json!({"type": "array", "items": T::schema(), "maxItems": LIST_ITEMS_MAX})
     }
+}
+
+fn list_of<T>(
+    node: &Node,
+    reader: &mut Reader<'_>,
+    items_max: usize,
+    read: impl Fn(&Node, &mut Reader<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let What::List(items) = &node.what else {
+        reader.mismatch(node, "a list", "");
+        return None;
+    };
+    if items.len() > items_max {
+        reader.problem(node.place, format!("the list has {} items; at most {items_max}", items.len()));
+        return None;
+    }
+    let read = |(at, item)| reader.within_item(at, |reader| read(item, reader));
+    let read: Vec<Option<T>> = items.iter().enumerate().map(read).collect();
+    read.into_iter().collect()
 }
 
 /// One text, or a list of them with something in it.

@@ -30,6 +30,7 @@ pub(super) fn check(root: &Node, reader: &mut Reader<'_>) {
     if let Some(door) = root.get("openai") {
         reader.within("openai", |reader| check_openai(root, door, reader));
     }
+    check_bursts(root, &[("key_burst", "key_rate")], reader);
     if let Some(endpoints) = root.get("endpoints") {
         reader.within("endpoints", |reader| check_endpoints(endpoints, reader));
     }
@@ -105,8 +106,19 @@ fn check_assistant(root: &Node, assistant: &Node, reader: &mut Reader<'_>) {
     }
 }
 
+/// A burst alone limits nothing.
+fn check_bursts(owner: &Node, pairs: &[(&str, &str)], reader: &mut Reader<'_>) {
+    let Some(limits) = owner.get("limits") else { return };
+    for (burst, rate) in pairs {
+        let Some(node) = limits.get(burst).filter(|_| limits.get(rate).is_none()) else { continue };
+        let message = format!("without `{rate}` beside it this limits nothing");
+        reader.within("limits", |reader| reader.within(burst, |reader| reader.problem(node.place, message)));
+    }
+}
+
 /// What channels and the host's own doors share.
 fn check_stages(root: &Node, channel: &Node, reader: &mut Reader<'_>) {
+    check_bursts(channel, &[("burst", "rate"), ("person_burst", "person_rate")], reader);
     match channel.get("model") {
         Some(model) => reader.within("model", |reader| check_model(root, model, reader)),
         None => check_default_model(root, channel, reader),

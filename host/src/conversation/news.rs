@@ -5,6 +5,7 @@
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{End, Heard};
 
@@ -15,6 +16,8 @@ pub enum News {
     End(End),
     /// Nobody speaks into this line any more: the host is shutting down and no turn will come.
     HungUp,
+    /// The listener's own time is over.
+    Late,
 }
 
 /// Where a listener is in what he heard.
@@ -22,11 +25,12 @@ struct Ear {
     heard: watch::Receiver<Heard>,
     told: usize,
     is_over: bool,
+    until: Instant,
 }
 
 /// From the beginning to the end, whatever was said by now. Dropping it tells the turn that nobody listens.
-pub fn news(heard: watch::Receiver<Heard>) -> BoxStream<'static, News> {
-    stream::unfold(Ear { heard, told: 0, is_over: false }, next).boxed()
+pub fn news(heard: watch::Receiver<Heard>, until: Instant) -> BoxStream<'static, News> {
+    stream::unfold(Ear { heard, told: 0, is_over: false, until }, next).boxed()
 }
 
 async fn next(mut ear: Ear) -> Option<(News, Ear)> {
@@ -34,11 +38,15 @@ async fn next(mut ear: Ear) -> Option<(News, Ear)> {
         return None;
     }
     let told = ear.told;
-    let heard = ear.heard.wait_for(|heard| heard.text.len() > told || heard.end.is_some()).await;
-    let news = heard.map_or(News::HungUp, |heard| step(&heard, told));
+    let waiting = ear.heard.wait_for(|heard| heard.text.len() > told || heard.end.is_some());
+    let news = match tokio::time::timeout_at(ear.until, waiting).await {
+        Ok(Ok(heard)) => step(&heard, told),
+        Ok(Err(_)) => News::HungUp,
+        Err(_) => News::Late,
+    };
     match &news {
         News::Text(text) => ear.told += text.len(),
-        News::End(_) | News::HungUp => ear.is_over = true,
+        News::End(_) | News::HungUp | News::Late => ear.is_over = true,
     }
     Some((news, ear))
 }

@@ -31,6 +31,8 @@ pub struct Question {
     pub session_id: Option<String>,
     /// The token's subject, or its id.
     pub person: String,
+    /// The token's id.
+    pub key: Option<String>,
     pub request_id: String,
 }
 
@@ -97,7 +99,7 @@ pub async fn chat(
     let open = doors.metrics.chat_connection();
     let asked = Asked::parse(&body::read(request.into_body(), &doors.bounds).await?)?;
     let is_stream = asked.stream;
-    let answering = talk.ask(asked.question(caller.person, request_id)).await?;
+    let answering = talk.ask(asked.question(caller, request_id)).await?;
     if is_stream {
         return Ok(answer::stream(answering, open));
     }

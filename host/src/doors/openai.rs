@@ -64,6 +64,8 @@ pub struct Question {
     pub wishes: Wishes,
     /// The token's subject, or its id.
     pub person: String,
+    /// The token's id.
+    pub key: Option<String>,
     pub request_id: String,
 }
 
@@ -123,7 +125,7 @@ async fn complete(
     let body = body::read(request.into_body(), &door.bounds).await?;
     let asked = Asked::parse(&body, door.complete.offers())?;
     let (is_stream, include_usage) = (asked.is_stream, asked.include_usage);
-    let question = asked.question(caller.person, request_id);
+    let question = asked.question(caller, request_id);
     let model = question.model.clone();
     let completing = door.complete.complete(question).await?;
     let form = Form { id: completing.id, created: completing.created, model, include_usage };

@@ -13,6 +13,11 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::auth::AuthError;
+use crate::limits::Excess;
+pub use crate::limits::whole_seconds;
+
+/// The code of every refusal by a rate.
+pub const RATE_LIMITED: &str = "rate_limited";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -51,6 +56,13 @@ impl From<AuthError> for Problem {
     }
 }
 
+impl From<Excess> for Problem {
+    fn from(excess: Excess) -> Self {
+        let message = excess.to_string();
+        Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, message).retry_after(excess.wait)
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = json!({ "error": { "code": self.code, "message": self.message } });
@@ -63,11 +75,6 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-/// Rounded up: whoever comes back a little late is served, a little early is not.
-pub fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 pub async fn not_found() -> Problem {

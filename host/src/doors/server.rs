@@ -4,13 +4,14 @@
 //! many clients cost a bounded number of bounded connections. It does not know what the router answers.
 
 mod activity;
+mod descriptors;
 mod patient;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,6 +24,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::drain::Drain;
 use crate::telemetry::Metrics;
@@ -45,6 +47,8 @@ const IDLE_MAX: Duration = Duration::from_secs(75);
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// After a failed accept, such as for want of file descriptors: a retry at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+/// Failed accepts are logged once in this time.
+const COMPLAINT_EVERY: Duration = Duration::from_mins(1);
 /// Refused connections that are told so at a time; more are closed without a word.
 const FAREWELLS_MAX: usize = 64;
 /// How long a refused client may take to read why.
@@ -58,7 +62,7 @@ retry-after: 1\r\nconnection: close\r\n\r\n\
 
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// From a connection's start, or the end of its last request, to the end of the next one's head.
+    /// From a connection's start to the end of its first head; from the first byte of each later one to its end.
     pub header_timeout: Duration,
     pub connections_max: usize,
 }
@@ -89,6 +93,7 @@ pub async fn serve(
     drain: Drain,
     metrics: Arc<Metrics>,
 ) {
+    let bounds = Bounds { connections_max: descriptors::make_room(bounds.connections_max), ..bounds };
     let server = Arc::new(Server::new(router, bounds, drain, metrics));
     loop {
         let accepted = tokio::select! {
@@ -97,19 +102,9 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => server.admit(stream, Peer(peer)),
-            Err(error) => pause_after(&error).await,
+            Err(error) => server.pause_after(&error).await,
         }
     }
-}
-
-async fn pause_after(error: &io::Error) {
-    // That one client's trouble, not ours.
-    let is_clients = matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset);
-    if is_clients || error.kind() == ErrorKind::Interrupted {
-        return;
-    }
-    tracing::error!(error = error as &dyn std::error::Error, "cannot accept connections; trying again");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 struct Server {
@@ -119,6 +114,7 @@ struct Server {
     places: Arc<Semaphore>,
     farewells: Arc<Semaphore>,
     was_full: AtomicBool,
+    complained: Mutex<Option<Instant>>,
     drain: Drain,
     metrics: Arc<Metrics>,
 }
@@ -126,15 +122,38 @@ struct Server {
 impl Server {
     fn new(router: Router, bounds: Bounds, drain: Drain, metrics: Arc<Metrics>) -> Self {
         Self {
-            http: http(bounds.header_timeout),
+            http: http(),
             router: TowerToHyperService::new(router),
             header_timeout: bounds.header_timeout,
             places: Arc::new(Semaphore::new(bounds.connections_max)),
             farewells: Arc::new(Semaphore::new(FAREWELLS_MAX)),
             was_full: AtomicBool::new(false),
+            complained: Mutex::default(),
             drain,
             metrics,
         }
+    }
+
+    async fn pause_after(&self, error: &io::Error) {
+        // That one client's trouble, not ours.
+        let is_clients = matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset);
+        if is_clients || error.kind() == ErrorKind::Interrupted {
+            return;
+        }
+        if self.may_complain() {
+            let error = error as &dyn std::error::Error;
+            tracing::error!(error, "cannot accept connections; those that come wait until it is possible");
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
+    fn may_complain(&self) -> bool {
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = complained.is_none_or(|last| last.elapsed() >= COMPLAINT_EVERY);
+        if is_due {
+            *complained = Some(Instant::now());
+        }
+        is_due
     }
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) {
@@ -152,8 +171,8 @@ impl Server {
     /// Serves one connection to its end, or until a WebSocket takes it over.
     async fn converse(self: Arc<Self>, stream: TcpStream, peer: Peer, place: Place) {
         let _ = stream.set_nodelay(true);
-        let activity = Activity::default();
-        let io = TokioIo::new(Patient::new(stream, WRITE_STALL_MAX));
+        let activity = Activity::begin();
+        let io = TokioIo::new(Patient::new(stream, WRITE_STALL_MAX, activity.clone()));
         let service = service_fn(|request| self.answer(request, peer, &place, &activity));
         let mut connection = pin!(self.http.serve_connection_with_upgrades(io, service));
         let mut idle = pin!(activity.until_idle(self.header_timeout, IDLE_MAX));
@@ -180,7 +199,7 @@ impl Server {
     {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(place.clone());
-        let busy = activity.enter();
+        let busy = activity.enter(request.version());
         let answering = self.router.call(request);
         async move { Ok(busy.until_sent(answering.await?)) }
     }
@@ -213,12 +232,13 @@ fn log_end(error: Option<Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-fn http(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
+fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        // `activity` has a better one.
+        .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX);
     builder

@@ -51,6 +51,8 @@ pub struct Question {
     pub session_id: Option<String>,
     /// The token's subject, or its id.
     pub person: String,
+    /// The token's id.
+    pub key: Option<String>,
     pub request_id: String,
 }
 

@@ -3,6 +3,7 @@
 //! The request is read within its bounds and handed to the turns' intake; what comes back is sent as it is.
 //! A 2xx from here means stored.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -14,6 +15,7 @@ use axum::routing::any;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::body;
+use super::client::{Allowed, Client};
 use super::frame::RequestId;
 use super::problem::Problem;
 use crate::ingress;
@@ -26,6 +28,18 @@ pub struct Webhooks {
     /// How the outside calls this host, without a trailing slash, unless a request brings its [`Origin`].
     pub public: String,
     pub bounds: body::Bounds,
+    /// Whom channels are open to, where not to everybody.
+    pub allowed: BTreeMap<String, Allowed>,
+}
+
+impl Webhooks {
+    /// Before a byte of the body is read: whether the address may, and how often.
+    async fn admit(&self, channel: &str, client: Client) -> Result<(), Problem> {
+        if let Some(allowed) = self.allowed.get(channel) {
+            allowed.check(client, channel, &self.turns.metrics)?;
+        }
+        Ok(self.turns.limits.webhook(channel, client.0).await?)
+    }
 }
 
 /// How the outside called this host for one request: an extension of it, where each may tell another.
@@ -66,6 +80,7 @@ async fn take(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
+    webhooks.admit(channel, Client::of(&parts.extensions)).await?;
     let content = body::read(content, &webhooks.bounds).await?;
     let mount = format!("/webhook/{channel}");
     let public = parts.extensions.get().map_or(&webhooks.public, |Origin(public)| public);

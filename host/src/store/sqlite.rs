@@ -20,9 +20,11 @@ use rusqlite::ErrorCode;
 
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
+use crate::store::allowance::Buckets;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{
-    Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store, StoreError,
+    Acceptance, Allowance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
+    StoreError, Verdict,
 };
 
 pub use file::DATABASE_FILE;
@@ -49,6 +51,8 @@ pub struct SqliteStore {
     readers: readers::Readers,
     writer: writer::Writer,
     vault: Arc<Vault>,
+    /// In memory alone: a limit that cost a commit would be a way to stop the disk.
+    buckets: Buckets,
 }
 
 impl SqliteStore {
@@ -63,7 +67,7 @@ impl SqliteStore {
         let readers = (0..READERS).map(|_| file::open_reader(folder)).collect::<Result<_, _>>()?;
         let readers = readers::Readers::new(readers);
         let writer = writer::Writer::start(db, lock, options.holds_paused_time)?;
-        Ok(SqliteStore { readers, writer, vault: Arc::new(vault) })
+        Ok(SqliteStore { readers, writer, vault: Arc::new(vault), buckets: Buckets::default() })
     }
 
     /// Changes the bound of the file while it is in use.
@@ -289,5 +293,9 @@ impl Store for SqliteStore {
         memory::check_size(key, &[])?;
         let (space, key) = (space.to_owned(), key.to_owned());
         self.writer.write(move |db| memory::increment(db, &space, now, &key, by, ttl)).await
+    }
+
+    async fn take(&self, now: Millis, allowances: &[Allowance]) -> Result<Verdict, StoreError> {
+        Ok(self.buckets.take(now, allowances))
     }
 }

@@ -61,6 +61,7 @@ pub struct Metrics {
     connections: Gauge,
     connections_refused: Counter,
     chat_connections: Gauge,
+    limited: Family<LimitedLabels, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -111,6 +112,12 @@ struct PluginLabels {
     function: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitedLabels {
+    channel: String,
+    limit: &'static str,
+}
+
 fn quick() -> Histogram {
     Histogram::new(QUICK_SECONDS)
 }
@@ -155,6 +162,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             chat_connections: Gauge::default(),
+            limited: Family::default(),
         };
         metrics.register();
         metrics
@@ -229,6 +237,7 @@ impl Metrics {
             "Chat requests that are being answered, and open chat sockets",
             self.chat_connections.clone(),
         );
+        registry.register("limited", "What a limit refused, by which", self.limited.clone());
     }
 
     /// Sets the names that may be labels; at the start and at each reload.
@@ -307,6 +316,11 @@ impl Metrics {
     /// Counts one chat request or socket as open until the guard is dropped.
     pub fn chat_connection(&self) -> Open {
         Open::new(&self.chat_connections)
+    }
+
+    /// One refusal by a limit, as `client`, `channel`, `person`, `key`, `queue` or `address`.
+    pub fn limited(&self, channel: &str, limit: &'static str) {
+        self.limited.get_or_create(&LimitedLabels { channel: self.channel(channel), limit }).inc();
     }
 
     /// All figures as text of the type [`CONTENT_TYPE`].

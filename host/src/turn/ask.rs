@@ -25,6 +25,9 @@ enum Said {
 impl Turns {
     /// Runs the pipelines until one of them says something, is silent, or fails.
     pub(super) async fn answer(&self, turn: &Turn) -> Result<Answer, TurnError> {
+        if let Some(reply) = &turn.claim.settled {
+            return Ok(settled(reply));
+        }
         let patience = tokio::time::timeout_at(turn.deadline, self.converse(turn));
         tokio::select! {
             answer = patience => answer.map_err(|_| TurnError::TimedOut)?,
@@ -169,6 +172,14 @@ impl Turns {
             self.metrics.model_tokens(&hearing.model, usage.prompt_tokens, usage.completion_tokens);
         }
     }
+}
+
+/// An answer for which nobody is asked.
+fn settled(reply: &Reply) -> Answer {
+    if reply.text.is_empty() {
+        return Answer::Silence;
+    }
+    Answer::Say { reply: reply.clone(), forget: false, account: Account::default() }
 }
 
 /// Writes down what a completion took, and how the one that is shown came to its end.

@@ -7,6 +7,7 @@ use super::inbox::NotKept;
 use super::{Channel, Turns};
 use crate::conversation::Key;
 use crate::ingress;
+use crate::limits;
 use crate::message::{HttpRequest, HttpResponse, Message};
 use crate::plugin::{Acceptance, Reception};
 use crate::store::{self, Incoming, StoreError};
@@ -35,7 +36,14 @@ impl Turns {
         let Some(adapter) = &channel.adapter else {
             return Taken { outcome: "unknown", response: ingress::problem(404, "no such channel") };
         };
-        match adapter.receive(request).await {
+        let received = adapter.receive(request).await;
+        if received.as_ref().is_ok_and(brings_messages)
+            && let Err(excess) = self.limits.verified_webhook(&channel.name).await
+        {
+            let response = ingress::too_many(&excess.to_string(), limits::whole_seconds(excess.wait));
+            return Taken { outcome: "limited", response };
+        }
+        match received {
             Ok(Reception::Answer(response)) => Taken { outcome: "answered", response },
             Ok(Reception::Accept(acceptance)) => self.accept(channel, acceptance, request_id).await,
             Ok(Reception::Inquire(inquiry)) => {
@@ -78,10 +86,14 @@ impl Turns {
         }
         let now = self.clock.now();
         let hold_delivery_until = hold.map(|hold| now + hold.as_millis() as u64);
-        let incoming = |message| Incoming { message, request_id: request_id.to_owned(), hold_delivery_until };
+        let mut incoming = Vec::with_capacity(messages.len());
+        for message in messages {
+            let settled = self.said_instead(channel, &message, hold.is_some()).await?;
+            let request_id = request_id.to_owned();
+            incoming.push(Incoming { message, request_id, hold_delivery_until, settled });
+        }
         fail::fail_point!("intake::before_commit");
-        let accepted =
-            self.store.accept(&channel.name, now, messages.into_iter().map(incoming).collect()).await;
+        let accepted = self.store.accept(&channel.name, now, incoming).await;
         self.stores.store(accepted.is_ok(), Ordering::Relaxed);
         let accepted = accepted?;
         fail::fail_point!("intake::after_commit");
@@ -101,6 +113,15 @@ impl Turns {
             self.listeners.withdrawn(key);
         }
         Ok(())
+    }
+}
+
+/// Whether a request has something to store, rather than to ask for what came of it.
+fn brings_messages(received: &Reception) -> bool {
+    match received {
+        Reception::Accept(acceptance) => !acceptance.messages.is_empty(),
+        Reception::Inquire(inquiry) => !inquiry.messages.is_empty(),
+        Reception::Answer(_) | Reception::Refuse(_) => false,
     }
 }
 

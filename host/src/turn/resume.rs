@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::talk::{conversation_of, not_stored};
+use super::talk::{Place, conversation_of, not_stored};
 use super::{Channel, Refused, Turns};
 use crate::config::CHAT_CHANNEL;
 use crate::conversation::{self, Account, End, Heard};
@@ -25,6 +25,8 @@ pub struct Asked<'a> {
     pub session_id: Option<&'a str>,
     pub query: String,
     pub request_id: &'a str,
+    /// The token's own id.
+    pub key: Option<&'a str>,
 }
 
 /// A question's turn, found or begun.
@@ -41,6 +43,8 @@ pub enum Standing {
     UnderWay {
         heard: watch::Receiver<Heard>,
         is_new: bool,
+        /// None for a turn that was there already: coming back is not limited.
+        place: Option<Place>,
     },
     Over(End),
 }
@@ -52,8 +56,13 @@ impl Turns {
         if self.drain.draining() {
             return Err(Refused::Draining);
         }
-        let Asked { person, id, session_id, query, request_id } = asked;
+        let Asked { person, id, session_id, query, request_id, key } = asked;
         let message_id = message_id(person, id);
+        let known = self.store.message(&channel.name, &message_id).await.map_err(not_stored)?;
+        let place = match known {
+            Some(_) => None,
+            None => Some(self.place(&channel.name, person, key).await?),
+        };
         let heard = self.listeners.listen((channel.name.clone(), message_id.clone()));
         let new_session = session_id.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
         let conversation = conversation_of(person, &new_session);
@@ -61,7 +70,7 @@ impl Turns {
         let message = Message { sent_at: Some(self.clock.now()), ..conversation::outliving_line(message) };
         let stored = self.store_messages(channel, vec![message], request_id, None).await;
         if stored.map_err(not_stored)? == "new" {
-            let standing = Standing::UnderWay { heard, is_new: true };
+            let standing = Standing::UnderWay { heard, is_new: true, place };
             return Ok(Resumed { message_id, session_id: new_session, standing });
         }
         let first = self.store.message(&channel.name, &message_id).await.map_err(not_stored)?;
@@ -69,7 +78,7 @@ impl Turns {
         let session_id = session_id.ok_or(Refused::IdTaken)?;
         let standing = match self.came_of(channel, &message_id).await.map_err(not_stored)? {
             Some(end) => Standing::Over(end),
-            None => Standing::UnderWay { heard, is_new: false },
+            None => Standing::UnderWay { heard, is_new: false, place: None },
         };
         Ok(Resumed { message_id, session_id, standing })
     }

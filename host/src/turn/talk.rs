@@ -1,10 +1,13 @@
 //! The host's own way in: somebody asks on an open line and hears the answer as it comes.
 
-use tokio::sync::watch;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Turns;
 use crate::config::CHAT_CHANNEL;
 use crate::conversation::Heard;
+use crate::limits::Excess;
 use crate::message::Message;
 use crate::store::StoreError;
 
@@ -16,12 +19,24 @@ pub struct Talking {
     pub heard: watch::Receiver<Heard>,
 }
 
+/// Room for one more open line; free again when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    _seat: OwnedSemaphorePermit,
+    /// How long whoever sits here may wait for the whole of an answer.
+    pub time: Duration,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     #[error("this door is closed; open it by `chat:` in the configuration")]
     Closed,
     #[error("the host is shutting down; ask again")]
     Draining,
+    #[error("too many questions are waiting; ask again in a moment")]
+    Crowded,
+    #[error(transparent)]
+    TooOften(#[from] Excess),
     #[error("the question could not be stored; ask again")]
     NotStored(#[source] StoreError),
     #[error("another question was asked under this id; choose a new one for each question")]
@@ -29,6 +44,17 @@ pub enum Refused {
 }
 
 impl Turns {
+    /// Room for a question of this person's, with this token, before it is asked: every limit of the door.
+    pub async fn place(&self, channel: &str, person: &str, key: Option<&str>) -> Result<Place, Refused> {
+        let channel = self.channels.get(channel).ok_or(Refused::Closed)?;
+        let seat = channel.places.clone().try_acquire_owned().map_err(|_| {
+            self.limits.count(&channel.name, "queue");
+            Refused::Crowded
+        })?;
+        self.limits.question(&channel.name, person, key).await?;
+        Ok(Place { _seat: seat, time: channel.time })
+    }
+
     /// Stores what a person asks and opens a line to its turn.
     pub async fn talk(
         &self,

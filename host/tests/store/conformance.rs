@@ -5,6 +5,16 @@
 
 use std::time::Duration;
 
+#[path = "allowances.rs"]
+mod allowances;
+
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use allowances::{
+    a_burst_is_granted_and_then_one_for_each_interval, a_clock_that_is_set_back_locks_nobody_out,
+    a_limit_that_is_lowered_counts_at_once, an_allowance_that_refuses_costs_nothing_at_the_others,
+    no_span_of_time_sees_more_than_its_due,
+};
+
 use parlor::clock::Millis;
 use parlor::message::{Format, Message, Reply, Role, Scope, Sender, Utterance, Wishes};
 use parlor::store::{
@@ -56,6 +66,12 @@ macro_rules! conformance {
             counters_count
             sizes_are_bounded
             keys_are_bounded
+            a_settled_message_comes_back_with_what_is_said_to_it
+            a_burst_is_granted_and_then_one_for_each_interval
+            an_allowance_that_refuses_costs_nothing_at_the_others
+            a_clock_that_is_set_back_locks_nobody_out
+            a_limit_that_is_lowered_counts_at_once
+            no_span_of_time_sees_more_than_its_due
         }
     };
     ($open:path: $($name:ident)*) => {
@@ -97,7 +113,7 @@ pub fn message(conversation: &str, id: &str) -> Message {
 
 pub fn incoming(conversation: &str, id: &str) -> Incoming {
     let request_id = format!("request of {id}");
-    Incoming { message: message(conversation, id), request_id, hold_delivery_until: None }
+    Incoming { message: message(conversation, id), request_id, hold_delivery_until: None, settled: None }
 }
 
 pub async fn accept(store: &dyn Store, conversation: &str, id: &str) {
@@ -461,7 +477,9 @@ pub async fn a_discarded_message_may_come_again(store: &dyn Store) {
     store.finish(turn.lease, NOW, &Ending::Delivered { receipt: Vec::new() }, &[]).await.unwrap();
     assert!(!store.discard(CHANNEL, "2").await.unwrap(), "what has ended stays");
     accept(store, "c", "1").await;
-    assert!(matches!(claim(store, NOW).await.progress, Progress::Unanswered { checkpoint } if checkpoint.is_empty()));
+    assert!(
+        matches!(claim(store, NOW).await.progress, Progress::Unanswered { checkpoint } if checkpoint.is_empty())
+    );
 }
 
 async fn say(store: &dyn Store, conversation: &str, id: &str) {
@@ -606,6 +624,21 @@ pub async fn sizes_are_bounded(store: &dyn Store) {
     assert!(matches!(long, Err(StoreError::TooLarge { bytes: 257, limit: 256 })), "{long:?}");
     let long = store.increment("s", NOW, &"k".repeat(257), 1, None).await;
     assert!(matches!(long, Err(StoreError::TooLarge { bytes: 257, limit: 256 })), "{long:?}");
+}
+
+pub async fn a_settled_message_comes_back_with_what_is_said_to_it(store: &dyn Store) {
+    let reply = Reply { extra: vec![("key".to_owned(), "value".to_owned())], ..Reply::text("wait") };
+    for (id, settled) in [("1", Some(reply.clone())), ("2", None), ("3", Some(Reply::default()))] {
+        let incoming = Incoming { settled, ..incoming(id, id) };
+        assert_eq!(store.accept(CHANNEL, NOW, vec![incoming]).await.unwrap(), [Acceptance::New]);
+    }
+    for (id, settled) in [("1", Some(reply)), ("2", None), ("3", Some(Reply::default()))] {
+        let turn = claim(store, NOW).await;
+        assert_eq!(
+            (turn.message, turn.settled, turn.progress),
+            (message(id, id), settled, Progress::Unanswered)
+        );
+    }
 }
 
 pub async fn keys_are_bounded(store: &dyn Store) {

@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::Question;
+use crate::auth::Caller;
 use crate::doors::problem::Problem;
 
 /// The longest question: some ten thousand words, more than the context of a small model.
@@ -37,8 +38,9 @@ impl Asked {
         self.session_id.as_deref().map_or(Ok(()), |id| check_id("session_id", id))
     }
 
-    pub fn question(self, person: String, request_id: String) -> Question {
-        Question { query: self.query, session_id: self.session_id, person, request_id }
+    pub fn question(self, caller: Caller, request_id: String) -> Question {
+        let Caller { person, token_id: key, .. } = caller;
+        Question { query: self.query, session_id: self.session_id, person, key, request_id }
     }
 }
 

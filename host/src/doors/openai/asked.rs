@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::complaint::Complaint;
 use super::table::Table;
 use super::{Offer, Question, messages, offers, tools, unsupported};
+use crate::auth::Caller;
 use crate::message::{Format, Role, Schema, Utterance, Wishes};
 
 /// The official API's own bound.
@@ -49,9 +50,10 @@ impl Asked {
         Ok(Self { model, conversation, wishes, is_stream, include_usage })
     }
 
-    pub fn question(self, person: String, request_id: String) -> Question {
+    pub fn question(self, caller: Caller, request_id: String) -> Question {
         let Self { model, conversation, wishes, .. } = self;
-        Question { model, conversation, wishes, person, request_id }
+        let Caller { person, token_id: key, .. } = caller;
+        Question { model, conversation, wishes, person, key, request_id }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A TCP stream whose patience with a client that does not read has an end.
 //!
 //! HTTP's own timers watch what comes in; without this one, a client that asks for much and takes nothing
-//! would hold its connection for ever. It does not know HTTP.
+//! would hold its connection for ever. It tells when bytes come, and does not know HTTP.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -12,16 +12,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::activity::Activity;
+
 pub struct Patient {
     stream: TcpStream,
     stall_max: Duration,
+    activity: Activity,
     /// Runs while a write waits for the client.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub fn new(stream: TcpStream, stall_max: Duration) -> Self {
-        Self { stream, stall_max, stalled: None }
+    pub fn new(stream: TcpStream, stall_max: Duration, activity: Activity) -> Self {
+        Self { stream, stall_max, activity, stalled: None }
     }
 
     fn judge<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -42,7 +45,12 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.activity.read();
+        }
+        outcome
     }
 }
 

@@ -176,8 +176,9 @@ impl Line {
     }
 
     async fn ask(&mut self, id: String, query: String, session_id: Option<String>) -> Result<(), Ending> {
-        let (person, request_id) = (self.caller.person.clone(), self.request_id.clone());
-        let question = Question { id: id.clone(), query, session_id, person, request_id };
+        let (person, key) = (self.caller.person.clone(), self.caller.token_id.clone());
+        let request_id = self.request_id.clone();
+        let question = Question { id: id.clone(), query, session_id, person, key, request_id };
         match self.sockets.attend.attach(question).await {
             Ok(Attached { names, steps }) => {
                 let names = Arc::new(names);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use serde::{Deserialize, Serialize};
 
 use super::{history, millis, stamp};
 use crate::clock::Millis;
@@ -44,13 +45,22 @@ pub struct Letter {
     hold_until: Option<i64>,
 }
 
+/// A message as its column has it. Earlier versions pass over what they do not know.
+#[derive(Serialize, Deserialize)]
+struct Written<M> {
+    #[serde(flatten)]
+    message: M,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settled: Option<Reply>,
+}
+
 impl Letter {
     /// Seals the address and writes the rest as JSON.
     pub fn new(vault: &Vault, channel: &str, incoming: Incoming) -> Result<Letter, StoreError> {
-        let Incoming { message, request_id, hold_delivery_until } = incoming;
+        let Incoming { message, request_id, hold_delivery_until, settled } = incoming;
         Ok(Letter {
             address: vault.seal(&place(channel, &message.id), &message.address)?,
-            message: to_json(&message)?,
+            message: to_json(&Written { message: &message, settled })?,
             id: message.id,
             conversation: message.conversation,
             request_id,
@@ -238,8 +248,8 @@ struct Claimed {
 impl Claimed {
     /// An error is one plain sentence, without a word of what was said.
     fn read(self, vault: &Vault) -> Result<Claim, &'static str> {
-        let mut message: Message =
-            serde_json::from_str(&self.message).map_err(|_| "the stored message cannot be read")?;
+        let Written { mut message, settled } = serde_json::from_str::<Written<Message>>(&self.message)
+            .map_err(|_| "the stored message cannot be read")?;
         message.address = vault
             .unseal(&place(&self.channel, &self.message_id), &self.address)
             .map_err(|_| "the stored address was changed or sealed by another key")?;
@@ -258,6 +268,7 @@ impl Claimed {
             message,
             request_id: self.request_id,
             received_at: self.received_at,
+            settled,
             progress,
             claims: self.claims,
             attempts: self.attempts,
