@@ -15,6 +15,7 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     let drain = Drain::new();
     drain.listen_to_signals().context("signals cannot be listened to")?;
     let compiler = std::env::current_exe().context("this program's own file cannot be found")?;
+    raise_descriptors();
     let (listen, has_page) = (config.listen, config.chat.is_some());
     // Bound first: a taken port is told before anything slow begins.
     let listener = TcpListener::bind(listen)
@@ -32,3 +33,17 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Takes as many open files as the system allows: each connection is one, and many systems begin with 1024.
+#[cfg(unix)]
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(error = %error, "the limit of open files stays");
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_descriptors() {}

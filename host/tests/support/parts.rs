@@ -13,6 +13,7 @@ mod warm;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use host::{Host, Settings};
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use model::Model;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use platform::{Callback, Platform, Way};
