@@ -1,6 +1,7 @@
 //! The wiring: a configuration becomes a host that serves. The only module that knows every other.
 
 mod attend;
+pub mod examine;
 mod lines;
 mod memory;
 mod openai;
@@ -9,7 +10,7 @@ mod talk;
 mod wiring;
 mod work;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -49,6 +50,9 @@ const NOWHERE: std::net::SocketAddr =
 
 /// Finished turns past their retention are deleted this often.
 const SWEEP: Duration = Duration::from_secs(600);
+
+/// Folder of the compiled plugins, in the data folder.
+const COMPILED: &str = "compiled";
 
 /// What the process brings along, so that a trial can bring something else.
 #[derive(Debug, Clone)]
@@ -90,7 +94,7 @@ impl App {
         telemetry::set_salt(&vault.subkey(b"person"));
         let metrics = Arc::new(Metrics::new());
         metrics.set_names(names(&config));
-        let shelf = Arc::new(shelf(&config, &parts, &vault, metrics.clone())?);
+        let shelf = Arc::new(shelf(&config, data, &parts, &vault, metrics.clone())?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, vault)?);
         let rejected = load_plugins(&shelf, &config).await?;
         let turns = turns(&config, &parts, shelf.clone(), store, metrics)?;
@@ -228,10 +232,16 @@ impl App {
     }
 }
 
-fn shelf(config: &Config, parts: &Parts, vault: &Vault, metrics: Arc<Metrics>) -> anyhow::Result<Shelf> {
+fn shelf(
+    config: &Config,
+    data: &Path,
+    parts: &Parts,
+    vault: &Vault,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Shelf> {
     let built = engine::build().map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
     engine::tick(&built.engine).context("no thread for the plugins' deadlines")?;
-    let cache = Cache::open(&config.data.join("compiled"), vault.subkey(b"cwasm"), parts.compiler.clone())?;
+    let cache = Cache::open(&data.join(COMPILED), vault.subkey(b"cwasm"), parts.compiler.clone())?;
     let witness = Arc::new(move |plugin: &str, function, outcome, time| {
         metrics.plugin_call(plugin, function, outcome, time)
     });

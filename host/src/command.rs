@@ -1,16 +1,19 @@
 //! The command line: what people type, turned into calls. Exit codes: 0 done, 1 failed or refused, 2 misused.
 
 mod check;
+mod doctor;
+mod init;
+mod load;
+mod model;
 mod plugin;
 mod serve;
 mod token;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::telemetry::log::Format;
 
 /// A small host that lets sandboxed guests hold conversations.
@@ -44,6 +47,13 @@ enum Command {
     Serve,
     /// Report every problem of the configuration at once, with line and column
     Check,
+    /// Ask a few questions, write a configuration and its secrets, and test them
+    Init(init::Init),
+    /// Find what really breaks, and say what to do
+    Doctor(doctor::Doctor),
+    /// The weights files that models run from
+    #[command(subcommand)]
+    Model(model::Model),
     /// Issue a token for the doors
     Token(token::Token),
     /// Work with one plugin's file
@@ -63,6 +73,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             serve::run(&cli.config).await
         }
         Command::Check => check::run(&cli.config),
+        Command::Init(wanted) => init::run(&cli.config, wanted).await,
+        Command::Doctor(wanted) => doctor::run(&cli.config, &wanted).await,
+        Command::Model(model) => model::run(&cli.config, model).await,
         Command::Token(token) => token::run(&cli.config, &token),
         Command::Plugin(plugin) => plugin::run(plugin, &cli.log).await,
     }
@@ -70,13 +83,5 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
 
 /// Reads the configuration, or fails with all of its problems.
 fn load(path: &Path) -> anyhow::Result<Config> {
-    let bytes = std::fs::read(path)
-        .with_context(|| format!("cannot read `{}`; name another file with `--config`", path.display()))?;
-    let told = |problems: &config::Problems| {
-        config::render(problems, &path.display().to_string()).trim_end().to_owned()
-    };
-    let text = Config::decode(&bytes).map_err(|problems| anyhow::anyhow!(told(&problems)))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let config = Config::parse(text, folder, &|name| std::env::var(name).ok());
-    config.map_err(|problems| anyhow::anyhow!(told(&problems)))
+    Ok(load::config(path)?)
 }

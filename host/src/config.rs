@@ -8,6 +8,7 @@ mod kinds;
 mod problem;
 mod reader;
 mod references;
+pub mod secrets_file;
 mod section;
 mod tree;
 

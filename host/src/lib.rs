@@ -8,6 +8,11 @@
 pub mod command;
 pub mod trial;
 
+// What looks after a host: what really breaks, and files that it needs.
+pub mod doctor;
+pub mod download;
+pub mod weights;
+
 // The wiring, the life of a turn, and what listens.
 pub mod app;
 pub mod turn;

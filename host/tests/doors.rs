@@ -394,8 +394,10 @@ async fn a_door_opens_to_its_scope_alone() {
 async fn health_tells_what_is_amiss_and_ready_refuses() {
     let house = House::open().await;
     for method in [Method::GET, Method::POST] {
-        let health: Value =
+        let mut health: Value =
             house.request(method.clone(), "/health").send().await.unwrap().json().await.unwrap();
+        let instance = health.as_object_mut().unwrap().remove("instance").unwrap();
+        assert_eq!(instance.as_str().unwrap().len(), 36, "nobody guesses it");
         assert_eq!(health, json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }));
         let ready = house.request(method, "/ready").send().await.unwrap();
         assert_eq!(ready.status(), 200);

@@ -3,6 +3,7 @@
 //! Reads the GGUF header with bounds (format: ggml's docs/gguf.md, versions 2 and 3), checks that every tensor lies
 //! inside the file, and the SHA-256 if one is given. Knows nothing of what the tensors mean.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -80,6 +81,15 @@ pub enum LoadError {
 #[derive(Debug, Default)]
 pub(crate) struct Header {
     pub architecture: String,
+    pub name: Option<String>,
+    /// `general.file_type`: llama.cpp's number of the quantisation.
+    pub file_type: Option<u32>,
+    /// Numbers of the architecture by what follows its name: `context_length`, `attention.head_count_kv`, …
+    pub numbers: BTreeMap<String, u32>,
+    /// The elements of all tensors.
+    pub parameters: u64,
+    /// The bytes of the file up to the end of its last tensor.
+    pub needed_bytes: u64,
     has_tokenizer: bool,
     alignment: Option<u64>,
     parts: u64,
@@ -194,7 +204,7 @@ impl<R: Read + io::Seek> Reader<R> {
         for _ in 0..keys {
             self.key(&mut header)?;
         }
-        self.tensors(tensors, header.alignment.unwrap_or(ALIGNMENT_DEFAULT))?;
+        self.tensors(tensors, &mut header)?;
         Ok(header)
     }
 
@@ -205,12 +215,28 @@ impl<R: Read + io::Seek> Reader<R> {
             (b"general.architecture", STRING) => {
                 header.architecture = String::from_utf8_lossy(&self.string(KEY_BYTES_MAX)?).into_owned();
             }
+            (b"general.name", STRING) => {
+                header.name = Some(String::from_utf8_lossy(&self.string(KEY_BYTES_MAX)?).into_owned());
+            }
+            (b"general.file_type", UINT32) => header.file_type = Some(self.u32()?),
             (b"general.alignment", UINT32) => header.alignment = Some(alignment(self.u32()?)?),
             (b"split.count", UINT16) => header.parts = u64::from(u16::from_le_bytes(self.take()?)),
             (b"tokenizer.ggml.model", STRING) => {
                 header.has_tokenizer = self.string(KEY_BYTES_MAX)? != b"none";
             }
+            (key, UINT32) => self.number(&String::from_utf8_lossy(key), header)?,
             _ => self.skip_value(kind)?,
+        }
+        Ok(())
+    }
+
+    /// A number of the architecture, whose name stands before the first dot.
+    fn number(&mut self, key: &str, header: &mut Header) -> Result<(), Fault> {
+        let number = self.u32()?;
+        if let Some((architecture, rest)) = key.split_once('.')
+            && architecture == header.architecture
+        {
+            header.numbers.insert(rest.to_owned(), number);
         }
         Ok(())
     }
@@ -237,18 +263,21 @@ impl<R: Read + io::Seek> Reader<R> {
         (0..count).try_for_each(|_| self.skip_string())
     }
 
-    fn tensors(&mut self, count: u64, alignment: u64) -> Result<(), Fault> {
+    fn tensors(&mut self, count: u64, header: &mut Header) -> Result<(), Fault> {
         let mut ends = 0;
         for _ in 0..count {
-            ends = self.tensor()?.max(ends);
+            let (elements, end) = self.tensor()?;
+            header.parameters = header.parameters.saturating_add(elements);
+            ends = end.max(ends);
         }
-        let starts = self.at.next_multiple_of(alignment);
+        let starts = self.at.next_multiple_of(header.alignment.unwrap_or(ALIGNMENT_DEFAULT));
         let needed = starts.checked_add(ends).ok_or(Fault::Malformed("a tensor ends beyond any file"))?;
+        header.needed_bytes = needed;
         if needed > self.file_bytes { Err(Fault::Truncated { needed }) } else { Ok(()) }
     }
 
-    /// Where this tensor's data ends, counted from the start of all data.
-    fn tensor(&mut self) -> Result<u64, Fault> {
+    /// This tensor's elements, and where its data ends, counted from the start of all data.
+    fn tensor(&mut self) -> Result<(u64, u64), Fault> {
         self.skip_string()?;
         let dimensions = self.u32()?;
         if dimensions > 4 {
@@ -259,7 +288,8 @@ impl<R: Read + io::Seek> Reader<R> {
             elements = elements.checked_mul(self.u64()?).ok_or(Fault::Malformed("a tensor is too large"))?;
         }
         let bytes = tensor_bytes(self.u32()?, elements)?;
-        self.u64()?.checked_add(bytes).ok_or(Fault::Malformed("a tensor ends beyond any file"))
+        let end = self.u64()?.checked_add(bytes);
+        Ok((elements, end.ok_or(Fault::Malformed("a tensor ends beyond any file"))?))
     }
 
     fn string(&mut self, bytes_max: u64) -> Result<Vec<u8>, Fault> {

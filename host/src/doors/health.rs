@@ -2,7 +2,7 @@
 //!
 //! What is needed to serve it does not know: it asks a [`Readiness`].
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use axum::Json;
@@ -18,6 +18,9 @@ use crate::telemetry::metrics;
 
 /// When to ask again whether the host is ready, in seconds: as often as orchestrators probe.
 const ASK_AGAIN_SECONDS: u64 = 1;
+
+/// What nobody can guess who has not asked this very process: so `parlor doctor` learns whether an address leads here.
+static INSTANCE: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
 
 /// One thing that serving needs: a model, a plugin, the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,7 +44,7 @@ pub trait Readiness: Send + Sync {
 pub async fn health(State(doors): State<Arc<Doors>>) -> Response {
     let amiss: Vec<Check> = checks(&doors).into_iter().filter(|check| !check.ok).collect();
     let status = if amiss.is_empty() { "ok" } else { "degraded" };
-    let mut facts = json!({ "status": status, "version": env!("CARGO_PKG_VERSION") });
+    let mut facts = json!({ "status": status, "version": env!("CARGO_PKG_VERSION"), "instance": *INSTANCE });
     if !amiss.is_empty() {
         facts["checks"] = json!(amiss);
     }

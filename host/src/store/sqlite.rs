@@ -28,6 +28,7 @@ use crate::store::{
 };
 
 pub use file::DATABASE_FILE;
+pub use file::examine::{examine, is_in_use};
 pub use history::EXCHANGES_MAX;
 pub use memory::{KEY_BYTES_MAX, KEYS_MAX, VALUE_BYTES_MAX};
 pub use writer::WriterStats;

@@ -8,7 +8,7 @@ use super::{Channel, Turns};
 use crate::conversation::Key;
 use crate::ingress;
 use crate::limits;
-use crate::message::{HttpRequest, HttpResponse, Message};
+use crate::message::{FaultKind, HttpRequest, HttpResponse, Message};
 use crate::plugin::{Acceptance, Reception};
 use crate::store::{self, Incoming, StoreError};
 use crate::telemetry;
@@ -52,7 +52,9 @@ impl Turns {
             }
             Ok(Reception::Refuse(fault)) => {
                 tracing::warn!(category = "security", reason = %fault.reason, "webhook refused");
-                Taken { outcome: "refused", response: ingress::refusal(&fault) }
+                // Told apart, since nothing but these comes of a wrong secret.
+                let outcome = if fault.kind == FaultKind::Unauthorized { "unverified" } else { "refused" };
+                Taken { outcome, response: ingress::refusal(&fault) }
             }
             Err(error) => {
                 tracing::error!(error = telemetry::chain(&error), "the adapter did not read the webhook");

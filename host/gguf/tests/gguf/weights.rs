@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use parlor_gguf::{Config, Engine, LoadError};
+use parlor_gguf::{Config, Engine, LoadError, inspect};
 
 use crate::{alone, config, model_path};
 
@@ -183,4 +183,15 @@ fn a_configuration_out_of_bounds_names_its_field() {
     let _alone = alone();
     let long = Engine::load(&Config { context_tokens: 1 << 20, ..config() }).err();
     assert!(matches!(long, Some(LoadError::ContextTooLong { .. })), "{long:?}");
+}
+
+#[test]
+fn a_header_tells_what_a_model_is_without_loading_it() {
+    let told = inspect(&model_path()).expect("it is sound");
+    assert_eq!((told.architecture.as_str(), told.quantisation.as_deref()), ("llama", Some("Q4_1")));
+    assert_eq!((told.parameters, told.context_trained), (134_515_008, Some(8192)));
+    // 30 layers of 3 heads with 64 keys and 64 values each, two bytes a number.
+    assert_eq!(told.cache_bytes_per_token, Some(30 * 3 * (64 + 64) * 2));
+    let bytes = fs::metadata(model_path()).expect("it is there").len();
+    assert_eq!(told.weights_bytes, bytes, "the file ends with its last tensor");
 }

@@ -3,6 +3,8 @@
 //! `user_version` holds two numbers, `version * 1000 + oldest version that reads and writes it`, so that a
 //! rollback to an earlier binary opens what it can read and refuses the rest. It does not know the rows.
 
+pub mod examine;
+
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,0 +1,89 @@
+//! Plugins and channels, taken the whole way that `serve` takes them: read, compiled, linked, tried, wired.
+
+use super::Finding;
+use super::scratch::Scratch;
+use crate::app::Parts;
+use crate::app::examine::{Examined, examine};
+use crate::config::Config;
+use crate::plugin::manifest::Manifest;
+use crate::plugin::shelf::{LoadError, Rejected};
+use crate::telemetry;
+
+const CHECK: &str = "plugin";
+
+/// Findings, and what the plugins that would serve say of themselves.
+pub async fn findings(config: &Config, parts: &Parts) -> (Vec<Finding>, Vec<Manifest>) {
+    let folder = config.plugins.folder.display().to_string();
+    let needs_plugins =
+        !config.channels.is_empty() || config.chat.as_ref().is_some_and(|chat| !chat.pipelines.is_empty());
+    let scratch = match Scratch::new() {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            let what = format!("plugins were not tried: no folder for it can be made ({error})");
+            return (
+                vec![Finding::fail(CHECK, &folder, what, "check the folder that `TMPDIR` names")],
+                Vec::new(),
+            );
+        }
+    };
+    match examine(config, parts, scratch.path()).await {
+        Ok(examined) => told(&folder, examined, needs_plugins),
+        Err(error) => {
+            let remedy = "set `plugins.folder` to the folder of the `.wasm` files; an empty one will do without channels";
+            (vec![Finding::fail(CHECK, &folder, format!("{error:#}"), remedy)], Vec::new())
+        }
+    }
+}
+
+fn told(folder: &str, examined: Examined, needs_plugins: bool) -> (Vec<Finding>, Vec<Manifest>) {
+    let Examined { rejected, problems, manifests } = examined;
+    let is_missed = problems.iter().any(|problem| problem.contains("no plugin `"));
+    let mut findings: Vec<Finding> = rejected.iter().map(|rejected| refusal(rejected, is_missed)).collect();
+    findings.extend(problems.iter().map(|problem| channel(problem)));
+    for manifest in &manifests {
+        let what = format!("{} {} would serve", kind(manifest), manifest.version);
+        findings.push(Finding::ok(CHECK, &manifest.name, what));
+    }
+    if findings.is_empty() && !needs_plugins {
+        findings.push(Finding::ok(CHECK, folder, "there are none, and no channel needs one"));
+    }
+    (findings, manifests)
+}
+
+fn kind(manifest: &Manifest) -> &'static str {
+    match manifest.kind {
+        crate::plugin::manifest::Kind::Adapter => "adapter",
+        crate::plugin::manifest::Kind::Pipeline => "pipeline",
+    }
+}
+
+/// A file that no channel asks for does not keep the host from serving.
+fn refusal(rejected: &Rejected, is_missed: bool) -> Finding {
+    let about = rejected.path.file_name().unwrap_or_default().to_string_lossy();
+    let text = telemetry::chain(&rejected.source);
+    let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, remedy(&rejected.source)));
+    if is_missed {
+        Finding::fail(CHECK, &about, what, remedy)
+    } else {
+        Finding::warn(CHECK, &about, what, remedy)
+    }
+}
+
+/// Where the error itself does not say.
+fn remedy(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::Package(_) => "build it again with the SDK, or take it out of the folder",
+        LoadError::Unsigned => "sign it, or allow unsigned plugins",
+        LoadError::Compile(_) => "take another build of it; see what the compiler says",
+        LoadError::Link(_) => "build it again with the SDK of this host's contract",
+        LoadError::SelfTest(_) => "take another version of it: what its author promises does not hold here",
+        LoadError::SecondOfItsName(_) => "remove one of the two",
+    }
+}
+
+/// `channel `team`: adapter: set the secret `app_secret`: why it is needed`
+fn channel(problem: &str) -> Finding {
+    let (about, what) = problem.split_once(": ").unwrap_or(("", problem));
+    let about = about.trim_start_matches("channel ").trim_matches('`');
+    Finding::fail("channel", about, what, "correct the channel in the configuration")
+}
