@@ -406,3 +406,25 @@ async fn a_card_whose_time_is_over_still_gets_the_whole_answer() {
     assert_eq!((texts(&seen), seen[0].grows), (vec![Model::answer_to("canary slowly").as_str()], false));
     assert!(platform.codes().contains(&200_850), "{:?}", platform.codes());
 }
+
+/// The card is out and nothing tells of it: the next process finds it, and people see one card.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+#[ignore = "the host does not show replies while they grow yet"]
+async fn a_kill_between_opening_a_card_and_recording_it_leaves_one_card() {
+    let (platform, model) = (OpenPlatform::start().await, Model::start().await);
+    let mut host = Host::at_rest(&model.join(platform.join(Settings::new(), json!({}))));
+    host.run_with(&[("PARLOR_KILL_AT", "show::before_record")]).await;
+    model.hold("canary slowly");
+    takes(&host, &platform.direct("oc_ann", "canary slowly")).await;
+    assert!(!host.ended().await.success());
+    let seen = platform.seen("oc_ann");
+    assert_eq!((seen.len(), seen[0].grows), (1, true));
+    model.release("canary slowly");
+    host.run_with(&[]).await;
+    delivered(&host, 1).await;
+    let seen = platform.seen("oc_ann");
+    assert_eq!((texts(&seen), seen[0].grows), (vec![Model::answer_to("canary slowly").as_str()], false));
+    let made = platform.calls().iter().filter(|call| call.line.ends_with("/cards")).count();
+    assert_eq!(made, 1, "the card is found again");
+}
