@@ -14,7 +14,12 @@ function ask(dialog) {
       dialog.close();
     };
     for (const leave of dialog.querySelectorAll(".leave")) leave.onclick = () => dialog.close();
-    dialog.addEventListener("close", () => resolve(chosen), { once: true });
+    dialog.addEventListener("close", function onClose() {
+      // The event comes after the fact: by then the dialog may have been opened anew, by another question.
+      if (dialog.open) return;
+      dialog.removeEventListener("close", onClose);
+      resolve(chosen);
+    });
     if (!dialog.open) dialog.showModal();
   });
 }

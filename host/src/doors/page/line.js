@@ -60,8 +60,9 @@ export class Line {
 
   stop(id) {
     this.#questions.delete(id);
+    // Until the host has answered it: a line may be dead before anybody knows.
+    this.#stops.add(id);
     if (this.isOpen) this.#send({ type: "stop", id });
-    else this.#stops.add(id);
   }
 
   get isOpen() {
@@ -131,7 +132,6 @@ export class Line {
     this.#on.state("open");
     this.#send({ type: "ping" });
     for (const id of this.#stops) this.#send({ type: "stop", id });
-    this.#stops.clear();
     for (const question of this.#questions.values()) this.#send({ type: "ask", ...question });
   }
 
@@ -144,8 +144,13 @@ export class Line {
     this.#attempt = 0;
     clearTimeout(this.#timers.wake);
     if (frame.type === "pong" || frame.code === EXPIRED) return;
-    if (LAST_WORDS.has(frame.type)) this.#questions.delete(frame.id);
+    if (LAST_WORDS.has(frame.type)) this.#settle(frame.id);
     this.#on.event(frame);
+  }
+
+  #settle(id) {
+    this.#questions.delete(id);
+    this.#stops.delete(id);
   }
 
   /** Lets the socket go without waiting for its last words: a dead one has none. */
