@@ -370,7 +370,6 @@ async fn the_official_client_gets_through_the_rules_and_reads_what_we_send() {
 
 /// Awaits the host's calls of `update`.
 #[tokio::test]
-#[ignore = "the host does not show replies while they grow yet"]
 async fn a_card_grows_while_the_model_writes_and_closes_with_the_last_word() {
     let (host, platform, model) = lark(json!({})).await;
     model.hold("canary slowly");
@@ -390,7 +389,6 @@ async fn a_card_grows_while_the_model_writes_and_closes_with_the_last_word() {
 
 /// The same: ten minutes pass at the platform before the last word.
 #[tokio::test]
-#[ignore = "the host does not show replies while they grow yet"]
 async fn a_card_whose_time_is_over_still_gets_the_whole_answer() {
     let (host, platform, model) = lark(json!({})).await;
     model.hold("canary slowly");
@@ -410,7 +408,6 @@ async fn a_card_whose_time_is_over_still_gets_the_whole_answer() {
 /// The card is out and nothing tells of it: the next process finds it, and people see one card.
 #[cfg(feature = "failpoints")]
 #[tokio::test]
-#[ignore = "the host does not show replies while they grow yet"]
 async fn a_kill_between_opening_a_card_and_recording_it_leaves_one_card() {
     let (platform, model) = (OpenPlatform::start().await, Model::start().await);
     let mut host = Host::at_rest(&model.join(platform.join(Settings::new(), json!({}))));

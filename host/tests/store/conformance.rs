@@ -636,7 +636,7 @@ pub async fn a_settled_message_comes_back_with_what_is_said_to_it(store: &dyn St
         let turn = claim(store, NOW).await;
         assert_eq!(
             (turn.message, turn.settled, turn.progress),
-            (message(id, id), settled, Progress::Unanswered)
+            (message(id, id), settled, Progress::Unanswered { checkpoint: Vec::new() })
         );
     }
 }
