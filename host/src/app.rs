@@ -28,7 +28,7 @@ use crate::clock::Clock;
 use crate::config::{self, CHAT_CHANNEL, Config, openai_channel};
 use crate::conversation::Listeners;
 use crate::doors::client::{Allowed, Origins};
-use crate::doors::{self, Doors, page::Page, socket, webhook};
+use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
 use crate::egress::Egress;
 use crate::function::{self, Function};
@@ -177,21 +177,11 @@ impl App {
                 bounds,
             }));
         }
-        if self.config.chat.is_some() {
-            more = more.merge(socket::routes(socket::Sockets {
-                verifier: verifier.clone(),
-                attend: Arc::new(talk::Talker(self.turns.clone())),
-                metrics: self.turns.metrics.clone(),
-                drain: self.turns.drain.clone(),
-            }));
-        }
+        let talker = self.config.chat.as_ref().map(|_| Arc::new(talk::Talker(self.turns.clone())));
         let doors = Doors {
             verifier,
-            talk: self
-                .config
-                .chat
-                .as_ref()
-                .map(|_| Arc::new(talk::Talker(self.turns.clone())) as Arc<dyn doors::chat::Talk>),
+            talk: talker.clone().map(|talker| talker as Arc<dyn doors::chat::Talk>),
+            attend: talker.map(|talker| talker as Arc<dyn doors::socket::Attend>),
             page: self.page(address)?,
             readiness: Arc::new(readiness::State(self.turns.clone())),
             metrics: self.turns.metrics.clone(),

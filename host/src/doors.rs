@@ -31,19 +31,22 @@ use crate::telemetry::Metrics;
 use chat::Talk;
 use health::Readiness;
 use page::Page;
+use socket::{Attend, Sockets};
 
 /// What the doors need from the rest of the host.
 pub struct Doors {
     pub verifier: Verifier,
     /// None: no chat door and no page.
     pub talk: Option<Arc<dyn Talk>>,
+    /// None: no chat socket.
+    pub attend: Option<Arc<dyn Attend>>,
     pub page: Page,
     pub readiness: Arc<dyn Readiness>,
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
     pub bounds: body::Bounds,
     pub origins: client::Origins,
-    /// Whom the chat door and its page are open to.
+    /// Whom the chat door, its socket and its page are open to.
     pub chat_allowed: client::Allowed,
 }
 
@@ -56,8 +59,10 @@ pub fn router(doors: Doors, more: Router) -> Router {
     let gate = client::Gate { origins: Arc::new(doors.origins.clone()), metrics: doors.metrics.clone() };
     if let Some(talk) = doors.talk.clone() {
         let own = page::routes().route("/api/v1/chat", post(chat::chat).layer(axum::Extension(talk)));
-        router = router
-            .merge(own.route_layer(middleware::from_fn_with_state(chat_gate(&doors), client::admit_to_own)));
+        router = router.merge(
+            own.merge(chat_socket(&doors))
+                .route_layer(middleware::from_fn_with_state(chat_gate(&doors), client::admit_to_own)),
+        );
     }
     router
         .with_state(Arc::new(doors))
@@ -66,6 +71,12 @@ pub fn router(doors: Doors, more: Router) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(gate, client::admit))
         .layer(middleware::from_fn(frame::frame))
+}
+
+fn chat_socket(doors: &Doors) -> Router<Arc<Doors>> {
+    let Some(attend) = doors.attend.clone() else { return Router::new() };
+    let (metrics, drain) = (doors.metrics.clone(), doors.drain.clone());
+    socket::routes(Sockets { verifier: doors.verifier.clone(), attend, metrics, drain }).with_state(())
 }
 
 /// What the host's own doors to a conversation have before them.

@@ -16,6 +16,7 @@ use parlor::doors::chat::{Answering, Event, Question, Refusal, Reply, Talk, Usag
 use parlor::doors::client::{Allowed, Origins};
 use parlor::doors::health::{Check, Readiness};
 use parlor::doors::page::Page;
+use parlor::doors::socket::{self, Attend};
 use parlor::doors::{Doors, body, router, server};
 use parlor::drain::Drain;
 use parlor::telemetry::Metrics;
@@ -125,6 +126,20 @@ struct House {
     client: Client,
 }
 
+/// The other end of the chat socket, which `socket.rs` is about.
+struct Nobody;
+
+#[async_trait]
+impl Attend for Nobody {
+    async fn attach(&self, _: socket::Question) -> Result<socket::Attached, Refusal> {
+        panic!("no test here opens a line");
+    }
+
+    async fn stop(&self, _: &str, _: &str) -> Result<Option<socket::Stopped>, Refusal> {
+        panic!("no test here opens a line");
+    }
+}
+
 /// What a test may want otherwise.
 struct Wish {
     header_timeout: Duration,
@@ -175,6 +190,7 @@ impl House {
         let doors = Doors {
             verifier: Verifier::new(&SecretString::from(SECRET), &names, &names, Arc::new(SystemClock)),
             talk: wish.has_chat.then(|| talk.clone() as Arc<dyn Talk>),
+            attend: wish.has_chat.then(|| Arc::new(Nobody) as Arc<dyn Attend>),
             page: if wish.is_open { Page::Open(issuer()) } else { Page::Asks },
             readiness: loaded.clone(),
             metrics: metrics.clone(),
@@ -769,9 +785,11 @@ async fn behind_a_trusted_proxy_the_clients_own_address_counts() {
 #[tokio::test]
 async fn the_chat_door_has_a_list_of_its_own() {
     let house = House::with(Wish { chat_allowed: Allowed(nets(&["10.0.0.0/8"])), ..Wish::default() }).await;
-    for path in ["/", "/page/page.js", "/page/token"] {
+    // The socket was beside the list when it came.
+    for path in ["/", "/page/page.js", "/page/token", "/chat"] {
         assert_eq!(house.get(path).await.status(), 403, "{path}");
     }
+    assert_eq!(House::open().await.get("/chat").await.status(), 426, "whom the list lets in is told how");
     assert_eq!(house.chat(r#"{"query":"x"}"#).await.status(), 403);
     for path in ["/health", "/ready", "/more"] {
         assert_eq!(house.get(path).await.status(), 200, "{path}");

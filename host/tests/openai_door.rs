@@ -97,6 +97,18 @@ async fn chunks(response: Response) -> Vec<Value> {
     events.iter().map(|event| serde_json::from_str(event).unwrap()).collect()
 }
 
+#[tokio::test]
+async fn a_rate_of_the_door_is_told_with_the_time_to_come_again() {
+    let limits = json!({ "person_rate": "1/1h", "person_burst": 1 });
+    let house = House::with(|settings| settings.set("openai", json!({ "limits": limits }))).await;
+    house.answer("canary first", json!({})).await;
+    let response = house.ask("canary second", json!({})).await;
+    let wait: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((3500..=3600).contains(&wait), "{wait}");
+    assert_eq!(refusal(response).await, json!([429, "requests", null, "rate_limit_exceeded"]));
+    assert!(house.endpoint.calls("canary second").is_empty(), "no model is asked");
+}
+
 const INVALID: &str = "invalid_request_error";
 
 #[tokio::test]

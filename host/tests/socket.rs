@@ -229,6 +229,23 @@ async fn two_people_with_the_same_id_are_apart() {
 }
 
 #[tokio::test]
+async fn a_rate_bounds_questions_and_not_coming_back_for_an_answer() {
+    let model = Model::start().await;
+    let limits = json!({ "person_rate": "1/1h", "person_burst": 1 });
+    let host = Host::start(&settings(&model).set("chat.limits", limits)).await;
+    let mut client = open(&host, "ann").await;
+    client.ask("q-1", "canary first").await;
+    client.answer().await;
+    client.ask("q-2", "canary second").await;
+    let told = client.expect("error").await;
+    assert_eq!((&told["id"], &told["code"]), (&json!("q-2"), &json!("rate_limited")), "{told}");
+    assert!(told["retry_after"].as_u64().is_some_and(|wait| wait > 3000), "{told}");
+    client.ask("q-1", "canary first").await;
+    assert_eq!(client.answer().await.pop().unwrap()["reply"], Model::answer_to("canary first"));
+    assert_eq!(model.times_asked("canary second"), 0);
+}
+
+#[tokio::test]
 async fn an_id_is_for_one_question() {
     let (host, model) = house().await;
     let mut client = open(&host, "ann").await;

@@ -50,6 +50,7 @@ fn check_channels(root: &Node, channels: &Node, reader: &mut Reader<'_>) {
 }
 
 fn check_openai(root: &Node, door: &Node, reader: &mut Reader<'_>) {
+    check_bursts(door, &[("burst", "rate"), ("person_burst", "person_rate")], reader);
     if let Some(models) = door.get("models") {
         reader.within("models", |reader| check_offered(root, models, reader));
     }
