@@ -789,7 +789,11 @@ async fn the_chat_door_has_a_list_of_its_own() {
     for path in ["/", "/page/page.js", "/page/token", "/chat"] {
         assert_eq!(house.get(path).await.status(), 403, "{path}");
     }
-    assert_eq!(House::open().await.get("/chat").await.status(), 426, "whom the list lets in is told how");
+    assert_eq!(
+        House::open().await.get("/chat").await.status(),
+        401,
+        "whom the list lets in is asked for a token"
+    );
     assert_eq!(house.chat(r#"{"query":"x"}"#).await.status(), 403);
     for path in ["/health", "/ready", "/more"] {
         assert_eq!(house.get(path).await.status(), 200, "{path}");

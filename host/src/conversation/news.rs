@@ -40,6 +40,7 @@ async fn next(mut ear: Ear) -> Option<(News, Ear)> {
     let told = ear.told;
     let waiting = ear.heard.wait_for(|heard| heard.text.len() > told || heard.end.is_some());
     let news = match tokio::time::timeout_at(ear.until, waiting).await {
+        Ok(Ok(heard)) if is_late(&heard, ear.until) => News::Late,
         Ok(Ok(heard)) => step(&heard, told),
         Ok(Err(_)) => News::HungUp,
         Err(_) => News::Late,
@@ -49,6 +50,11 @@ async fn next(mut ear: Ear) -> Option<(News, Ear)> {
         News::End(_) | News::HungUp | News::Late => ear.is_over = true,
     }
     Some((news, ear))
+}
+
+/// A turn that fails after the listener's time failed for want of it, whichever of the two is heard first.
+fn is_late(heard: &Heard, until: Instant) -> bool {
+    matches!(heard.end, Some(End::Failed { .. })) && Instant::now() >= until
 }
 
 fn step(heard: &Heard, told: usize) -> News {
