@@ -3,7 +3,10 @@
 //!
 //! It knows no platform and no model. `prompt` lays the prompt out; the rest is two steps.
 
-use parlor_sdk::{Fault, Pipeline, Reply, Step, Turn, pipeline::Completion, register_pipeline};
+use parlor_sdk::{
+    Fault, Message, Pipeline, Reply, Scope, Step, Turn, pipeline::Completion, register_pipeline,
+    settings::get_or,
+};
 
 mod prompt;
 
@@ -13,7 +16,7 @@ pub struct Assistant;
 
 impl Pipeline for Assistant {
     fn begin(&mut self, turn: Turn) -> Result<Step, Fault> {
-        if prompt::is_empty(&turn.message) {
+        if prompt::is_empty(&turn.message) || !is_for_the_bot(&turn.message)? {
             return Ok(Step::Ignore);
         }
         prompt::lay_out(&turn).map(Step::Ask)
@@ -26,6 +29,11 @@ impl Pipeline for Assistant {
         }
         Ok(Step::Say(Reply::new(text)))
     }
+}
+
+/// In a group people also talk to each other; some platforms hand all of it over.
+fn is_for_the_bot(message: &Message) -> Result<bool, Fault> {
+    Ok(message.addressed || message.scope == Scope::Direct || get_or("answer_all", false)?)
 }
 
 register_pipeline!(Assistant);

@@ -4,7 +4,7 @@
 
 use parlor_assistant::Assistant;
 use parlor_sdk::{
-    Attachment, Fault, MediaKind, Message, Pipeline, Prompt, Reply, Role, Step, Turn, Utterance,
+    Attachment, Fault, MediaKind, Message, Pipeline, Prompt, Reply, Role, Scope, Step, Turn, Utterance,
     pipeline::Completion, testing::Host,
 };
 
@@ -32,6 +32,22 @@ fn persona_history_and_message_make_the_prompt() {
         Utterance::user("hello"),
     ];
     assert_eq!(messages, expected);
+}
+
+#[test]
+fn what_people_in_a_group_say_to_each_other_is_not_answered() {
+    let overheard = |scope| {
+        let mut turn = turn("see you at noon");
+        turn.message.scope = scope;
+        turn.message.addressed = false;
+        turn
+    };
+    let host = Host::new();
+    assert!(matches!(Assistant.begin(overheard(Scope::Group)).unwrap(), Step::Ignore));
+    ask(overheard(Scope::Direct));
+    drop(host);
+    let _host = Host::new().setting("answer_all", "true");
+    ask(overheard(Scope::Group));
 }
 
 #[test]

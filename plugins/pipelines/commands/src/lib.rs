@@ -62,6 +62,8 @@ fn hand_on(mut turn: Turn, settings: &Settings, behind: Option<String>) -> Step 
     let mut is_changed = false;
     if let Some(text) = behind {
         turn.message.text = text;
+        // The trigger is a way of saying the bot's name.
+        turn.message.addressed = true;
         is_changed = true;
     }
     if let Some(trigger) = &settings.trigger {

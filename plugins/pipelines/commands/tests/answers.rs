@@ -62,7 +62,12 @@ fn in_groups_the_trigger_or_the_bots_name_is_needed() {
     for (text, heard) in
         [("/ai hi", "hi"), ("／ＡＩ　你好", "你好"), ("/Ai你好", "你好"), (" \u{200b}/ai, hi", ", hi")]
     {
-        assert_eq!(next(group(text, false)).message.text, heard);
+        let message = next(group(text, false)).message;
+        assert_eq!(
+            (message.text.as_str(), message.addressed),
+            (heard, true),
+            "the trigger says the bot's name"
+        );
     }
     assert_eq!(step(group("hello", true)), Step::Pass, "the bot is named");
     assert_eq!(next(group("@Bot\u{2005}/ai hi", true)).message.text, "hi");
