@@ -222,6 +222,11 @@ async fn refusals_have_the_shape_of_the_api() {
     assert_eq!(refusal(elsewhere).await, json!([404, INVALID, null, "unknown_url"]));
     let keyless = client().get(house.host.url("/v1/models")).send().await.unwrap();
     assert_eq!(keyless.status(), 401);
+    for (path, allowed) in [("/v1/chat/completions", "POST"), ("/v1/models/fake", "GET,HEAD")] {
+        let other = client().delete(house.host.url(path)).send().await.unwrap();
+        assert_eq!(other.headers()["allow"], allowed);
+        assert_eq!(refusal(other).await, json!([405, INVALID, null, "method_not_allowed"]));
+    }
 }
 
 /// Every parameter of `completion_create_params` in the official client for Python, 3.54.0, with a value that asks
