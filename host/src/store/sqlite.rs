@@ -1,13 +1,17 @@
 //! The store on one node: SQLite in the data folder.
 //!
 //! One thread writes, in groups (`writer`); a few connections read. What the rows mean is in `inbox`,
-//! `history` and `memory`, what the file must be in `file`. Message text lies readable in the file, so that
+//! `queue`, `history` and `memory`, what the file must be in `file`. Message text lies readable in the file, so that
 //! operators may use their tools; reply addresses are sealed by the vault. It does not know plugins or HTTP.
 
+mod audit;
 mod file;
 mod history;
 mod inbox;
+mod letter;
 mod memory;
+mod oversight;
+mod queue;
 mod readers;
 mod writer;
 
@@ -16,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ring::hmac;
 use rusqlite::ErrorCode;
 
 use crate::clock::Millis;
@@ -24,7 +29,7 @@ use crate::store::allowance::Buckets;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{
     Acceptance, Allowance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
-    StoreError, Verdict,
+    StoreError, Verdict, Waiting,
 };
 
 pub use file::DATABASE_FILE;
@@ -52,6 +57,7 @@ pub struct SqliteStore {
     readers: readers::Readers,
     writer: writer::Writer,
     vault: Arc<Vault>,
+    audit_key: hmac::Key,
     /// In memory alone: a limit that cost a commit would be a way to stop the disk.
     buckets: Buckets,
 }
@@ -68,7 +74,8 @@ impl SqliteStore {
         let readers = (0..READERS).map(|_| file::open_reader(folder)).collect::<Result<_, _>>()?;
         let readers = readers::Readers::new(readers);
         let writer = writer::Writer::start(db, lock, options.holds_paused_time)?;
-        Ok(SqliteStore { readers, writer, vault: Arc::new(vault), buckets: Buckets::default() })
+        let audit_key = oversight::audit_key(&vault);
+        Ok(SqliteStore { readers, writer, vault: Arc::new(vault), audit_key, buckets: Buckets::default() })
     }
 
     /// Changes the bound of the file while it is in use.
@@ -129,7 +136,7 @@ impl Store for SqliteStore {
         now: Millis,
         messages: Vec<Incoming>,
     ) -> Result<Vec<Acceptance>, StoreError> {
-        let letters = messages.into_iter().map(|message| inbox::Letter::new(&self.vault, channel, message));
+        let letters = messages.into_iter().map(|message| letter::Letter::new(&self.vault, channel, message));
         let letters = letters.collect::<Result<Vec<_>, _>>()?;
         let channel = channel.to_owned();
         self.writer.write(move |db| inbox::accept(db, &channel, now, &letters)).await
@@ -155,8 +162,18 @@ impl Store for SqliteStore {
         self.writer.write(move |db| inbox::renew(db, lease, until)).await
     }
 
+    async fn behind(&self, lease: Lease) -> Result<Vec<Waiting>, StoreError> {
+        let vault = self.vault.clone();
+        self.readers.read(move |db| queue::behind(db, &vault, lease)).await
+    }
+
+    async fn gather(&self, lease: Lease, ids: &[String]) -> Result<(), StoreError> {
+        let ids = ids.to_vec();
+        self.writer.write(move |db| queue::gather(db, lease, &ids)).await
+    }
+
     async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError> {
-        let reply = inbox::to_json(reply)?;
+        let reply = letter::to_json(reply)?;
         self.writer.write(move |db| inbox::answer(db, lease, now, &reply)).await
     }
 
@@ -234,7 +251,7 @@ impl Store for SqliteStore {
         self.readers.read(move |db| history::last(db, &channel, &conversation, turns)).await
     }
 
-    async fn forget(&self, channel: &str, conversation: &str) -> Result<(), StoreError> {
+    async fn forget(&self, channel: &str, conversation: &str) -> Result<bool, StoreError> {
         let (channel, conversation) = (channel.to_owned(), conversation.to_owned());
         self.writer.write(move |db| history::forget(db, &channel, &conversation)).await
     }
@@ -251,8 +268,10 @@ impl Store for SqliteStore {
     async fn sweep(&self, now: Millis, before: Millis) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            let (turns, keys) =
-                self.writer.write(move |db| Ok((inbox::sweep(db, before)?, memory::sweep(db, now)?))).await?;
+            let (turns, keys) = self
+                .writer
+                .write(move |db| Ok((inbox::sweep(db, now, before)?, memory::sweep(db, now)?)))
+                .await?;
             deleted += (turns + keys) as u64;
             if turns < inbox::SWEEP_MAX && keys < memory::SWEEP_MAX {
                 return Ok(deleted);
