@@ -32,6 +32,7 @@ impl Turns {
         tokio::select! {
             answer = patience => answer.map_err(|_| TurnError::TimedOut)?,
             () = turn.cancelled.cancelled() => Err(TurnError::Withdrawn),
+            () = turn.interrupted.cancelled(), if turn.is_interruptible() => Err(TurnError::Interrupted),
             () = abandoned(turn) => Err(TurnError::Withdrawn),
         }
     }

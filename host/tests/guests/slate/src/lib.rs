@@ -67,7 +67,8 @@ impl Adapter for Slate {
         }
         let field = |name: &str| body.text(name).ok_or_else(|| Fault::invalid(format!("send `{name}`")));
         let conversation = field("conversation")?;
-        let message = Message::new(field("id")?, conversation, "person-canary", field("text")?);
+        let person = body.text("person").unwrap_or("person-canary");
+        let message = Message::new(field("id")?, conversation, person, field("text")?);
         let message = Message { address: conversation.as_bytes().to_vec(), ..message };
         Ok(match body.get("wait_ms").and_then(u32::from_json) {
             Some(wait_ms) => Reception::inquire(message, wait_ms, Vec::new()),
