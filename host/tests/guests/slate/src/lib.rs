@@ -67,8 +67,9 @@ impl Adapter for Slate {
         }
         let field = |name: &str| body.text(name).ok_or_else(|| Fault::invalid(format!("send `{name}`")));
         let conversation = field("conversation")?;
-        let message = Message::new(field("id")?, conversation, "person-canary", field("text")?);
-        let message = Message { address: conversation.as_bytes().to_vec(), ..message };
+        let id = field("id")?;
+        let message = Message::new(id, conversation, "person-canary", field("text")?);
+        let message = Message { address: format!("{conversation}\n{id}").into_bytes(), ..message };
         Ok(match body.get("wait_ms").and_then(u32::from_json) {
             Some(wait_ms) => Reception::inquire(message, wait_ms, Vec::new()),
             None => Reception::accept(message),
@@ -117,8 +118,14 @@ fn open(address: &[u8], key: &str, text: &str) -> Result<Vec<u8>, Fault> {
 }
 
 fn message(address: &[u8], key: &str, text: &str) -> Value {
-    let conversation = String::from_utf8_lossy(address).into_owned();
-    object([("conversation", conversation.into()), ("key", key.into()), ("text", text.into())])
+    let address = String::from_utf8_lossy(address);
+    let (conversation, id) = address.split_once('\n').unwrap_or_default();
+    object([
+        ("conversation", conversation.into()),
+        ("to", id.into()),
+        ("key", key.into()),
+        ("text", text.into()),
+    ])
 }
 
 fn send(method: &str, path: &str, limit_key: &str, body: &Value) -> Result<HttpResponse, Fault> {
