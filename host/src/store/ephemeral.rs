@@ -19,7 +19,7 @@ use crate::message::{Message, Reply, Utterance};
 use crate::store::allowance::Buckets;
 use crate::store::{
     Acceptance, Allowance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
-    StoreError, Verdict,
+    StoreError, Verdict, Waiting,
 };
 
 /// A `Store` that ends with the process.
@@ -72,6 +72,14 @@ impl Store for EphemeralStore {
 
     async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError> {
         self.state().inbox.renew(lease, until)
+    }
+
+    async fn behind(&self, lease: Lease) -> Result<Vec<Waiting>, StoreError> {
+        Ok(self.state().inbox.behind(lease))
+    }
+
+    async fn gather(&self, lease: Lease, ids: &[String]) -> Result<(), StoreError> {
+        self.state().inbox.gather(lease, ids)
     }
 
     async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError> {

@@ -1,7 +1,7 @@
 //! Turns: what came in, who works on it, what came of it.
 //!
 //! A turn's row and its outbox are one value here. Which turns of a conversation are unfinished is kept in order of
-//! arrival, and the first of them alone may be claimed.
+//! arrival, and the first of them alone may be claimed: one behind it that is `generating` is gathered into it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::sync::Arc;
 use crate::clock::Millis;
 use crate::message::{Message, Reply};
 use crate::store::{
-    Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Progress, Queue, StoreError,
+    Acceptance, BEHIND_MAX, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Progress, Queue,
+    StoreError, Waiting,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +219,75 @@ impl Inbox {
         let due = self.heads(full).filter(|(_, turn)| turn.due() <= now);
         let (_, number) = due.map(|(number, turn)| (turn.due_at, number)).min()?;
         let turn = self.turns.get_mut(&number)?;
-        Some(turn.lease(number, until))
+        let claim = turn.lease(number, until);
+        if turn.reply.is_none() {
+            self.let_go(number);
+        }
+        Some(claim)
+    }
+
+    /// What is unfinished behind a turn in its conversation.
+    fn numbers_behind(&self, number: i64) -> Vec<i64> {
+        let conversation = self.turns.get(&number).map(Turn::conversation);
+        let unfinished = conversation.and_then(|conversation| self.unfinished.get(&conversation));
+        unfinished.into_iter().flat_map(|turns| turns.range(number + 1..)).copied().collect()
+    }
+
+    pub fn behind(&mut self, lease: Lease) -> Vec<Waiting> {
+        if self.leased(lease).is_err() {
+            return Vec::new();
+        }
+        let numbers = self.numbers_behind(lease.turn).into_iter().take(BEHIND_MAX);
+        let turns = numbers.filter_map(|number| self.turns.get(&number));
+        let asked = turns.take_while(|turn| turn.settled.is_none() && turn.hold_until.is_none());
+        let waiting = |turn: &Turn| Waiting {
+            message: turn.message.clone(),
+            received_at: turn.received_at,
+            is_gathered: turn.state == State::Generating,
+        };
+        asked.map(waiting).collect()
+    }
+
+    pub fn gather(&mut self, lease: Lease, ids: &[String]) -> Result<(), StoreError> {
+        self.leased(lease)?;
+        self.let_go(lease.turn);
+        for number in self.numbers_behind(lease.turn) {
+            let Some(turn) = self.turns.get_mut(&number) else { continue };
+            if turn.state == State::Received && ids.contains(&turn.message.id) {
+                turn.state = State::Generating;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing behind this turn is gathered any more.
+    fn let_go(&mut self, number: i64) {
+        for number in self.numbers_behind(number) {
+            let Some(turn) = self.turns.get_mut(&number) else { continue };
+            if turn.state == State::Generating {
+                turn.state = State::Received;
+            }
+        }
+    }
+
+    /// Ends a turn, and what it answered too the same way.
+    fn end_all(&mut self, number: i64, now: Millis, state: State) {
+        let behind = self.numbers_behind(number);
+        self.end(number, now, state);
+        let Some(ended) = self.turns.get(&number) else { return };
+        let reason = format!("it was answered with {}, which died", ended.message.id);
+        let (reply, receipt) = (ended.reply.clone(), ended.receipt.clone());
+        for number in behind {
+            let Some(turn) = self.turns.get_mut(&number) else { continue };
+            if turn.state != State::Generating {
+                continue;
+            }
+            match state {
+                State::Dead => turn.reason = Some(reason.clone()),
+                _ => (turn.reply, turn.receipt) = (reply.clone(), receipt.clone()),
+            }
+            self.end(number, now, state);
+        }
     }
 
     /// The turn of a lease, if it is still the claim's own.
@@ -285,7 +354,10 @@ impl Inbox {
             }
             Ending::Withdrawn => State::Withdrawn,
         };
-        self.end(lease.turn, now, state);
+        match state {
+            State::Withdrawn => self.end(lease.turn, now, state),
+            _ => self.end_all(lease.turn, now, state),
+        }
         Ok(conversation)
     }
 
@@ -325,7 +397,7 @@ impl Inbox {
     pub fn handed_over(&mut self, channel: &str, id: &str, now: Millis) -> Option<String> {
         let (number, turn) = self.unended(channel, id).filter(|(_, turn)| turn.has_answer())?;
         let conversation = turn.message.conversation.clone();
-        self.end(number, now, State::Delivered);
+        self.end_all(number, now, State::Delivered);
         Some(conversation)
     }
 

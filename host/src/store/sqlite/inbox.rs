@@ -16,7 +16,7 @@ use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
 use crate::store::vault::Vault;
 use crate::store::{
-    Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Progress, Queue, StoreError,
+    Acceptance, Claim, Delivery, EndedAs, Ending, Lease, Outcome, Progress, Queue, StoreError,
 };
 
 /// Turns deleted in one transaction, so that a sweep does not hold up those who wait to write.
