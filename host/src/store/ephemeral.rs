@@ -2,13 +2,16 @@
 //!
 //! Each call is one step that is whole or not at all, as a commit is; several hosts may stand on one of these as
 //! nodes do on a shared store. It draws nothing at random and looks at no clock, so that what is done to it in the
-//! same order comes to the same. What the rows mean is in `inbox`, `history` and `memory`. Past retention `sweep`
+//! same order comes to the same. What it keeps is in `inbox`, `history`, `memory` and `audit`, an operator's view in `oversight`. Past retention `sweep`
 //! is the only bound on its size.
 
+mod audit;
 mod history;
 mod inbox;
 mod memory;
+mod oversight;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +37,9 @@ struct State {
     inbox: inbox::Inbox,
     history: history::History,
     memory: memory::Memory,
+    audit: audit::Audit,
+    /// Tokens that count no more, and until when each is remembered.
+    revoked: BTreeMap<String, Millis>,
 }
 
 impl EphemeralStore {
@@ -104,7 +110,7 @@ impl Store for EphemeralStore {
         let mut state = self.state();
         let (channel, conversation) = state.inbox.finish(lease, now, ending)?;
         if matches!(ending, Ending::Delivered { .. }) {
-            state.history.append(&channel, &conversation, said);
+            state.history.append(&channel, &conversation, now, said);
         }
         Ok(())
     }
@@ -134,7 +140,7 @@ impl Store for EphemeralStore {
     ) -> Result<bool, StoreError> {
         let mut state = self.state();
         let Some(conversation) = state.inbox.handed_over(channel, message_id, now) else { return Ok(false) };
-        state.history.append(channel, &conversation, said);
+        state.history.append(channel, &conversation, now, said);
         Ok(true)
     }
 
@@ -158,9 +164,8 @@ impl Store for EphemeralStore {
         Ok(self.state().history.last(channel, conversation, turns))
     }
 
-    async fn forget(&self, channel: &str, conversation: &str) -> Result<(), StoreError> {
-        self.state().history.forget(channel, conversation);
-        Ok(())
+    async fn forget(&self, channel: &str, conversation: &str) -> Result<bool, StoreError> {
+        Ok(self.state().history.forget(channel, conversation))
     }
 
     async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError> {
@@ -173,7 +178,7 @@ impl Store for EphemeralStore {
 
     async fn sweep(&self, now: Millis, before: Millis) -> Result<u64, StoreError> {
         let mut state = self.state();
-        Ok(state.inbox.sweep(before) + state.memory.sweep(now))
+        Ok(state.inbox.sweep(now, before) + state.memory.sweep(now))
     }
 
     async fn get(&self, space: &str, now: Millis, key: &str) -> Result<Option<Vec<u8>>, StoreError> {

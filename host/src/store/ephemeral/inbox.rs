@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::message::{Message, Reply};
+use crate::store::oversight::{DEAD_KEPT, DeadLetter, Unfinished};
 use crate::store::{
     Acceptance, BEHIND_MAX, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Progress, Queue,
     StoreError, Waiting,
@@ -22,6 +23,20 @@ enum State {
     Delivered,
     Dead,
     Withdrawn,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            State::Received => "received",
+            State::Generating => "generating",
+            State::Answered => "answered",
+            State::Delivering => "delivering",
+            State::Delivered => "delivered",
+            State::Dead => "dead",
+            State::Withdrawn => "withdrawn",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -121,6 +136,59 @@ impl Turn {
         }
     }
 
+    /// Whether it is one of those that a queue's figures tell of.
+    fn counts(&self) -> bool {
+        self.ended_at.is_none() || self.state == State::Dead
+    }
+
+    fn count(&self, queue: &mut Queue) {
+        if self.ended_at.is_none() {
+            queue.unfinished += 1;
+            let oldest = queue.oldest_received_at.get_or_insert(self.received_at);
+            *oldest = self.received_at.min(*oldest);
+        }
+        queue.dead += u64::from(self.state == State::Dead);
+    }
+
+    fn unfinished(&self, turn: i64) -> Unfinished {
+        Unfinished {
+            turn,
+            message_id: self.message.id.clone(),
+            state: self.state.as_str().to_owned(),
+            received_at: self.received_at,
+            due_at: self.due_at,
+            claims: self.claims,
+            reason: self.reason.clone(),
+        }
+    }
+
+    fn dead_letter(&self, turn: i64) -> Option<DeadLetter> {
+        let died_at = self.ended_at.filter(|_| self.state == State::Dead)?;
+        Some(DeadLetter {
+            turn,
+            channel: self.channel.clone(),
+            message: Message { address: Vec::new(), ..self.message.clone() },
+            request_id: self.request_id.clone(),
+            received_at: self.received_at,
+            died_at,
+            reason: self.reason.clone(),
+            reply: self.reply.clone(),
+        })
+    }
+
+    fn revive(&mut self, now: Millis, asks: bool) {
+        if asks {
+            (self.reply, self.checkpoint) = (None, Vec::new());
+        }
+        self.state = match &self.reply {
+            Some(_) if self.has_begun() => State::Delivering,
+            Some(_) => State::Answered,
+            None => State::Received,
+        };
+        (self.received_at, self.due_at, self.hold_until, self.lease_until) = (now, now, None, None);
+        (self.claims, self.attempts, self.reason, self.ended_at) = (0, 0, None, None);
+    }
+
     fn outcome(&self) -> Outcome {
         match (self.state, &self.reply) {
             (State::Withdrawn, _) => Outcome::Withdrawn,
@@ -137,12 +205,37 @@ impl Turn {
 /// A conversation by its channel and name.
 type Conversation = (String, String);
 
+/// What is unfinished in a conversation.
+#[derive(Debug, Default)]
+struct Line {
+    /// The one that may be claimed; none of an empty line.
+    head: i64,
+    /// In order of arrival.
+    turns: BTreeSet<i64>,
+}
+
+impl Line {
+    fn enter(&mut self, number: i64) {
+        self.turns.insert(number);
+        if self.turns.len() == 1 {
+            self.head = number;
+        }
+    }
+
+    fn leave(&mut self, number: i64) {
+        self.turns.remove(&number);
+        if number == self.head {
+            self.head = self.turns.first().copied().unwrap_or_default();
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Inbox {
     /// In order of arrival.
     turns: BTreeMap<i64, Turn>,
     by_id: BTreeMap<(String, String), i64>,
-    unfinished: BTreeMap<Conversation, BTreeSet<i64>>,
+    unfinished: BTreeMap<Conversation, Line>,
     last: i64,
 }
 
@@ -155,7 +248,7 @@ impl Inbox {
         self.last += 1;
         let turn = Turn::new(channel, now, incoming);
         self.by_id.insert(id, self.last);
-        self.unfinished.entry(turn.conversation()).or_default().insert(self.last);
+        self.unfinished.entry(turn.conversation()).or_default().enter(self.last);
         self.turns.insert(self.last, turn);
         Acceptance::New
     }
@@ -201,17 +294,17 @@ impl Inbox {
     }
 
     fn leave(&mut self, conversation: &Conversation, number: i64) {
-        let Some(turns) = self.unfinished.get_mut(conversation) else { return };
-        turns.remove(&number);
-        if turns.is_empty() {
+        let Some(line) = self.unfinished.get_mut(conversation) else { return };
+        line.leave(number);
+        if line.turns.is_empty() {
             self.unfinished.remove(conversation);
         }
     }
 
-    /// The first unfinished turn of each conversation.
+    /// The turn of each conversation that may be claimed.
     fn heads<'a>(&'a self, full: &'a [Arc<str>]) -> impl Iterator<Item = (i64, &'a Turn)> + 'a {
-        let heads = self.unfinished.values().filter_map(|turns| turns.first());
-        let turns = heads.filter_map(|number| Some((*number, self.turns.get(number)?)));
+        let heads = self.unfinished.values().map(|line| line.head);
+        let turns = heads.filter_map(|number| Some((number, self.turns.get(&number)?)));
         turns.filter(|(_, turn)| !full.iter().any(|name| **name == *turn.channel))
     }
 
@@ -230,7 +323,8 @@ impl Inbox {
     fn numbers_behind(&self, number: i64) -> Vec<i64> {
         let conversation = self.turns.get(&number).map(Turn::conversation);
         let unfinished = conversation.and_then(|conversation| self.unfinished.get(&conversation));
-        unfinished.into_iter().flat_map(|turns| turns.range(number + 1..)).copied().collect()
+        let behind = unfinished.into_iter().flat_map(|line| line.turns.range(number + 1..));
+        behind.copied().collect()
     }
 
     pub fn behind(&mut self, lease: Lease) -> Vec<Waiting> {
@@ -417,19 +511,65 @@ impl Inbox {
     }
 
     pub fn queue(&self) -> Queue {
-        let unfinished = self.unfinished.values().flatten().filter_map(|number| self.turns.get(number));
-        Queue {
-            unfinished: unfinished.clone().count() as u64,
-            dead: self.turns.values().filter(|turn| turn.state == State::Dead).count() as u64,
-            oldest_received_at: unfinished.map(|turn| turn.received_at).min(),
-        }
+        let mut queue = Queue::default();
+        self.turns.values().for_each(|turn| turn.count(&mut queue));
+        queue
     }
 
-    /// Deletes turns that ended before.
-    pub fn sweep(&mut self, before: Millis) -> u64 {
-        let ended = self.turns.iter().filter(|(_, turn)| turn.ended_at.is_some_and(|at| at < before));
+    pub fn queues(&self) -> BTreeMap<String, Queue> {
+        let mut queues: BTreeMap<String, Queue> = BTreeMap::new();
+        for turn in self.turns.values().filter(|turn| turn.counts()) {
+            turn.count(queues.entry(turn.channel.clone()).or_default());
+        }
+        queues
+    }
+
+    /// Deletes turns that ended before. Dead letters stay longer.
+    pub fn sweep(&mut self, now: Millis, before: Millis) -> u64 {
+        let dead_before = before.min(now.saturating_sub(DEAD_KEPT.as_millis() as u64));
+        let end = |turn: &Turn| if turn.state == State::Dead { dead_before } else { before };
+        let ended =
+            self.turns.iter().filter(|(_, turn)| turn.ended_at.is_some_and(|ended_at| ended_at < end(turn)));
         let ended: Vec<i64> = ended.map(|(number, _)| *number).collect();
         ended.iter().for_each(|number| self.remove(*number));
         ended.len() as u64
+    }
+
+    pub fn unfinished(&self, channel: &str, conversation: &str, limit: usize) -> Vec<Unfinished> {
+        let line = self.unfinished.get(&(channel.to_owned(), conversation.to_owned()));
+        let numbers = line.into_iter().flat_map(|line| &line.turns).take(limit);
+        numbers.filter_map(|number| Some(self.turns.get(number)?.unfinished(*number))).collect()
+    }
+
+    pub fn count_unfinished(&self, channel: &str, conversation: &str) -> u64 {
+        let line = self.unfinished.get(&(channel.to_owned(), conversation.to_owned()));
+        line.map_or(0, |line| line.turns.len() as u64)
+    }
+
+    /// Dead letters, the latest first.
+    pub fn dead_letters<'a>(
+        &'a self,
+        channel: Option<&'a str>,
+        before: i64,
+    ) -> impl Iterator<Item = DeadLetter> + 'a {
+        let turns = self.turns.range(..before).rev();
+        let turns = turns.filter(move |(_, turn)| channel.is_none_or(|channel| channel == turn.channel));
+        turns.filter_map(|(number, turn)| turn.dead_letter(*number))
+    }
+
+    /// Makes a dead turn one that is due, from where it stood or from its beginning.
+    pub fn revive(&mut self, number: i64, now: Millis, asks: bool) -> bool {
+        let dead = self.turns.get_mut(&number).filter(|turn| turn.state == State::Dead);
+        let Some(turn) = dead else { return false };
+        turn.revive(now, asks);
+        let conversation = turn.conversation();
+        self.unfinished.entry(conversation).or_default().enter(number);
+        true
+    }
+
+    /// A dead turn is dead no more, and stays known.
+    pub fn lay_to_rest(&mut self, number: i64) -> bool {
+        let dead = self.turns.get_mut(&number).filter(|turn| turn.state == State::Dead);
+        dead.map(|turn| turn.state = State::Withdrawn).is_some()
     }
 }
