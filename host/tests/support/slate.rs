@@ -196,8 +196,12 @@ impl World {
         json!({ "card": place.to_string() })
     }
 
+    /// A key that made a card makes no message beside it.
     fn send(&mut self, body: &Value) -> Value {
         let mut key = text(body, "key");
+        if let Some(place) = self.cards_by_key.get(&key).filter(|_| self.knows_keys) {
+            return json!({ "card": place.to_string() });
+        }
         if !self.knows_keys {
             key = format!("{key} {}", self.messages.len());
         }

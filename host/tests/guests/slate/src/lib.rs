@@ -1,7 +1,7 @@
 //! An adapter for a platform that lets a sent message grow: it opens a card, edits it, and closes it.
 //!
-//! The platform is made up, and strict as real ones are: sequences of a card increase, and one that is not closed
-//! is seen to be unfinished. It verifies nobody, and no server should ever load it. `host/tests/growing.rs` drives
+//! The platform is made up, and strict as real ones are: sequences of a card increase, one that is not closed is
+//! seen to be unfinished, and a key makes one message or one card. It verifies nobody, and no server should ever load it. `host/tests/growing.rs` drives
 //! it, and `host/tests/support/slate.rs` is its platform.
 
 use parlor_sdk::{
@@ -93,8 +93,9 @@ impl Adapter for Slate {
         reply: &Reply,
     ) -> Result<Delivered, Fault> {
         let Some(card) = Card::decode(checkpoint) else {
-            send("POST", "/messages", key, &message(address, key, &reply.text))?;
-            return Ok(Delivered::done());
+            let response = send("POST", "/messages", key, &message(address, key, &reply.text))?;
+            // An update whose response was lost, or its checkpoint: the card of this key stands there.
+            return Ok(card_of(&response).map_or_else(Delivered::done, |card| Delivered::More(card.encode())));
         };
         let card = card.next();
         if card.is_whole {
@@ -112,9 +113,14 @@ fn open(address: &[u8], key: &str, text: &str) -> Result<Vec<u8>, Fault> {
         return Ok(Vec::new());
     }
     let response = send("POST", "/cards", key, &message(address, key, text))?;
-    let id = response.parse().and_then(|body| body.text("card").map(str::to_owned));
-    let id = id.ok_or_else(|| Fault::uncertain("the platform named no card"))?;
-    Ok(Card { id, sequence: 0, is_whole: false }.encode())
+    let card = card_of(&response).ok_or_else(|| Fault::uncertain("the platform named no card"))?;
+    Ok(card.encode())
+}
+
+/// The card that the platform names.
+fn card_of(response: &HttpResponse) -> Option<Card> {
+    let id = response.parse()?.text("card")?.to_owned();
+    Some(Card { id, sequence: 0, is_whole: false })
 }
 
 fn message(address: &[u8], key: &str, text: &str) -> Value {
