@@ -63,7 +63,7 @@ impl Turns {
                     }
                     Said::Stopped(reply) => {
                         account.finish_reason = FinishReason::Filtered;
-                        return Ok(Answer::Say { reply, forget: false, account });
+                        line.stop(reply).await?
                     }
                 },
                 Want::Say { reply, forget } => return Ok(Answer::Say { reply, forget, account }),
