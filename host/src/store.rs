@@ -1,7 +1,7 @@
 //! What must outlive the process: the inbox, the outbox, histories, plugin memories, minted tokens.
 //!
-//! The trait is what the stages need; `sqlite` keeps it on one node. It does not know HTTP, plugins or
-//! models, and it takes the time from its caller so that a test can step it.
+//! The trait is what the stages need; `sqlite` keeps it on one node, `ephemeral` in the memory of the process. It
+//! does not know HTTP, plugins or models, and it takes the time from its caller so that a test can step it.
 //!
 //! A turn's row goes `received → generating → answered → delivering → delivered | dead | withdrawn`.
 //! A claim is a lease on the oldest unfinished turn of a conversation, so that turns of one conversation
@@ -9,6 +9,8 @@
 //! changes nothing.
 
 pub mod allowance;
+pub mod ephemeral;
+pub mod oversight;
 pub mod sqlite;
 pub mod vault;
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use allowance::{Allowance, Verdict};
+pub use oversight::Oversight;
 
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
@@ -174,7 +177,7 @@ pub struct Queue {
 
 /// Everything that a node must not forget. All writes are durable when they return, but for `take`.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// Puts the messages into the inbox in one transaction, in order.
     async fn accept(
         &self,
@@ -270,15 +273,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         turns: u32,
     ) -> Result<Vec<Utterance>, StoreError>;
 
-    /// Forgets a conversation's history.
-    async fn forget(&self, channel: &str, conversation: &str) -> Result<(), StoreError>;
+    /// Forgets a conversation's history; tells whether there was one.
+    async fn forget(&self, channel: &str, conversation: &str) -> Result<bool, StoreError>;
 
     /// When the next turn may be claimed, a leased one at its lease's end; none if there is nothing to do.
     async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError>;
 
     async fn queue(&self) -> Result<Queue, StoreError>;
 
-    /// Deletes finished turns older than `before` and keys past their life.
+    /// Deletes finished turns older than `before` and keys past their life. Dead letters stay for
+    /// [`oversight::DEAD_KEPT`] at least.
     async fn sweep(&self, now: Millis, before: Millis) -> Result<u64, StoreError>;
 
     /// A plugin's small memory. `space` keeps channels and plugins apart.

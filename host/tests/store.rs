@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use parlor::message::{Reply, Role, Utterance};
 use parlor::store::allowance::{Buckets, KEYS_MAX};
+use parlor::store::oversight::{Act, Actor, Chain, Oversight as _};
 use parlor::store::sqlite::{DATABASE_FILE, EXCHANGES_MAX, Options, SqliteStore};
 use parlor::store::vault::{KEY_FILE, Vault, VaultError};
 use parlor::store::{Acceptance, Allowance, Delivery, Outcome, Progress, Store, StoreError, Verdict};
@@ -23,6 +24,16 @@ use tempfile::TempDir;
 use conformance::{CHANNEL, LEASE, NOW, accept, claim, delivered, exchange, incoming, message};
 
 conformance!(fresh);
+
+mod ephemeral {
+    use parlor::store::ephemeral::EphemeralStore;
+
+    conformance!(fresh);
+
+    fn fresh() -> (EphemeralStore, ()) {
+        (EphemeralStore::default(), ())
+    }
+}
 
 fn fresh() -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -279,15 +290,59 @@ async fn a_newer_file_is_refused_unless_it_says_that_we_can_read_it() {
     let (store, folder) = fresh();
     accept(&store, "c", "1").await;
     drop(store);
-    for version in [2, 99, 2002, 3002] {
+    for version in [3, 99, 3003, 4003] {
         tool(folder.path()).pragma_update(None, "user_version", version).unwrap();
         assert!(refusal(folder.path()).contains("written by a newer parlor"), "{version}");
     }
-    tool(folder.path()).pragma_update(None, "user_version", 2001).unwrap();
+    tool(folder.path()).pragma_update(None, "user_version", 3001).unwrap();
     assert_eq!(open(folder.path()).queue().await.unwrap().unfinished, 1);
     let version: i64 =
         tool(folder.path()).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2001, "and stays what it is");
+    assert_eq!(version, 3001, "and stays what it is");
+}
+
+/// A file of the form before, as that version left it: nothing of it is lost, and the list of conversations is made.
+#[tokio::test]
+async fn an_earlier_file_is_brought_up_to_date() {
+    let (store, folder) = fresh();
+    conformance::say(&store, "c", "1").await;
+    drop(store);
+    tool(folder.path())
+        .execute_batch(
+            "DROP TRIGGER history_grows; DROP TRIGGER history_shrinks; DROP TABLE conversation; DROP TABLE audit;
+             DROP TABLE revoked; PRAGMA user_version = 1001;",
+        )
+        .unwrap();
+    let store = open(folder.path());
+    let threads = store.threads(None, None, 9).await.unwrap();
+    assert_eq!(threads.iter().map(|thread| thread.exchanges).collect::<Vec<_>>(), [1]);
+    assert_eq!(store.history(CHANNEL, "c", 9).await.unwrap(), exchange("1"));
+}
+
+#[tokio::test]
+async fn an_audit_that_was_changed_shows() {
+    let (store, folder) = fresh();
+    let actor = Actor {
+        person: "ada".to_owned(),
+        token: None,
+        role: "admin".to_owned(),
+        request_id: "r".to_owned(),
+        client: None,
+    };
+    for token in ["t1", "t2", "t3"] {
+        let act = Act::Revoke { token: token.to_owned(), until: NOW + 99 };
+        assert!(store.act(NOW, &act, &actor).await.unwrap());
+    }
+    let tool = tool(folder.path());
+    for refused in ["UPDATE audit SET target = 'x'", "DELETE FROM audit WHERE seq = 2"] {
+        let error = tool.execute(refused, []).unwrap_err().to_string();
+        assert!(error.contains("append-only"), "{error}");
+    }
+    tool.execute_batch("DROP TRIGGER audit_stays; DROP TRIGGER audit_goes_from_its_old_end").unwrap();
+    tool.execute("UPDATE audit SET target = 'x' WHERE seq = 2", []).unwrap();
+    assert_eq!(store.audit_chain().await.unwrap(), Chain::Broken { seq: 2 });
+    tool.execute("DELETE FROM audit WHERE seq = 2", []).unwrap();
+    assert_eq!(store.audit_chain().await.unwrap(), Chain::Broken { seq: 3 });
 }
 
 #[tokio::test]

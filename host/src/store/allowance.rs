@@ -40,6 +40,14 @@ pub enum Verdict {
     },
 }
 
+/// A key of whose allowance something is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    pub key: String,
+    /// When all of it is there again, if nobody uses it until then.
+    pub full_at: Millis,
+}
+
 /// A time in microseconds.
 type Micros = u64;
 
@@ -73,6 +81,16 @@ impl Buckets {
             state.set(now, &allowance.key, full_at.max(now).saturating_add(interval(allowance)));
         }
         Verdict::Granted
+    }
+
+    /// The buckets that take longest to fill, the longest first.
+    pub fn used(&self, now: Millis, limit: usize) -> Vec<Used> {
+        let now = now.saturating_mul(1000);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used: Vec<_> = state.full_at.iter().filter(|(_, full_at)| **full_at > now).collect();
+        used.sort_unstable_by(|(a, a_full), (b, b_full)| b_full.cmp(a_full).then(a.cmp(b)));
+        let used = used.into_iter().take(limit);
+        used.map(|(key, full_at)| Used { key: key.clone(), full_at: full_at.div_ceil(1000) }).collect()
     }
 
     /// Keys whose buckets are remembered.

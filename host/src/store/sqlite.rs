@@ -4,11 +4,13 @@
 //! `queue`, `history` and `memory`, what the file must be in `file`. Message text lies readable in the file, so that
 //! operators may use their tools; reply addresses are sealed by the vault. It does not know plugins or HTTP.
 
+mod audit;
 mod file;
 mod history;
 mod inbox;
 mod letter;
 mod memory;
+mod oversight;
 mod queue;
 mod readers;
 mod writer;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ring::hmac;
 use rusqlite::ErrorCode;
 
 use crate::clock::Millis;
@@ -54,6 +57,7 @@ pub struct SqliteStore {
     readers: readers::Readers,
     writer: writer::Writer,
     vault: Arc<Vault>,
+    audit_key: hmac::Key,
     /// In memory alone: a limit that cost a commit would be a way to stop the disk.
     buckets: Buckets,
 }
@@ -70,7 +74,8 @@ impl SqliteStore {
         let readers = (0..READERS).map(|_| file::open_reader(folder)).collect::<Result<_, _>>()?;
         let readers = readers::Readers::new(readers);
         let writer = writer::Writer::start(db, lock, options.holds_paused_time)?;
-        Ok(SqliteStore { readers, writer, vault: Arc::new(vault), buckets: Buckets::default() })
+        let audit_key = oversight::audit_key(&vault);
+        Ok(SqliteStore { readers, writer, vault: Arc::new(vault), audit_key, buckets: Buckets::default() })
     }
 
     /// Changes the bound of the file while it is in use.
@@ -246,7 +251,7 @@ impl Store for SqliteStore {
         self.readers.read(move |db| history::last(db, &channel, &conversation, turns)).await
     }
 
-    async fn forget(&self, channel: &str, conversation: &str) -> Result<(), StoreError> {
+    async fn forget(&self, channel: &str, conversation: &str) -> Result<bool, StoreError> {
         let (channel, conversation) = (channel.to_owned(), conversation.to_owned());
         self.writer.write(move |db| history::forget(db, &channel, &conversation)).await
     }
@@ -263,8 +268,10 @@ impl Store for SqliteStore {
     async fn sweep(&self, now: Millis, before: Millis) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            let (turns, keys) =
-                self.writer.write(move |db| Ok((inbox::sweep(db, before)?, memory::sweep(db, now)?))).await?;
+            let (turns, keys) = self
+                .writer
+                .write(move |db| Ok((inbox::sweep(db, now, before)?, memory::sweep(db, now)?)))
+                .await?;
             deleted += (turns + keys) as u64;
             if turns < inbox::SWEEP_MAX && keys < memory::SWEEP_MAX {
                 return Ok(deleted);

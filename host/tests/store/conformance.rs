@@ -9,6 +9,8 @@ use std::time::Duration;
 mod allowances;
 #[path = "gathering.rs"]
 mod gathering;
+#[path = "oversight.rs"]
+mod oversight;
 
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use allowances::{
@@ -23,6 +25,16 @@ pub use gathering::{
     gathering_survives_a_crash_once_there_is_an_answer, what_comes_behind_a_turn_is_told,
     what_is_gathered_dies_with_its_turn, what_is_gathered_may_still_be_taken_back,
     who_ends_without_an_answer_lets_go_of_what_it_gathered,
+};
+
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use oversight::{
+    a_conversation_is_forgotten_and_leaves_the_list, a_dead_letter_is_replayed_from_where_it_stood,
+    a_dead_letter_is_shown_with_what_was_said, a_dead_letter_may_be_asked_again,
+    a_discarded_dead_letter_is_gone_and_stays_known, a_replayed_turn_waits_for_its_conversation,
+    a_revoked_token_is_remembered_until_it_would_have_ended, a_swept_audit_still_holds_together,
+    conversations_are_listed_the_latest_first, dead_letters_outlive_other_turns,
+    every_act_is_an_entry_of_the_audit,
 };
 
 use parlor::clock::Millis;
@@ -89,6 +101,17 @@ macro_rules! conformance {
             a_clock_that_is_set_back_locks_nobody_out
             a_limit_that_is_lowered_counts_at_once
             no_span_of_time_sees_more_than_its_due
+            a_dead_letter_is_shown_with_what_was_said
+            a_dead_letter_is_replayed_from_where_it_stood
+            a_dead_letter_may_be_asked_again
+            a_replayed_turn_waits_for_its_conversation
+            a_discarded_dead_letter_is_gone_and_stays_known
+            dead_letters_outlive_other_turns
+            conversations_are_listed_the_latest_first
+            a_conversation_is_forgotten_and_leaves_the_list
+            a_revoked_token_is_remembered_until_it_would_have_ended
+            every_act_is_an_entry_of_the_audit
+            a_swept_audit_still_holds_together
         }
     };
     ($open:path: $($name:ident)*) => {
@@ -499,7 +522,7 @@ pub async fn a_discarded_message_may_come_again(store: &dyn Store) {
     );
 }
 
-async fn say(store: &dyn Store, conversation: &str, id: &str) {
+pub async fn say(store: &dyn Store, conversation: &str, id: &str) {
     accept(store, conversation, id).await;
     let turn = claim(store, NOW).await;
     store.finish(turn.lease, NOW, &delivered(), &exchange(id)).await.unwrap();
@@ -520,7 +543,8 @@ pub async fn history_is_in_order_and_by_exchanges(store: &dyn Store) {
 pub async fn history_is_forgotten(store: &dyn Store) {
     say(store, "c", "1").await;
     say(store, "d", "2").await;
-    store.forget(CHANNEL, "c").await.unwrap();
+    assert!(store.forget(CHANNEL, "c").await.unwrap());
+    assert!(!store.forget(CHANNEL, "c").await.unwrap());
     assert_eq!(store.history(CHANNEL, "c", 9).await.unwrap(), []);
     assert_eq!(store.history(CHANNEL, "d", 9).await.unwrap(), exchange("2"));
     say(store, "c", "3").await;

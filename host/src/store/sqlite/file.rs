@@ -35,7 +35,10 @@ struct Migration {
     readable_by: i64,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration { sql: include_str!("schema.sql"), readable_by: 1 }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { sql: include_str!("schema.sql"), readable_by: 1 },
+    Migration { sql: include_str!("oversight.sql"), readable_by: 1 },
+];
 
 /// Holds the data folder for this process, until it is dropped.
 #[derive(Debug)]

@@ -59,8 +59,10 @@ fn read(json: &str) -> Result<Utterance, StoreError> {
         .map_err(|_| StoreError::Unusable("a stored utterance cannot be read".to_owned()))
 }
 
-pub fn forget(db: &Connection, channel: &str, conversation: &str) -> Result<(), StoreError> {
-    db.prepare_cached("DELETE FROM history WHERE channel = ?1 AND conversation = ?2")?
+/// Tells whether there was one.
+pub fn forget(db: &Connection, channel: &str, conversation: &str) -> Result<bool, StoreError> {
+    let forgotten = db
+        .prepare_cached("DELETE FROM history WHERE channel = ?1 AND conversation = ?2")?
         .execute([channel, conversation])?;
-    Ok(())
+    Ok(forgotten > 0)
 }

@@ -14,6 +14,7 @@ use super::queue::leased;
 use super::{history, millis, queue, stamp};
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
+use crate::store::oversight::DEAD_KEPT;
 use crate::store::vault::Vault;
 use crate::store::{
     Acceptance, Claim, Delivery, EndedAs, Ending, Lease, Outcome, Progress, Queue, StoreError,
@@ -487,12 +488,40 @@ pub fn queue(db: &Connection) -> Result<Queue, StoreError> {
     })?)
 }
 
-/// Deletes at most `SWEEP_MAX` turns that ended before; their outbox goes with them.
-pub fn sweep(db: &Connection, before: Millis) -> Result<usize, StoreError> {
+/// Deletes at most `SWEEP_MAX` turns that ended before; their outbox goes with them. Dead letters stay longer.
+pub fn sweep(db: &Connection, now: Millis, before: Millis) -> Result<usize, StoreError> {
+    let dead_before = before.min(now.saturating_sub(DEAD_KEPT.as_millis() as u64));
     let deleted = db
         .prepare_cached(
-            "DELETE FROM inbox WHERE seq IN (SELECT seq FROM inbox WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2)",
+            "DELETE FROM inbox WHERE seq IN (
+               SELECT seq FROM inbox WHERE ended_at < iif(state = 'dead', ?3, ?1) AND ended_at < ?1
+               ORDER BY ended_at LIMIT ?2)",
         )?
-        .execute(params![stamp(before), SWEEP_MAX as i64])?;
+        .execute(params![stamp(before), SWEEP_MAX as i64, stamp(dead_before)])?;
     Ok(deleted)
+}
+
+/// Makes a dead turn one that is due, from where it stood: as if it had come in just now. Tells whether it was.
+pub fn revive(db: &Connection, turn: i64, now: Millis) -> Result<bool, StoreError> {
+    let revived = db
+        .prepare_cached(
+            "UPDATE inbox SET
+               state = coalesce((SELECT iif(length(checkpoint) > 0, 'delivering', 'answered')
+                                 FROM outbox WHERE turn = seq AND reply IS NOT NULL), 'received'),
+               head = NOT EXISTS (SELECT 1 FROM inbox AS other WHERE other.channel = inbox.channel
+                                  AND other.conversation = inbox.conversation AND other.ended_at IS NULL),
+               received_at = ?2, due_at = ?2, hold_until = NULL, lease_until = NULL, claims = 0, attempts = 0,
+               reason = NULL, ended_at = NULL
+             WHERE seq = ?1 AND state = 'dead'",
+        )?
+        .execute(params![turn, stamp(now)])?;
+    Ok(revived == 1)
+}
+
+/// A dead turn is dead no more: nobody is to look at it again. Its message stays known, so that a repeat is none.
+pub fn lay_to_rest(db: &Connection, turn: i64) -> Result<bool, StoreError> {
+    let rested = db
+        .prepare_cached("UPDATE inbox SET state = 'withdrawn' WHERE seq = ?1 AND state = 'dead'")?
+        .execute([turn])?;
+    Ok(rested == 1)
 }
