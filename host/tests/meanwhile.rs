@@ -235,6 +235,7 @@ mod killed {
             ("turn::before_record 4", 1),
         ] {
             let scene = die_at(place).await;
+            scene.closed("ann", 2).await;
             scene.say("ann", "canary last").await;
             let seen = scene.closed("ann", 3).await;
             assert_eq!(seen, ["canary one", TOGETHER, "canary last"].map(Model::answer_to), "{place}");
