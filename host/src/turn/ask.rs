@@ -30,6 +30,7 @@ impl Turns {
         }
         let patience = tokio::time::timeout_at(turn.deadline, self.converse(turn));
         tokio::select! {
+            biased;
             answer = patience => answer.map_err(|_| TurnError::TimedOut)?,
             () = turn.cancelled.cancelled() => Err(TurnError::Withdrawn),
             () = abandoned(turn) => Err(TurnError::Withdrawn),
