@@ -13,6 +13,7 @@ mod section;
 mod tree;
 
 pub use file::schema;
+pub use kinds::check_channel_name;
 pub use problem::{Place, Problem, Problems, render};
 
 use std::collections::BTreeMap;

@@ -168,7 +168,7 @@ f:8:3: channels.Team: `Team` is not a name: 1 to 63 of `a-z`, `0-9` and `-`, a l
 f:10:5: channels.Team.histroy: unknown key `histroy`; did you mean `history`?
 f:11:14: channels.Team.history: expected a whole number from 0 to 100, there is text
 f:12:12: channels.Team.model: unknown model `local`; known: `remote`, `other`
-f:13:28: channels.Team.secrets.app_secret: the environment has no variable `UNSET`; set it and start again
+f:13:28: channels.Team.secrets.app_secret: there is no variable `UNSET` in the environment, nor in `secrets.env`; set it and start again
 f:14:17: limits.body: `1MB` is not a size such as `512KiB` or `1MiB`
 f:14:22: limits.body: duplicate key `body`; it stands in line 14 already";
     assert_eq!(problems_of(yaml).join("\n"), expected);
@@ -303,7 +303,7 @@ fn addresses_urls_origins_paths_and_digests_are_checked() {
 fn variables_fill_scalars_and_their_problems_name_them() {
     assert_problem(
         "data: '${UNSET}'",
-        "1:7: data: the environment has no variable `UNSET`; set it and start again",
+        "1:7: data: there is no variable `UNSET` in the environment, nor in `secrets.env`; set it and start again",
     );
     assert_problem("data: '${A'", "1:7: data: `${` has no `}`; for a dollar sign write `$$`");
     assert_problem(

@@ -130,7 +130,7 @@ impl Wiring<'_> {
         if mouth.pipelines.len() > PIPELINES_MAX {
             self.note(
                 mouth.name,
-                format!("more than {PIPELINES_MAX} pipelines; a turn needs an instance of each at once"),
+                format!("a turn needs an instance of each pipeline at once; take at most {PIPELINES_MAX}"),
             );
         }
         let stages = mouth.pipelines.iter().filter_map(|name| self.stage(mouth, name)).collect();
@@ -186,10 +186,7 @@ impl Wiring<'_> {
         own: impl Fn(&str) -> Option<String>,
     ) -> Option<Services> {
         let Some(release) = self.shelf.release(plugin) else {
-            self.note(
-                mouth.name,
-                format!("no plugin `{plugin}` is loaded; there are: {}", self.shelf.names().join(", ")),
-            );
+            self.note(mouth.name, format!("no plugin `{plugin}` is loaded; {}", self.loaded()));
             return None;
         };
         let manifest = &release.manifest;
@@ -237,6 +234,15 @@ impl Wiring<'_> {
         unknown
             .map(|(at, model)| format!("`{at}`: no model `{model}` is configured; there are: {}", known()))
             .collect()
+    }
+
+    /// What to do where a plugin is missing.
+    fn loaded(&self) -> String {
+        let folder = self.config.plugins.folder.display();
+        match self.shelf.names().join(", ").as_str() {
+            "" => format!("put its `.wasm` file into `{folder}`, where there is none yet"),
+            names => format!("put its `.wasm` file into `{folder}`, or name one of {names}"),
+        }
     }
 
     fn grant(

@@ -115,7 +115,8 @@ impl Read for FilePath {
             }
             _ => Ok(text.to_owned()),
         })?;
-        Some(FilePath(reader.folder.join(path)))
+        // Without the dots that come of joining: messages show it.
+        Some(FilePath(reader.folder.join(path).components().collect()))
     }
 
     fn schema() -> Value {
@@ -532,6 +533,14 @@ impl Read for Sha256 {
 pub(super) struct Name(pub String);
 
 const NAME_CHARS_MAX: usize = 63;
+
+/// Whether a text may be a channel's name.
+///
+/// # Errors
+/// What follows the text in a message: "is not …".
+pub fn check_channel_name(text: &str) -> Result<(), String> {
+    Name::parse(text).map(drop)
+}
 
 impl Name {
     fn parse(text: &str) -> Result<Self, String> {

@@ -52,13 +52,14 @@ impl Turns {
                 Taken { outcome, response }
             }
             Ok(Reception::Refuse(fault)) => {
-                tracing::warn!(category = "security", reason = %fault.reason, "webhook refused");
+                tracing::warn!(category = "security", channel = %channel.name, reason = %fault.reason, "webhook refused");
                 // Told apart, since nothing but these comes of a wrong secret.
                 let outcome = if fault.kind == FaultKind::Unauthorized { "unverified" } else { "refused" };
                 Taken { outcome, response: ingress::refusal(&fault) }
             }
             Err(error) => {
-                tracing::error!(error = telemetry::chain(&error), "the adapter did not read the webhook");
+                let error_text = telemetry::chain(&error);
+                tracing::error!(channel = %channel.name, error = error_text, "the adapter did not read the webhook");
                 Taken { outcome: "failed", response: ingress::refusal(&error.fault()) }
             }
         }
