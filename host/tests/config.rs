@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parlor::config::{Backend, Config, Problems, Rate, render, schema};
+use parlor::config::{Backend, Config, Meanwhile, Problems, Rate, Stale, WhenStale, render, schema};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -81,6 +81,27 @@ fn models_and_doors_have_defaults() {
     let chat = config.chat.unwrap();
     assert_eq!((chat.history, chat.limits.concurrent, chat.open_page), (5, 10, false));
     assert_eq!(chat.limits.time, Duration::from_secs(120));
+}
+
+#[test]
+fn a_channel_says_what_becomes_of_late_and_second_messages() {
+    let config = load(
+        "channels:\n  a: { adapter: x, pipelines: [p] }\n  b: { adapter: x, pipelines: [p], while_answering: merge, stale: {} }\n  \
+         c: { adapter: x, pipelines: [p], while_answering: interrupt, stale: { after: 1h, then: drop } }\n",
+    );
+    let of = |name: &str| (config.channels[name].meanwhile, config.channels[name].stale);
+    assert_eq!(of("a"), (Meanwhile::Queue, None));
+    let stale = |after, then| Some(Stale { after: Duration::from_secs(after), then });
+    assert_eq!(of("b"), (Meanwhile::Merge, stale(600, WhenStale::Notice)));
+    assert_eq!(of("c"), (Meanwhile::Interrupt, stale(3600, WhenStale::Drop)));
+    assert_problem(
+        "channels: { a: { adapter: x, pipelines: [p], while_answering: later } }",
+        "1:63: channels.a.while_answering: `later` is not `queue`, `merge` or `interrupt`",
+    );
+    assert_problem(
+        "channels: { a: { adapter: x, pipelines: [p], stale: { after: 1s } } }",
+        "1:62: channels.a.stale.after: `1s` is not between `10s` and `7d`",
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::memory::StoredMemory;
 use super::{Parts, Place, lines};
 use crate::adapter::{Adapter, Permits};
 use crate::config::{
-    Backend, CHAT_CHANNEL, ChannelLimits, Config, Model as Configured, OpenAiDoor, openai_channel,
+    Backend, CHAT_CHANNEL, ChannelLimits, Config, Meanwhile, Model as Configured, OpenAiDoor, openai_channel,
 };
 use crate::egress::Egress;
 use crate::model::{self, Model};
@@ -70,7 +70,8 @@ impl Wiring<'_> {
                 queue: 0,
             };
             let adapter = self.adapter(&mouth, &channel.adapter);
-            channels.push(self.channel(&mouth, adapter));
+            let wired = self.channel(&mouth, adapter);
+            channels.push(Channel { meanwhile: channel.meanwhile, stale: channel.stale, ..wired });
         }
         if let Some(chat) = &config.chat {
             let mouth = Mouth {
@@ -141,6 +142,8 @@ impl Wiring<'_> {
             model: mouth.model.or(self.config.default_model.as_ref()).cloned(),
             history: mouth.history,
             time: mouth.limits.time,
+            meanwhile: Meanwhile::Queue,
+            stale: None,
             permits: Arc::new(Semaphore::new(mouth.limits.concurrent)),
             places: Arc::new(Semaphore::new(mouth.limits.concurrent + mouth.queue)),
         }

@@ -33,6 +33,7 @@ impl Turns {
             biased;
             answer = patience => answer.map_err(|_| TurnError::TimedOut)?,
             () = turn.cancelled.cancelled() => Err(TurnError::Withdrawn),
+            () = turn.interrupted.cancelled(), if turn.is_interruptible() => Err(TurnError::Interrupted),
             () = abandoned(turn) => Err(TurnError::Withdrawn),
         }
     }
