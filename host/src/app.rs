@@ -10,6 +10,7 @@ mod talk;
 mod wiring;
 mod work;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,10 +34,12 @@ use crate::drain::Drain;
 use crate::egress::Egress;
 use crate::function::{self, Function};
 use crate::limits::{Limits, Rates};
+use crate::model::Model;
 use crate::plugin::compile::Cache;
 use crate::plugin::shelf::Rejected;
 use crate::plugin::{Release, Shelf, engine};
 use crate::queue::{Wrapper, sqs::Sqs};
+use crate::random::Random;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::store::vault::Vault;
@@ -59,9 +62,20 @@ const COMPILED: &str = "compiled";
 pub struct Parts {
     pub place: Place,
     pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
     /// The `parlor` binary, which compiles plugins in a child process.
     pub compiler: PathBuf,
     pub drain: Drain,
+}
+
+/// What a host stands on. `build` makes it from the configuration; a simulation brings its own.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    pub shelf: Arc<Shelf>,
+    pub store: Arc<dyn Store>,
+    pub egress: Egress,
+    pub models: BTreeMap<String, Arc<dyn Model>>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Where the host runs.
@@ -97,8 +111,21 @@ impl App {
         let shelf = Arc::new(shelf(&config, data, &parts, &vault, metrics.clone())?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, vault)?);
         let rejected = load_plugins(&shelf, &config).await?;
-        let turns = turns(&config, &parts, shelf.clone(), store, metrics)?;
-        Ok(App { turns: Arc::new(turns), shelf, rejected, clock: parts.clock, config })
+        let egress = Egress::new(config.endpoints.clone())?;
+        let (models, problems) = wiring::models(&config);
+        let app = App::wire(config, parts, Ground { shelf, store, egress, models, metrics }, problems)?;
+        Ok(App { rejected, ..app })
+    }
+
+    /// Wires a host on what is there.
+    pub fn on(config: Config, parts: Parts, ground: Ground) -> anyhow::Result<App> {
+        App::wire(config, parts, ground, Vec::new())
+    }
+
+    fn wire(config: Config, parts: Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<App> {
+        let shelf = ground.shelf.clone();
+        let turns = turns(&config, &parts, ground, problems)?;
+        Ok(App { turns: Arc::new(turns), shelf, rejected: Vec::new(), clock: parts.clock, config })
     }
 
     /// The release that serves a plugin's name.
@@ -126,7 +153,7 @@ impl App {
     }
 
     /// Starts what works on turns.
-    fn begin(&self) -> Arc<Turns> {
+    pub fn begin(&self) -> Arc<Turns> {
         let turns = self.turns.clone();
         drop(turns.drain.spawn("dispatch", turns.clone().dispatch()));
         drop(turns.drain.spawn("sweep", sweep(turns.clone(), self.config.limits.retention)));
@@ -159,7 +186,8 @@ impl App {
         std::future::pending().await
     }
 
-    fn router(&self, address: std::net::SocketAddr) -> anyhow::Result<Router> {
+    /// All doors of this host, which is reached at `address` if the configuration says nothing else.
+    pub fn router(&self, address: std::net::SocketAddr) -> anyhow::Result<Router> {
         let (auth, limits) = (&self.config.auth, &self.config.limits);
         let bounds = doors::body::Bounds { bytes_max: limits.body_bytes_max, timeout: limits.body_timeout };
         let public =
@@ -242,33 +270,24 @@ fn shelf(
 async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<Vec<Rejected>> {
     let folder = &config.plugins.folder;
     let rejected = shelf.load_folder(folder).await;
-    let rejected =
-        rejected.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
+    let rejected = rejected.with_context(|| {
+        format!(
+            "cannot read the plugin folder `{}`; make it, or name another one by `plugins.folder`",
+            folder.display()
+        )
+    })?;
     for rejected in &rejected {
         tracing::error!(error = telemetry::chain(rejected), "a plugin does not serve");
     }
     Ok(rejected)
 }
 
-fn turns(
-    config: &Config,
-    parts: &Parts,
-    shelf: Arc<Shelf>,
-    store: Arc<dyn Store>,
-    metrics: Arc<Metrics>,
-) -> anyhow::Result<Turns> {
-    let egress = Egress::new(config.endpoints.clone())?;
+fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<Turns> {
+    let Ground { shelf, store, egress, models, metrics } = ground;
     let permits = Arc::new(Permits::new(shelf.instances_max));
-    let mut wiring = Wiring {
-        config,
-        parts,
-        shelf: shelf.clone(),
-        store: store.clone(),
-        egress,
-        permits,
-        problems: Vec::new(),
-    };
-    let (channels, models) = (wiring.channels(), wiring.models());
+    let mut wiring =
+        Wiring { config, parts, shelf: shelf.clone(), store: store.clone(), egress, permits, problems };
+    let channels = wiring.channels();
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
     let instances = shelf.instances_max / 2;
     let inbox = inbox(config, parts.place)?;
@@ -281,6 +300,7 @@ fn turns(
         models,
         listeners: Listeners::default(),
         clock: parts.clock.clone(),
+        random: parts.random.clone(),
         metrics,
         drain: parts.drain.clone(),
         permits: Arc::new(Semaphore::new(config.limits.turns_max)),

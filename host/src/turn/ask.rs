@@ -30,8 +30,10 @@ impl Turns {
         }
         let patience = tokio::time::timeout_at(turn.deadline, self.converse(turn));
         tokio::select! {
+            biased;
             answer = patience => answer.map_err(|_| TurnError::TimedOut)?,
             () = turn.cancelled.cancelled() => Err(TurnError::Withdrawn),
+            () = turn.interrupted.cancelled(), if turn.is_interruptible() => Err(TurnError::Interrupted),
             () = abandoned(turn) => Err(TurnError::Withdrawn),
         }
     }

@@ -48,6 +48,7 @@ impl Turns {
     /// Room for one more turn; none once the drain begins.
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
+            biased;
             permit = self.permits.clone().acquire_owned() => permit.ok(),
             () = self.drain.cancelled() => None,
         }
@@ -64,6 +65,7 @@ impl Turns {
         let wait =
             due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(self.clock.now())).min(IDLE));
         tokio::select! {
+            biased;
             () = self.wake.notified() => {}
             () = tokio::time::sleep(wait) => {}
             () = self.drain.cancelled() => {}
@@ -76,9 +78,11 @@ impl Turns {
         let line = self.listeners.line((channel.name.clone(), claim.message.id.clone()));
         let span = span(&claim.request_id, &channel.name, &claim.message);
         let deadline = Instant::now() + channel.time;
-        let cancelled = self.running.enter((channel.name.clone(), claim.message.id.clone()));
+        let super::Underway { cancelled, interrupted, .. } = self.running.enter(&channel, &claim.message);
         let (card, grown) = (Card::of(&claim, &channel), Notify::new());
-        let turn = Turn { channel, claim, line, card, grown, cancelled, deadline };
+        let (gathered, is_stale) = (Vec::new(), false);
+        let turn =
+            Turn { channel, claim, line, card, grown, cancelled, interrupted, gathered, is_stale, deadline };
         let drain = self.drain.clone();
         let work = async move {
             self.work(turn).await;
@@ -104,6 +108,7 @@ impl Turns {
         let (began, lease) = (Instant::now(), turn.claim.lease);
         tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
         let ended = tokio::select! {
+            biased;
             ended = self.run_or_fail(&mut turn) => ended,
             () = self.renew(lease) => Ended::Left,
         };
@@ -121,6 +126,7 @@ impl Turns {
             _ => self.run_seated(turn).await,
         };
         match outcome {
+            Ok(Ended::Delivered) if turn.is_stale => Ended::Stale,
             Ok(ended) => ended,
             Err(error) => self.fail(turn, error).await,
         }
@@ -131,6 +137,7 @@ impl Turns {
         let stages = u32::try_from(turn.channel.stages.len()).unwrap_or(u32::MAX);
         let _seats = self.instances.acquire_many(stages).await.expect("this semaphore is never closed");
         turn.deadline = Instant::now() + turn.channel.time;
+        self.look_behind(turn).await?;
         self.run(turn).await
     }
 

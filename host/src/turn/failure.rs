@@ -7,7 +7,7 @@ use super::{Ended, Turn, Turns};
 use crate::adapter::AdapterError;
 use crate::clock::Millis;
 use crate::conversation::{self, End};
-use crate::message::FaultKind;
+use crate::message::{FaultKind, Reply};
 use crate::model::ModelError;
 use crate::pipeline::PipelineError;
 use crate::store::{Delivery, Ending, Progress, StoreError};
@@ -41,6 +41,8 @@ pub enum TurnError {
     TimedOut,
     #[error("the message was taken back, or nobody waits for its answer any more")]
     Withdrawn,
+    #[error("another message of the same person came, and the channel answers that one")]
+    Interrupted,
     #[error("the reply could not be delivered")]
     Delivery(#[source] AdapterError),
     #[error("the adapter never finished delivering")]
@@ -58,6 +60,7 @@ enum Remedy {
     Apologise,
     Bury,
     Withdraw,
+    BreakOff,
 }
 
 impl Turns {
@@ -68,7 +71,7 @@ impl Turns {
             TurnError::Store(StoreError::LeaseLost) if turn.cancelled.is_cancelled() => TurnError::Withdrawn,
             error => error,
         };
-        let remedy = remedy(turn, &error);
+        let remedy = self.remedy(turn, &error);
         report(&error, &remedy);
         let done = match remedy {
             Remedy::Leave => Ok(Ended::Left),
@@ -76,6 +79,7 @@ impl Turns {
             Remedy::Apologise => self.apologise(turn, &error).await,
             Remedy::Bury => self.bury(turn, &error).await,
             Remedy::Withdraw => self.take_back(turn).await,
+            Remedy::BreakOff => self.break_off(turn).await,
         };
         done.unwrap_or_else(|error| {
             if matches!(error, TurnError::Store(StoreError::LeaseLost)) {
@@ -108,7 +112,7 @@ impl Turns {
             Ok(receipt) => {
                 self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
             }
-            Err(error) => match pause(0, deliveries_max(&error), &error) {
+            Err(error) => match self.pause(0, deliveries_max(&error), &error) {
                 Some(pause) => self.retry(turn, pause, &error).await,
                 None => self.bury(turn, &error).await,
             },
@@ -117,15 +121,31 @@ impl Turns {
 
     /// Nobody wants the answer any more. A card that is open already is closed all the same.
     async fn take_back(&self, turn: &Turn) -> Result<Ended, TurnError> {
-        if turn.has_card()
-            && let Err(error) = self.deliver(turn, &turn.cut_off()).await
-        {
-            if let Some(pause) = pause(turn.claim.attempts, deliveries_max(&error), &error) {
-                return self.retry(turn, pause, &error).await;
-            }
-            tracing::error!(error = telemetry::chain(&error), "what was shown of an answer stays unfinished");
+        match self.close_card(turn, &turn.cut_off()).await? {
+            Some(_) => self.end(turn, Ending::Withdrawn, None).await,
+            None => Ok(Ended::Retried),
         }
-        self.end(turn, Ending::Withdrawn, None).await
+    }
+
+    /// Closes the card of an answer that does not come, if one is open; returns the platform's ids of it. None: the
+    /// whole turn is tried again later.
+    pub(super) async fn close_card(
+        &self,
+        turn: &Turn,
+        reply: &Reply,
+    ) -> Result<Option<Vec<String>>, TurnError> {
+        if !turn.has_card() {
+            return Ok(Some(Vec::new()));
+        }
+        let error = match self.deliver(turn, reply).await {
+            Ok(receipt) => return Ok(Some(receipt)),
+            Err(error) => error,
+        };
+        if let Some(pause) = self.pause(turn.claim.attempts, deliveries_max(&error), &error) {
+            return self.retry(turn, pause, &error).await.map(|_| None);
+        }
+        tracing::error!(error = telemetry::chain(&error), "what was shown of an answer stays unfinished");
+        Ok(Some(Vec::new()))
     }
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
@@ -133,22 +153,33 @@ impl Turns {
         self.persist(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[])).await?;
         Ok(Ended::Dead)
     }
-}
 
-fn remedy(turn: &Turn, error: &TurnError) -> Remedy {
-    match error {
-        TurnError::Store(_) => Remedy::Leave,
-        TurnError::Withdrawn => Remedy::Withdraw,
-        TurnError::TooManyClaims(_) => match turn.claim.progress {
-            Progress::Unanswered { .. } => Remedy::Apologise,
-            Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
-        },
-        TurnError::Delivery(_) | TurnError::EndlessDelivery => {
-            pause(turn.claim.attempts, deliveries_max(error), error).map_or(Remedy::Bury, Remedy::Retry)
+    fn remedy(&self, turn: &Turn, error: &TurnError) -> Remedy {
+        match error {
+            TurnError::Store(_) => Remedy::Leave,
+            TurnError::Withdrawn => Remedy::Withdraw,
+            TurnError::Interrupted => Remedy::BreakOff,
+            TurnError::TooManyClaims(_) => match turn.claim.progress {
+                Progress::Unanswered { .. } => Remedy::Apologise,
+                Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
+            },
+            TurnError::Delivery(_) | TurnError::EndlessDelivery => self
+                .pause(turn.claim.attempts, deliveries_max(error), error)
+                .map_or(Remedy::Bury, Remedy::Retry),
+            // Who waits on an open line is told at once and asks again by himself.
+            _ if turn.is_heard() => Remedy::Apologise,
+            _ => self.pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
         }
-        // Who waits on an open line is told at once and asks again by himself.
-        _ if turn.is_heard() => Remedy::Apologise,
-        _ => pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
+    }
+
+    /// How long to wait before the next attempt; none if a further one is not worth it.
+    fn pause(&self, failed: u32, attempts_max: u32, error: &TurnError) -> Option<Duration> {
+        if failed + 1 >= attempts_max || !is_passing(error) {
+            return None;
+        }
+        let doubled = PAUSE_MIN.saturating_mul(1 << failed.min(16)).min(PAUSE_MAX);
+        let jittered = doubled.mul_f64(0.5 + self.random.fraction() / 2.0);
+        Some(asked_pause(error).unwrap_or(Duration::ZERO).min(PAUSE_ASKED_MAX).max(jittered))
     }
 }
 
@@ -157,20 +188,6 @@ fn deliveries_max(error: &TurnError) -> u32 {
         TurnError::Delivery(cause) if cause.fault().kind == FaultKind::Uncertain => UNCERTAIN_DELIVERIES_MAX,
         _ => DELIVERIES_MAX,
     }
-}
-
-/// How long to wait before the next attempt; none if a further one is not worth it.
-fn pause(failed: u32, attempts_max: u32, error: &TurnError) -> Option<Duration> {
-    if failed + 1 >= attempts_max || !is_passing(error) {
-        return None;
-    }
-    let doubled = PAUSE_MIN.saturating_mul(1 << failed.min(16)).min(PAUSE_MAX);
-    let jittered = doubled.mul_f64(0.5 + f64::from(fraction()) / 2.0);
-    Some(asked_pause(error).unwrap_or(Duration::ZERO).min(PAUSE_ASKED_MAX).max(jittered))
-}
-
-fn fraction() -> f32 {
-    (uuid::Uuid::new_v4().as_u128() % 1000) as f32 / 1000.0
 }
 
 fn asked_pause(error: &TurnError) -> Option<Duration> {
@@ -198,6 +215,7 @@ fn report(error: &TurnError, remedy: &Remedy) {
     let error = telemetry::chain(error);
     match remedy {
         Remedy::Withdraw => tracing::info!("the turn was withdrawn"),
+        Remedy::BreakOff => tracing::info!("the answer stops: the next message goes on from it"),
         Remedy::Leave if is_lost => tracing::info!("the turn was taken back, or another worker has it"),
         Remedy::Leave => tracing::error!(error, "the turn stopped; it goes on when the store answers"),
         Remedy::Retry(pause) => tracing::warn!(
