@@ -28,6 +28,7 @@ impl Settings {
     pub fn new() -> Self {
         let config = json!({
             "listen": "127.0.0.1:0",
+            "admin": { "listen": "127.0.0.1:0" },
             "data": "data",
             "auth": { "jwt_secret": JWT_SECRET },
             "plugins": { "folder": warm::plugins(), "allow_unsigned": true },
