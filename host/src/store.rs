@@ -111,6 +111,18 @@ pub struct Claim {
     pub is_held: bool,
 }
 
+/// A message behind a claimed turn, in its conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    pub message: Message,
+    pub received_at: Millis,
+    /// The claimed turn answers it too.
+    pub is_gathered: bool,
+}
+
+/// What is told of a conversation's queue at a time: more nobody asks in one breath.
+pub const BEHIND_MAX: usize = 16;
+
 /// Who delivers an answer that was stored just now.
 #[must_use = "a held turn is no longer this worker's"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +201,17 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
 
     /// Holds the lease for longer.
     async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError>;
+
+    /// What came after a claimed message into its conversation and is unfinished, oldest first: at most
+    /// `BEHIND_MAX`, and none from the first on that is settled or held, since that one is not asked. Empty if
+    /// the lease is lost.
+    async fn behind(&self, lease: Lease) -> Result<Vec<Waiting>, StoreError>;
+
+    /// Lets this turn answer those behind it too: when it ends as delivered or dead they end with it, with its
+    /// answer and its receipt; a dead one's name it as their reason. What was gathered before and is not named
+    /// now is let go, and so is all of it when the turn is withdrawn, discarded, or claimed again without an
+    /// answer. Ids that are not behind it are passed over.
+    async fn gather(&self, lease: Lease, ids: &[String]) -> Result<(), StoreError>;
 
     /// Stores the answer: `answered`. Its delivery is due at once, under the same lease, unless it is held.
     async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError>;

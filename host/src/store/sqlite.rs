@@ -1,15 +1,17 @@
 //! The store on one node: SQLite in the data folder.
 //!
 //! One thread writes, in groups (`writer`); a few connections read. What the rows mean is in `inbox`,
-//! `history` and `memory`, what the file must be in `file`. Message text lies readable in the file, so that
+//! `queue`, `history` and `memory`, what the file must be in `file`. Message text lies readable in the file, so that
 //! operators may use their tools; reply addresses are sealed by the vault. It does not know plugins or HTTP.
 
 mod audit;
 mod file;
 mod history;
 mod inbox;
+mod letter;
 mod memory;
 mod oversight;
+mod queue;
 mod readers;
 mod writer;
 
@@ -27,7 +29,7 @@ use crate::store::allowance::Buckets;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{
     Acceptance, Allowance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
-    StoreError, Verdict,
+    StoreError, Verdict, Waiting,
 };
 
 pub use file::DATABASE_FILE;
@@ -134,7 +136,7 @@ impl Store for SqliteStore {
         now: Millis,
         messages: Vec<Incoming>,
     ) -> Result<Vec<Acceptance>, StoreError> {
-        let letters = messages.into_iter().map(|message| inbox::Letter::new(&self.vault, channel, message));
+        let letters = messages.into_iter().map(|message| letter::Letter::new(&self.vault, channel, message));
         let letters = letters.collect::<Result<Vec<_>, _>>()?;
         let channel = channel.to_owned();
         self.writer.write(move |db| inbox::accept(db, &channel, now, &letters)).await
@@ -160,8 +162,18 @@ impl Store for SqliteStore {
         self.writer.write(move |db| inbox::renew(db, lease, until)).await
     }
 
+    async fn behind(&self, lease: Lease) -> Result<Vec<Waiting>, StoreError> {
+        let vault = self.vault.clone();
+        self.readers.read(move |db| queue::behind(db, &vault, lease)).await
+    }
+
+    async fn gather(&self, lease: Lease, ids: &[String]) -> Result<(), StoreError> {
+        let ids = ids.to_vec();
+        self.writer.write(move |db| queue::gather(db, lease, &ids)).await
+    }
+
     async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError> {
-        let reply = inbox::to_json(reply)?;
+        let reply = letter::to_json(reply)?;
         self.writer.write(move |db| inbox::answer(db, lease, now, &reply)).await
     }
 

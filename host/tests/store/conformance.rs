@@ -7,6 +7,10 @@ use std::time::Duration;
 
 #[path = "allowances.rs"]
 mod allowances;
+#[path = "gathering.rs"]
+mod gathering;
+#[path = "oversight.rs"]
+mod oversight;
 
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use allowances::{
@@ -15,8 +19,13 @@ pub use allowances::{
     no_span_of_time_sees_more_than_its_due,
 };
 
-#[path = "oversight.rs"]
-mod oversight;
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use gathering::{
+    gathered_messages_end_with_the_turn_that_answers_them, gathered_messages_share_what_was_handed_over,
+    gathering_survives_a_crash_once_there_is_an_answer, what_comes_behind_a_turn_is_told,
+    what_is_gathered_dies_with_its_turn, what_is_gathered_may_still_be_taken_back,
+    who_ends_without_an_answer_lets_go_of_what_it_gathered,
+};
 
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use oversight::{
@@ -80,6 +89,13 @@ macro_rules! conformance {
             sizes_are_bounded
             keys_are_bounded
             a_settled_message_comes_back_with_what_is_said_to_it
+            what_comes_behind_a_turn_is_told
+            gathered_messages_end_with_the_turn_that_answers_them
+            gathering_survives_a_crash_once_there_is_an_answer
+            who_ends_without_an_answer_lets_go_of_what_it_gathered
+            what_is_gathered_may_still_be_taken_back
+            what_is_gathered_dies_with_its_turn
+            gathered_messages_share_what_was_handed_over
             a_burst_is_granted_and_then_one_for_each_interval
             an_allowance_that_refuses_costs_nothing_at_the_others
             a_clock_that_is_set_back_locks_nobody_out
@@ -145,7 +161,7 @@ pub async fn accept(store: &dyn Store, conversation: &str, id: &str) {
     assert_eq!(accepted, [Acceptance::New]);
 }
 
-async fn accept_held(store: &dyn Store, id: &str, until: Millis) {
+pub async fn accept_held(store: &dyn Store, id: &str, until: Millis) {
     let held = Incoming { hold_delivery_until: Some(until), ..incoming("c", id) };
     assert_eq!(store.accept(CHANNEL, NOW, vec![held]).await.unwrap(), [Acceptance::New]);
 }
@@ -154,7 +170,7 @@ pub async fn claim(store: &dyn Store, now: Millis) -> Claim {
     store.claim(now, LEASE, &[]).await.unwrap().expect("a turn is due")
 }
 
-async fn claim_id(store: &dyn Store, now: Millis) -> Option<String> {
+pub async fn claim_id(store: &dyn Store, now: Millis) -> Option<String> {
     store.claim(now, LEASE, &[]).await.unwrap().map(|claim| claim.message.id)
 }
 
@@ -166,11 +182,11 @@ pub fn exchange(text: &str) -> Vec<Utterance> {
     vec![Utterance::text(Role::User, text), Utterance::text(Role::Assistant, format!("re: {text}"))]
 }
 
-fn is_lost<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
+pub fn is_lost<T: std::fmt::Debug>(outcome: Result<T, StoreError>) {
     assert!(matches!(outcome, Err(StoreError::LeaseLost)), "{outcome:?}");
 }
 
-fn millis(duration: Duration) -> Millis {
+pub fn millis(duration: Duration) -> Millis {
     duration.as_millis() as Millis
 }
 

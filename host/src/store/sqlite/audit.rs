@@ -6,7 +6,7 @@
 use ring::hmac;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{inbox::to_json, millis, stamp};
+use super::{letter::to_json, millis, stamp};
 use crate::clock::Millis;
 use crate::store::StoreError;
 use crate::store::oversight::{Act, Actor, Chain, Entry};

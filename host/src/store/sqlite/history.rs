@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{inbox::to_json, stamp};
+use super::{letter::to_json, stamp};
 use crate::clock::Millis;
 use crate::message::Utterance;
 use crate::store::StoreError;

@@ -2,77 +2,32 @@
 //!
 //! Statements alone; each function runs inside somebody's transaction. Which turn of a conversation may run
 //! is kept in the row (`head`), so that a claim is one look into an index however long the queue is. A
-//! write under a lease names turn and fence in the statement that writes: no row changed, lease lost.
+//! write under a lease names turn and fence in the statement that writes: no row changed, lease lost. What waits
+//! behind the head `queue` knows, and the form of a row's message `letter`.
 
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
-use serde::{Deserialize, Serialize};
 
-use super::{history, millis, stamp};
+use super::letter::{Letter, read_message, to_json};
+use super::queue::leased;
+use super::{history, millis, queue, stamp};
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
 use crate::store::oversight::DEAD_KEPT;
 use crate::store::vault::Vault;
 use crate::store::{
-    Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Progress, Queue, StoreError,
+    Acceptance, Claim, Delivery, EndedAs, Ending, Lease, Outcome, Progress, Queue, StoreError,
 };
 
 /// Turns deleted in one transaction, so that a sweep does not hold up those who wait to write.
 pub const SWEEP_MAX: usize = 500;
-
-/// Still the claim's own: goes into every statement that writes under one.
-macro_rules! leased {
-    () => {
-        "seq = :turn AND fence = :fence AND lease_until IS NOT NULL AND ended_at IS NULL"
-    };
-}
 
 /// A part of the reply is out already: the checkpoint tells of it.
 macro_rules! begun {
     () => {
         "EXISTS (SELECT 1 FROM outbox WHERE turn = seq AND length(checkpoint) > 0)"
     };
-}
-
-/// A message in the form of its row.
-#[derive(Debug)]
-pub struct Letter {
-    id: String,
-    conversation: String,
-    message: String,
-    address: Vec<u8>,
-    request_id: String,
-    hold_until: Option<i64>,
-}
-
-/// A message as its column has it. Earlier versions pass over what they do not know.
-#[derive(Serialize, Deserialize)]
-struct Written<M> {
-    #[serde(flatten)]
-    message: M,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    settled: Option<Reply>,
-}
-
-impl Letter {
-    /// Seals the address and writes the rest as JSON.
-    pub fn new(vault: &Vault, channel: &str, incoming: Incoming) -> Result<Letter, StoreError> {
-        let Incoming { message, request_id, hold_delivery_until, settled } = incoming;
-        Ok(Letter {
-            address: vault.seal(&place(channel, &message.id), &message.address)?,
-            message: to_json(&Written { message: &message, settled })?,
-            id: message.id,
-            conversation: message.conversation,
-            request_id,
-            hold_until: hold_delivery_until.map(stamp),
-        })
-    }
-}
-
-/// Binds a sealed address to its row. The length keeps channel and id apart.
-fn place(channel: &str, message_id: &str) -> Vec<u8> {
-    format!("address {} {channel}{message_id}", channel.len()).into_bytes()
 }
 
 pub fn accept(
@@ -209,7 +164,7 @@ fn lease(db: &Connection, turn: i64, until: Millis) -> Result<Claimed, StoreErro
            state = 'withdrawn', hold_until IS NOT NULL,
            (SELECT reply FROM outbox WHERE turn = seq), (SELECT checkpoint FROM outbox WHERE turn = seq)",
     )?;
-    let claimed = take.query_row(params![turn, stamp(until)], |row| {
+    let claimed: Claimed = take.query_row(params![turn, stamp(until)], |row| {
         Ok(Claimed {
             lease: Lease { turn, fence: row.get(0)? },
             channel: row.get(1)?,
@@ -226,6 +181,9 @@ fn lease(db: &Connection, turn: i64, until: Millis) -> Result<Claimed, StoreErro
             checkpoint: row.get(12)?,
         })
     })?;
+    if claimed.reply.is_none() {
+        queue::let_go(db, turn)?;
+    }
     Ok(claimed)
 }
 
@@ -249,11 +207,8 @@ struct Claimed {
 impl Claimed {
     /// An error is one plain sentence, without a word of what was said.
     fn read(self, vault: &Vault) -> Result<Claim, &'static str> {
-        let Written { mut message, settled } = serde_json::from_str::<Written<Message>>(&self.message)
-            .map_err(|_| "the stored message cannot be read")?;
-        message.address = vault
-            .unseal(&place(&self.channel, &self.message_id), &self.address)
-            .map_err(|_| "the stored address was changed or sealed by another key")?;
+        let (message, settled) =
+            read_message(vault, &self.channel, &self.message_id, &self.message, &self.address)?;
         let checkpoint = self.checkpoint.unwrap_or_default();
         let progress = match self.reply {
             _ if self.is_withdrawn => Progress::Withdrawn { checkpoint },
@@ -387,6 +342,9 @@ pub fn finish(
             .execute(params![ended.turn, to_json(receipt)?])?;
         history::append(db, &ended.channel, &ended.conversation, ended.turn, now, said)?;
     }
+    if *ending != Ending::Withdrawn {
+        queue::end_gathered(db, ended.turn)?;
+    }
     promote(db, &ended.channel, &ended.conversation)
 }
 
@@ -480,6 +438,7 @@ pub fn handed_over(
         .optional()?;
     let Some(ended) = ended else { return Ok(false) };
     history::append(db, channel, &ended.conversation, ended.turn, now, said)?;
+    queue::end_gathered(db, ended.turn)?;
     promote(db, channel, &ended.conversation)?;
     Ok(true)
 }
@@ -565,10 +524,4 @@ pub fn lay_to_rest(db: &Connection, turn: i64) -> Result<bool, StoreError> {
         .prepare_cached("UPDATE inbox SET state = 'withdrawn' WHERE seq = ?1 AND state = 'dead'")?
         .execute([turn])?;
     Ok(rested == 1)
-}
-
-/// JSON of a noun of ours.
-pub fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
-    // The error's own text may quote what was said.
-    serde_json::to_string(value).map_err(|_| StoreError::Unusable("a value has no JSON form".to_owned()))
 }
