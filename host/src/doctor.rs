@@ -46,9 +46,9 @@ pub async fn examine(config: &Config, compiler: PathBuf) -> Vec<Finding> {
     };
     let server = port::server(config, &client).await;
     let mut findings = port::findings(config, &server);
-    findings.extend(data::findings(&config.data, server.is_ours()));
+    findings.extend(data::findings(&config.data, server.runs()));
     findings.extend(descriptors::findings(config.limits.connections_max));
-    findings.extend(memory_of_models(config, server.is_ours()).await);
+    findings.extend(memory_of_models(config, server.runs()).await);
     let (plugins, manifests) = plugins::findings(config, &parts).await;
     findings.extend(plugins);
     let (models, reached) =

@@ -4,8 +4,12 @@
 
 use bytes::Bytes;
 use http::request::Parts;
+use serde_json::Value;
 
 use crate::message::{Fault, FaultKind, HttpRequest, HttpResponse};
+
+/// A disk that is mended, a host that starts, a model that is free again: sooner than that is rarely of use.
+const AGAIN_AFTER_SECONDS: u64 = 5;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IngressError {
@@ -47,26 +51,56 @@ pub fn refusal(fault: &Fault) -> HttpResponse {
         FaultKind::Unavailable | FaultKind::Uncertain => "not available, try again",
         FaultKind::Internal | FaultKind::Other => "the adapter failed",
     };
-    let mut response = problem(fault.status(), sentence);
-    if let Some(wait) = fault.retry_after {
-        response.headers.push(("retry-after".to_owned(), wait.as_secs().max(1).to_string()));
-    }
-    response
+    let wait = fault.retry_after.map(|wait| wait.as_secs().max(1));
+    refused(fault.status(), fault.status().into(), sentence, wait)
 }
 
 /// More than a limit allows. Nothing of it is stored, so that the platform brings it again.
 pub fn too_many(sentence: &str, seconds: u64) -> HttpResponse {
-    let body = serde_json::json!({ "error": { "code": "rate_limited", "message": sentence } });
-    let headers = vec![
-        ("content-type".to_owned(), "application/json".to_owned()),
-        ("retry-after".to_owned(), seconds.to_string()),
-    ];
-    HttpResponse { status: 429, headers, body: body.to_string().into() }
+    refused(429, "rate_limited".into(), sentence, Some(seconds))
 }
 
 /// A refusal in the one JSON shape that every door uses.
 pub fn problem(status: u16, sentence: &str) -> HttpResponse {
-    let body = serde_json::json!({ "error": { "code": status, "message": sentence } });
-    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    refused(status, status.into(), sentence, None)
+}
+
+/// Who is to come again is told when, also where nobody knows it better.
+fn refused(status: u16, code: Value, sentence: &str, wait_seconds: Option<u64>) -> HttpResponse {
+    let body = serde_json::json!({ "error": { "code": code, "message": sentence } });
+    let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let passing = matches!(status, 429 | 503).then_some(AGAIN_AFTER_SECONDS);
+    if let Some(seconds) = wait_seconds.or(passing) {
+        headers.push(("retry-after".to_owned(), seconds.to_string()));
+    }
     HttpResponse { status, headers, body: body.to_string().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn retry_after(response: &HttpResponse) -> Option<&str> {
+        let found = response.headers.iter().filter(|(name, _)| name == "retry-after");
+        let found: Vec<_> = found.map(|(_, value)| value.as_str()).collect();
+        assert!(found.len() <= 1, "{found:?}");
+        found.first().copied()
+    }
+
+    #[test]
+    fn who_is_to_come_again_is_told_when() {
+        let fault = |kind, retry_after| Fault { retry_after, ..Fault::new(kind, "for a test") };
+        for kind in [FaultKind::Throttled, FaultKind::Unavailable, FaultKind::Uncertain] {
+            assert_eq!(retry_after(&refusal(&fault(kind, None))), Some("5"), "{kind:?}");
+            let told = fault(kind, Some(Duration::from_secs(70)));
+            assert_eq!(retry_after(&refusal(&told)), Some("70"), "{kind:?}");
+        }
+        for kind in [FaultKind::Invalid, FaultKind::Unauthorized, FaultKind::Gone, FaultKind::Internal] {
+            assert_eq!(retry_after(&refusal(&fault(kind, None))), None, "{kind:?}");
+        }
+        assert_eq!(retry_after(&problem(503, "not ready, ask again")), Some("5"));
+        assert_eq!(retry_after(&too_many("too many", 3)), Some("3"));
+    }
 }

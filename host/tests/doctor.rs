@@ -2,6 +2,8 @@
 //! set-up is passed over in silence.
 #![cfg(unix)]
 
+#[path = "doctor/component.rs"]
+mod component;
 #[path = "doctor/endpoint.rs"]
 mod endpoint;
 #[path = "support/parts.rs"]
@@ -149,6 +151,37 @@ async fn a_sound_host_that_runs_is_passed_over_in_silence() {
     told.has("ok", "signature", &["hook", "1 webhooks were verified"]);
 }
 
+/// It was taken for another program at the port, and for another parlor in the folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_lets_in_no_address_of_this_machine_is_no_stranger() {
+    let (_platform, _endpoint, settings) = sound().await;
+    let settings = settings.set("allow", json!(["203.0.113.0/24"]));
+    let host = Host::start(&settings).await;
+    let told = beside(&host, settings.clone().set("public_url", host.url("/"))).await;
+    told.is_silent();
+    told.has("skip", "port", &["serves here", "`allow` keeps this machine out"]);
+    told.has("skip", "callback", &["does not answer this machine"]);
+    told.has("skip", "signature", &["does not answer this machine"]);
+    let open = Host::start(&Settings::new()).await;
+    let told = beside(&open, Settings::new().set("public_url", host.url("/"))).await;
+    told.is_silent();
+    told.has("skip", "callback", &["a parlor answers there", "`allow` keeps this machine out"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_no_connection_left_is_found() {
+    let settings = Settings::new().set("limits", json!({ "connections": 1, "header_timeout": "60s" }));
+    let host = Host::start(&settings).await;
+    let held = std::net::TcpStream::connect(host.address()).unwrap();
+    let is_full = || support::raw(host.address(), b"GET /health HTTP/1.0\r\n\r\n");
+    while !is_full().await.starts_with("HTTP/1.1 503") {
+        tokio::task::yield_now().await;
+    }
+    let told = beside(&host, settings).await;
+    told.fails("serving", &["status 503: too many connections", "raise `limits.connections`"]);
+    drop(held);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_in_the_data_folder_is_changed() {
     let (_platform, _endpoint, settings) = sound().await;
@@ -292,6 +325,16 @@ async fn a_model_file_that_is_missing_cut_or_another_is_found() {
     told.has("ok", "memory", &["needs some"]);
 }
 
+#[cfg(not(feature = "native"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_runs_no_models_itself_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.gguf");
+    fs::write(&file, b"GGUF and nothing else").unwrap();
+    let model = json!({ "backend": "gguf", "path": file });
+    at_rest(&with_model(model)).await.fails("model", &["no native models", "the feature `native`"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_not_reached_is_found() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -330,6 +373,14 @@ async fn a_model_that_the_endpoint_does_not_have_is_found() {
     let mut elsewhere = endpoint.model("big");
     elsewhere["endpoint"] = format!("{}/api", endpoint.origin).into();
     at_rest(&with_model(elsewhere)).await.fails("model", &["there is no such API at `/api`", "end in `/v1`"]);
+    at_rest(&with_model(endpoint.model("huge")))
+        .await
+        .fails("model", &["has no model `huge`", "to a name that the provider lists"]);
+    endpoint.refuses(400, "max_tokens is too small");
+    at_rest(&with_model(endpoint.model("big"))).await.fails(
+        "model",
+        &["refuses a question (status 400: max_tokens is too small)", "what the provider says"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -408,6 +459,14 @@ async fn a_plugin_that_is_broken_or_breaks_its_promise_is_found() {
         replaced(&sound, b"reception = \"refuse\", status = 401", b"reception = \"refuse\", status = 409");
     let (_folder, liar) = with("webhook.wasm", &liar);
     at_rest(&liar).await.fails("plugin", &["its golden request", "another version of it"]);
+    let (_folder, exotic) = with("webhook.wasm", &component::that_does_not_compile());
+    at_rest(&exotic)
+        .await
+        .fails("plugin", &["webhook.wasm", "the compiler refuses it", "another build of it"]);
+    let (_folder, hollow) = with("webhook.wasm", &component::that_does_not_link());
+    at_rest(&hollow)
+        .await
+        .fails("plugin", &["webhook.wasm", "does not fit the contract", "build it again with the SDK"]);
     let (_folder, twice) = with("zz.wasm", &sound);
     at_rest(&twice)
         .await
@@ -415,6 +474,9 @@ async fn a_plugin_that_is_broken_or_breaks_its_promise_is_found() {
     at_rest(&settings.clone().set("plugins.allow_unsigned", false))
         .await
         .fails("plugin", &["not signed", "allow_unsigned"]);
+    at_rest(&settings.clone().environment("TMPDIR", "/nowhere"))
+        .await
+        .fails("plugin", &["plugins were not tried", "`TMPDIR`"]);
     let nowhere = settings.clone().set("plugins.folder", "nowhere");
     at_rest(&nowhere).await.fails("plugin", &["cannot read the plugin folder", "set `plugins.folder`"]);
 }
@@ -464,6 +526,20 @@ async fn a_key_or_database_that_is_another_or_damaged_is_found() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     look(&host).await.is_silent();
 
+    let stamp = |pragma: &str, value: i64| {
+        let db = rusqlite::Connection::open(&database).unwrap();
+        let before = db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).unwrap();
+        db.pragma_update(None, pragma, value).unwrap();
+        before
+    };
+    let version = stamp("user_version", 99_099);
+    look(&host).await.fails("store", &["was written by a newer parlor (form 99", "run that one"]);
+    stamp("user_version", version);
+    let ours = stamp("application_id", 7);
+    look(&host).await.fails("store", &["is another program's", "move it away"]);
+    stamp("application_id", ours);
+    look(&host).await.is_silent();
+
     let whole = fs::read(&database).unwrap();
     let mut damaged = whole.clone();
     damaged[4096..8192].fill(0xff);
@@ -478,7 +554,7 @@ async fn a_data_folder_that_cannot_be_written_is_found() {
     let told = at_rest(&Settings::new().set("data", "parlor.yaml/data")).await;
     told.fails("data", &["is no folder", "set `data` to a folder"]);
     if rustix::process::geteuid().is_root() {
-        return;
+        return; // may write anywhere but where nobody may: see below
     }
     let host = Host::at_rest(&Settings::new());
     fs::set_permissions(host.data(), fs::Permissions::from_mode(0o500)).unwrap();
@@ -487,35 +563,88 @@ async fn a_data_folder_that_cannot_be_written_is_found() {
     told.fails("data", &["may not write into", "give `"]);
 }
 
-/// A small file system of its own, in a mount namespace that ends with the command.
+/// A command in namespaces of its own, such as `--mount`; none where this machine gives nobody any.
+#[cfg(target_os = "linux")]
+fn apart(namespace: &str) -> Option<Command> {
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            unshare.args(["--user", "--map-root-user"]);
+        }
+        unshare.arg(namespace);
+        unshare
+    };
+    let may = unshare().arg("true").output().is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("not tested: this machine gives nobody a namespace");
+    }
+    may.then(unshare)
+}
+
+/// `doctor` with a file system of its own as the data folder, which ends with the command.
+#[cfg(target_os = "linux")]
+async fn look_with_disk(host: &Host, options: &str) -> Option<Told> {
+    let mut command = apart("--mount")?;
+    let doctor = host.command(&["doctor", "--json"]);
+    let script = format!("mount -t tmpfs -o {options} tmpfs \"$1\"; shift; exec \"$@\"");
+    command.args(["sh", "-ec", &script, "sh"]).arg(host.data()).arg(doctor.get_program());
+    command.args(doctor.get_args());
+    Some(Told::of(&output(command).await))
+}
+
+/// `doctor` with this file over another one, for as long as the command runs.
+#[cfg(target_os = "linux")]
+async fn look_with_file(host: &Host, text: &str, over: &str) -> Option<Told> {
+    let mut command = apart("--mount")?;
+    let (doctor, file) = (host.command(&["doctor", "--json"]), host.folder().join("laid-over"));
+    fs::write(&file, text).unwrap();
+    let script = "mount --bind \"$1\" \"$2\"; shift 2; exec \"$@\"";
+    command.args(["sh", "-ec", script, "sh"]).arg(file).arg(over).arg(doctor.get_program());
+    command.args(doctor.get_args());
+    Some(Told::of(&output(command).await))
+}
+
+/// The machine is as large as its kernel says.
+#[cfg(all(target_os = "linux", feature = "native"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_needs_more_memory_than_is_free_is_found() {
+    let mut model = local(&sound_model());
+    (model["context"], model["max_batch_size"]) = (8192.into(), 4.into());
+    let host = Host::at_rest(&with_model(model));
+    let memory =
+        |free_kb: u32| format!("MemTotal:  4000000 kB\nMemFree:  1 kB\nMemAvailable:  {free_kb} kB\n");
+    let Some(told) = look_with_file(&host, &memory(200_000), "/proc/meminfo").await else { return };
+    told.warns("memory", &["it", "needs some", "and 204.80 MB are free", "end other programs"]);
+    look_with_file(&host, &memory(3_000_000), "/proc/meminfo").await.unwrap().is_silent();
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_found() {
-    let is_root = rustix::process::geteuid().is_root();
-    let unshare = || {
-        let mut unshare = Command::new("unshare");
-        if !is_root {
-            unshare.args(["--user", "--map-root-user"]);
-        }
-        unshare.arg("--mount");
-        unshare
-    };
-    if !unshare().arg("true").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("not tested: this machine lets nobody mount anything");
-        return;
-    }
     let host = Host::at_rest(&Settings::new());
-    let with = |mib: u32| {
-        let doctor = host.command(&["doctor", "--json"]);
-        let script = format!("mount -t tmpfs -o size={mib}m tmpfs \"$1\"; shift; exec \"$@\"");
-        let mut command = unshare();
-        command.args(["sh", "-ec", &script, "sh"]).arg(host.data()).arg(doctor.get_program());
-        command.args(doctor.get_args());
-        command
-    };
-    let told = Told::of(&output(with(24)).await);
+    let Some(told) = look_with_disk(&host, "size=24m").await else { return };
     told.fails("disk", &["only", "are free", "free some space"]);
-    Told::of(&output(with(512)).await).warns("disk", &["only", "are free"]);
+    look_with_disk(&host, "size=512m").await.unwrap().warns("disk", &["only", "are free"]);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_that_lets_nobody_write_is_found() {
+    let host = Host::at_rest(&Settings::new());
+    let Some(told) = look_with_disk(&host, "ro,size=2g").await else { return };
+    told.fails("data", &["may not write into", "set `data` to another folder"]);
+}
+
+/// Ports below 1024 take a right, which the command here gives up.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_takes_a_right_is_found() {
+    let host = Host::at_rest(&Settings::new().set("listen", "0.0.0.0:80"));
+    let Some(mut command) = apart("--net") else { return };
+    let doctor = host.command(&["doctor", "--json"]);
+    let right = ["--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"];
+    command.arg("setpriv").args(right).arg(doctor.get_program()).args(doctor.get_args());
+    Told::of(&output(command).await).fails("port", &["0.0.0.0:80", "may not take this port", "above 1023"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,6 +70,10 @@ impl Talk for Parrot {
         let query = question.query.clone();
         let session_id = question.session_id.clone().unwrap_or_else(|| "s-new".to_owned());
         *self.asked.lock().unwrap() = Some(question);
+        if query == "leave" {
+            let message = "the host is shutting down; ask again".to_owned();
+            return Err(Refusal { status: 503, code: "draining", message, retry_after: None });
+        }
         if query == "busy" {
             let retry_after = Some(Duration::from_secs(7));
             return Err(Refusal {
@@ -325,6 +329,9 @@ async fn a_refused_question_tells_when_to_come_back() {
         assert_eq!(response.headers()["retry-after"], "7");
         assert_eq!(problem(response).await.0, StatusCode::TOO_MANY_REQUESTS);
     }
+    let response = house.chat(r#"{"query":"leave"}"#).await;
+    assert_eq!(response.headers()["retry-after"], "5", "also where nobody knows it better");
+    assert_eq!(problem(response).await.0, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]

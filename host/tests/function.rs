@@ -9,6 +9,8 @@ mod support;
 
 #[path = "support/cloud.rs"]
 mod cloud;
+#[path = "function/vectors.rs"]
+mod vectors;
 
 use std::path::Path;
 
@@ -69,13 +71,12 @@ async fn a_function_url_is_answered_like_a_connection() {
 }
 
 #[tokio::test]
-async fn an_http_api_hands_stage_cookies_and_a_base64_body_over() {
+async fn an_http_api_hands_its_stage_and_a_base64_body_over() {
     let (function, _model) = hook(json!({})).await;
     let body = br#"{"header": {"message_id": "m-1"}, "payload": {"query": "canary api", "session_id": "s"}}"#;
     let sign = hex::encode(support_hmac(Envelope::SECRET, body));
     let event = json!({
         "version": "2.0", "routeKey": "$default", "rawPath": "/prod/webhook/hook", "rawQueryString": "",
-        "cookies": ["a=1", "b=2"],
         "headers": { "x-hub-signature-256": format!("sha256={sign}"), "content-type": "application/json" },
         "requestContext": {
             "accountId": "123456789012", "apiId": "api", "domainName": "api.example.com", "stage": "prod",
@@ -141,6 +142,42 @@ async fn every_vector_is_judged_as_a_server_judges_it() {
         judged += 1;
     }
     assert_eq!(judged, 18);
+}
+
+/// Signatures, sealed bodies, first calls: what each platform's own libraries made, to a function with a queue.
+#[tokio::test]
+async fn the_platforms_vectors_are_judged_as_a_server_judges_them() {
+    let rows = vectors::rows();
+    let mut settings = Settings::new()
+        .set("models.echo", json!({ "backend": "echo" }))
+        .set("default_model", "echo")
+        // What is accepted is answered by the server; nobody listens.
+        .insert("endpoints", "https://open.feishu.cn", "http://127.0.0.1:9")
+        .insert("endpoints", "https://oapi.dingtalk.com", "http://127.0.0.1:9");
+    for (number, row) in rows.iter().enumerate() {
+        settings = settings.set(&format!("channels.row{number}"), row.channel.clone());
+    }
+    let queue = Queue::start().await;
+    let (server, function) =
+        (Host::start(&settings).await, Function::start(&queue.join(settings.clone())).await);
+    for (number, row) in rows.iter().enumerate() {
+        let post = async |url: String| {
+            let response = row.post(&url).send().await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        };
+        let path = format!("/webhook/row{number}");
+        let (by_server, by_function) = (post(server.url(&path)).await, post(function.url(&path)).await);
+        assert_eq!(by_server.0, by_function.0, "{}", row.id);
+        assert!(row.is_sealed || by_server.1 == by_function.1, "{}: {by_server:?} {by_function:?}", row.id);
+        let is_accepted = by_function.0 == 200;
+        assert!(
+            row.is_accepted.is_none_or(|expected| expected == is_accepted),
+            "{}: {by_function:?}",
+            row.id
+        );
+    }
+    assert_eq!(rows.len(), 33);
+    assert!(!queue.take().is_empty(), "what was accepted with a message in it is in the queue");
 }
 
 #[tokio::test]

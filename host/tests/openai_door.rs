@@ -534,6 +534,7 @@ async fn a_models_trouble_reaches_the_caller_as_what_it_is() {
     let unpaid = house.ask("canary unpaid", json!({})).await;
     assert_eq!(refusal(unpaid).await, json!([500, "server_error", null, "internal"]), "the operator's fault");
     let gone = house.ask("canary gone", json!({ "model": "nowhere" })).await;
+    assert_eq!(gone.headers()["retry-after"], "5");
     assert_eq!(refusal(gone).await, json!([503, "server_error", null, "unavailable"]));
 }
 

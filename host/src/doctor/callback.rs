@@ -11,6 +11,8 @@ use super::port::{Server, is_parlor};
 use crate::config::Config;
 
 const CHECK: &str = "callback";
+/// The code by which every door refuses an address that is not on its list.
+const ADDRESS_REFUSED: &str = "address";
 
 pub async fn findings(config: &Config, server: &Server, client: &Client) -> Vec<Finding> {
     let Some(public) = &config.public_url else {
@@ -20,7 +22,10 @@ pub async fn findings(config: &Config, server: &Server, client: &Client) -> Vec<
     let mut findings = Vec::new();
     findings.extend(unprotected(public));
     let Server::Ours { health, .. } = server else {
-        let what = "no host of this configuration runs; start it and ask again whether platforms reach it";
+        let what = match server.runs() {
+            true => "the host does not answer this machine: whether platforms reach it was not tested",
+            false => "no host of this configuration runs; start it and ask again whether platforms reach it",
+        };
         findings.push(Finding::skip(CHECK, public.as_str(), what));
         return findings;
     };
@@ -56,7 +61,13 @@ async fn led(public: &Url, own: &Value, client: &Client) -> Finding {
             return fail(format!("cannot be reached from here: {why}"), remedy);
         }
     };
-    let Some(health) = answer.json().filter(is_parlor) else {
+    let said = answer.json().unwrap_or_default();
+    if said["error"]["code"] == ADDRESS_REFUSED {
+        let what = "a parlor answers there, and its `allow` keeps this machine out: whether it is this host \
+                    was not tested";
+        return Finding::skip(CHECK, about, what);
+    }
+    let Some(health) = Some(said).filter(is_parlor) else {
         let what = format!("what answers there is no parlor (status {})", answer.status);
         return fail(what, "let the proxy pass all paths below `public_url` to `listen`");
     };

@@ -19,6 +19,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum Server {
     /// The host of this data folder serves; what `/health` and `/ready` say.
     Ours { health: Value, ready: Value },
+    /// It serves, and turns this machine away: the status, and its word for it.
+    Mute { status: u16, message: String },
     /// A parlor that serves from another data folder.
     Other,
     /// Nobody answers as a parlor does.
@@ -26,8 +28,9 @@ pub enum Server {
 }
 
 impl Server {
-    pub fn is_ours(&self) -> bool {
-        matches!(self, Server::Ours { .. })
+    /// Whether this configuration's host runs.
+    pub fn runs(&self) -> bool {
+        matches!(self, Server::Ours { .. } | Server::Mute { .. })
     }
 }
 
@@ -47,14 +50,19 @@ pub async fn server(config: &Config, client: &Client) -> Server {
         return Server::None;
     }
     let ask = async |path: &str| {
-        let request = client.get(local(config.listen, path)).timeout(PROBE_TIMEOUT);
-        client.ask(request).await.ok()?.json()
+        client.ask(client.get(local(config.listen, path)).timeout(PROBE_TIMEOUT)).await.ok()
     };
-    let Some(health) = ask("/health").await.filter(is_parlor) else { return Server::None };
-    if !sqlite::is_in_use(&config.data) {
-        return Server::Other;
+    let Some(answer) = ask("/health").await else { return Server::None };
+    let health = answer.json().unwrap_or_default();
+    let is_held = sqlite::is_in_use(&config.data);
+    if is_parlor(&health) {
+        let ready = async || ask("/ready").await.and_then(|answer| answer.json()).unwrap_or_default();
+        return if is_held { Server::Ours { health, ready: ready().await } } else { Server::Other };
     }
-    Server::Ours { health, ready: ask("/ready").await.unwrap_or_default() }
+    match health["error"]["message"].as_str() {
+        Some(message) if is_held => Server::Mute { status: answer.status, message: message.to_owned() },
+        _ => Server::None,
+    }
 }
 
 /// Whether this is what a parlor says of its health.
@@ -66,6 +74,7 @@ pub fn findings(config: &Config, server: &Server) -> Vec<Finding> {
     let about = config.listen.to_string();
     match server {
         Server::Ours { health, ready } => serving(&about, health, ready),
+        Server::Mute { status, message } => vec![turned_away(&about, *status, message)],
         Server::Other => vec![Finding::fail(
             CHECK,
             &about,
@@ -87,6 +96,17 @@ fn serving(about: &str, health: &Value, ready: &Value) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A list of addresses without this machine's is the operator's will; anything else is not.
+fn turned_away(about: &str, status: u16, message: &str) -> Finding {
+    if status == 403 {
+        let what =
+            "the host serves here, and its `allow` keeps this machine out: how it fares was not tested";
+        return Finding::skip(CHECK, about, what);
+    }
+    let what = format!("the host turns requests away (status {status}: {message})");
+    Finding::fail("serving", about, what, "see its log; raise `limits.connections` if all of them are wanted")
 }
 
 /// Takes the port for a moment, as `serve` would for long.

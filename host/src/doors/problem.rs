@@ -1,7 +1,7 @@
 //! What a door says when it says no: one small JSON shape, `{"error":{"code","message"}}`.
 //!
 //! The code is a word for programs, the message one plain sentence for people. Neither tells what happened
-//! inside: that goes to the log.
+//! inside: that goes to the log. 429 and 503 always say when to come again.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use serde_json::json;
 use crate::auth::AuthError;
 use crate::limits::Excess;
 pub use crate::limits::whole_seconds;
+
+/// When to come again where nobody knows it better: a start or a short answer takes about as long.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The code of every refusal by a rate.
 pub const RATE_LIMITED: &str = "rate_limited";
@@ -71,7 +74,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = json!({ "error": { "code": self.code, "message": self.message } });
         let mut response = (self.status, Json(body)).into_response();
-        if let Some(wait) = self.retry_after {
+        let is_passing =
+            matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        if let Some(wait) = self.retry_after.or(is_passing.then_some(AGAIN_AFTER)) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         if let Some(challenge) = self.challenge.and_then(|text| HeaderValue::try_from(text).ok()) {

@@ -51,8 +51,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 const COMPLAINT_EVERY: Duration = Duration::from_mins(1);
 /// Refused connections that are told so at a time; more are closed without a word.
 const FAREWELLS_MAX: usize = 64;
-/// How long a refused client may take to read why.
+/// How long a refused client may take to ask and to read why.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// Of that, how long it is waited for its question: a client that has not asked yet takes an answer for a broken
+/// connection.
+const QUESTION_MAX: Duration = Duration::from_millis(500);
 
 /// The answer to a connection too many.
 const FULL: &[u8] =
@@ -204,7 +207,7 @@ impl Server {
         async move { Ok(busy.until_sent(answering.await?)) }
     }
 
-    /// Says 503 to a connection too many, without letting its unread request cut the word short.
+    /// Says 503 to a connection too many, once it has asked, without letting what is unread cut the word short.
     fn turn_away(&self, stream: TcpStream) {
         self.metrics.connection_refused();
         if !self.was_full.swap(true, Ordering::Relaxed) {
@@ -219,9 +222,11 @@ impl Server {
 }
 
 async fn farewell(mut stream: TcpStream) -> io::Result<()> {
+    let mut unread = [0; 1024];
+    // Who asks nothing is told as well.
+    let _ = tokio::time::timeout(QUESTION_MAX, stream.read(&mut unread)).await;
     stream.write_all(FULL).await?;
     stream.shutdown().await?;
-    let mut unread = [0; 1024];
     while stream.read(&mut unread).await? > 0 {}
     Ok(())
 }

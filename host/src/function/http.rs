@@ -97,3 +97,51 @@ fn is_text(headers: &HeaderMap) -> bool {
         media_type.starts_with("text/") || media_type.contains("json") || media_type.contains("xml")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_request_has_all_that_the_event_tells() {
+        let event = json!({
+            "version": "2.0", "rawPath": "/prod/webhook/team", "rawQueryString": "a=1&b=%20",
+            "cookies": ["x=1", "y=2"], "headers": { "sign": "s" }, "body": "aGk=", "isBase64Encoded": true,
+            "requestContext": {
+                "stage": "prod", "domainName": "api.example.com",
+                "http": { "method": "PUT", "path": "/prod/webhook/team", "sourceIp": "2001:db8::1" },
+            },
+        });
+        let request = request(serde_json::from_value(event).unwrap()).unwrap();
+        assert_eq!(
+            (request.method().as_str(), request.uri().to_string().as_str()),
+            ("PUT", "/webhook/team?a=1&b=%20")
+        );
+        let header = |name: &str| request.headers()[name].to_str().unwrap();
+        assert_eq!((header("cookie"), header("sign")), ("x=1; y=2", "s"));
+        let peer = request.extensions().get::<Peer>().unwrap();
+        assert_eq!(peer.0.ip().to_string(), "2001:db8::1");
+        let origin = request.extensions().get::<Origin>().unwrap();
+        assert_eq!(origin.0, "https://api.example.com");
+    }
+
+    #[tokio::test]
+    async fn a_response_keeps_each_cookie_apart_and_bytes_as_they_are() {
+        let response = Response::builder().header(SET_COOKIE, "x=1").header(SET_COOKIE, "y=2; Secure");
+        let text =
+            response.status(401).header(CONTENT_TYPE, "application/json").body(Body::from("{}")).unwrap();
+        let answer = written(text).await;
+        assert_eq!(
+            (&answer["statusCode"], &answer["cookies"]),
+            (&json!(401), &json!(["x=1", "y=2; Secure"]))
+        );
+        assert_eq!((&answer["body"], &answer["isBase64Encoded"]), (&json!("{}"), &json!(false)));
+        assert!(answer["headers"].get("set-cookie").is_none(), "{answer}");
+        let bytes =
+            Response::builder().header(CONTENT_TYPE, "image/png").body(Body::from(vec![0xff, 0])).unwrap();
+        let answer = written(bytes).await;
+        assert_eq!((&answer["body"], &answer["isBase64Encoded"]), (&json!("/wA="), &json!(true)));
+    }
+}

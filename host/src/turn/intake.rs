@@ -129,9 +129,7 @@ fn brings_messages(received: &Reception) -> bool {
 
 fn not_kept(error: &NotKept) -> Taken {
     tracing::error!(error = %error, "a message could not be stored; the platform is asked to send it again");
-    let mut response = ingress::problem(503, "not stored, send it again");
-    response.headers.push(("retry-after".to_owned(), "5".to_owned()));
-    Taken { outcome: "not_stored", response }
+    Taken { outcome: "not_stored", response: ingress::problem(503, "not stored, send it again") }
 }
 
 pub(super) fn refused(error: &NotKept) -> (&'static str, HttpResponse) {
