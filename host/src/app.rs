@@ -95,6 +95,9 @@ pub struct App {
 impl App {
     /// Wires a host. All that keeps a channel from serving is told at once.
     pub async fn build(config: Config, parts: Parts) -> anyhow::Result<App> {
+        if config.admin.is_some() && parts.place == Place::Server {
+            telemetry::log::recent().keep(telemetry::log::recent::BYTES_MAX);
+        }
         let data = &config.data;
         std::fs::create_dir_all(data)
             .with_context(|| format!("cannot make the data folder `{}`", data.display()))?;
@@ -128,7 +131,12 @@ impl App {
         if let Some(admin) = admin {
             self.serve_operators(admin)?;
         }
-        let router = self.router(listener.local_addr()?)?;
+        let address = listener.local_addr()?;
+        let router = self.router(address)?;
+        tracing::info!(address = %address, "serving");
+        if self.config.chat.is_some() {
+            tracing::info!("chat page: http://{address}/");
+        }
         let limits = &self.config.limits;
         let bounds = doors::server::Bounds {
             header_timeout: limits.header_timeout,
@@ -163,7 +171,6 @@ impl App {
     /// Opens the operators' door. It has connections of its own, so that it opens when all others are taken.
     fn serve_operators(&self, listener: TcpListener) -> anyhow::Result<()> {
         let address = listener.local_addr()?;
-        telemetry::log::recent().keep(telemetry::log::recent::BYTES_MAX);
         if !address.ip().is_loopback() {
             tracing::warn!(
                 "`admin.listen` is reached from other machines, without TLS: tokens travel readable"

@@ -31,7 +31,6 @@ async fn answer_events(config: Config, parts: Parts) -> anyhow::Result<()> {
 
 async fn listen(config: Config, parts: Parts) -> anyhow::Result<()> {
     parts.drain.listen_to_signals().context("signals cannot be listened to")?;
-    let has_page = config.chat.is_some();
     // Bound first: a taken port is told before anything slow begins.
     let listener =
         bind(config.listen, "is another parlor running? If not, set `listen` to another port").await?;
@@ -40,11 +39,6 @@ async fn listen(config: Config, parts: Parts) -> anyhow::Result<()> {
         None => None,
     };
     let app = App::build(config, parts).await?;
-    let address = listener.local_addr()?;
-    tracing::info!(address = %address, "serving");
-    if has_page {
-        tracing::info!("chat page: http://{address}/");
-    }
     let late = app.serve(listener, admin).await?;
     if !late.is_empty() {
         tracing::warn!(tasks = late.join(", "), "the grace period is over; these go on at the next start");

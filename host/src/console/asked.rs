@@ -40,7 +40,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Console>> for Named<T> {
     }
 }
 
-/// A body of JSON; none is as good as `{}`.
+/// A body of JSON; none, or `null`, is as good as `{}`.
 pub struct Content<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<Console>> for Content<T> {
@@ -48,9 +48,12 @@ impl<T: DeserializeOwned> FromRequest<Arc<Console>> for Content<T> {
 
     async fn from_request(request: Request, console: &Arc<Console>) -> Result<Self, Problem> {
         let bytes = body::read(request.into_body(), &console.bounds).await?;
-        let bytes = if bytes.is_empty() { b"{}" } else { &bytes[..] };
+        let bytes = match bytes.trim_ascii() {
+            b"" | b"null" => b"{}",
+            told => told,
+        };
         // A list of values in the right order would pass for an object otherwise.
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
+        if bytes.first() != Some(&b'{') {
             return Err(invalid("the body is not a JSON object"));
         }
         serde_json::from_slice(bytes).map(Content).map_err(|error| invalid(format!("the body: {error}")))

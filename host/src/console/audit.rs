@@ -38,7 +38,7 @@ pub struct Entry {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Check {
+pub struct AuditCheck {
     is_whole: bool,
     /// Entries that are kept and hold together.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub struct Check {
 #[utoipa::path(get, path = "/audit", tag = "audit", security(("token" = ["role:admin"])), params(Piece),
     responses(
         (status = 200, body = Page<Entry>), (status = 400, body = Refusal), (status = 401, body = Refusal),
-        (status = 403, body = Refusal), (status = 503, body = Refusal),
+        (status = 403, body = Refusal), (status = 404, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn list(
     _: Admin,
@@ -71,10 +71,10 @@ pub async fn list(
 
 /// Looks through all entries that are kept: whether one was changed or taken out.
 #[utoipa::path(get, path = "/audit/check", tag = "audit", security(("token" = ["role:admin"])), responses(
-    (status = 200, body = Check),
+    (status = 200, body = AuditCheck),
     (status = 401, body = Refusal), (status = 403, body = Refusal), (status = 503, body = Refusal),
 ))]
-pub async fn check(_: Admin, State(console): State<Arc<Console>>) -> Result<Json<Check>, Problem> {
+pub async fn check(_: Admin, State(console): State<Arc<Console>>) -> Result<Json<AuditCheck>, Problem> {
     Ok(Json(console.turns.store.audit_chain().await.map_err(unavailable)?.into()))
 }
 
@@ -86,14 +86,14 @@ impl From<oversight::Entry> for Entry {
     }
 }
 
-impl From<Chain> for Check {
+impl From<Chain> for AuditCheck {
     fn from(chain: Chain) -> Self {
         match chain {
             Chain::Whole { entries, last } => {
                 let (last_seq, last_hash) = last.unzip();
-                Check { is_whole: true, entries: Some(entries), last_seq, last_hash, broken_at: None }
+                AuditCheck { is_whole: true, entries: Some(entries), last_seq, last_hash, broken_at: None }
             }
-            Chain::Broken { seq } => Check {
+            Chain::Broken { seq } => AuditCheck {
                 is_whole: false,
                 entries: None,
                 last_seq: None,

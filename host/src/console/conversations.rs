@@ -78,7 +78,7 @@ struct Turn {
     params(Of, Piece),
     responses(
         (status = 200, body = Page<Conversation>), (status = 400, body = Refusal), (status = 401, body = Refusal),
-        (status = 403, body = Refusal), (status = 503, body = Refusal),
+        (status = 403, body = Refusal), (status = 404, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn list(
     _: Viewer,

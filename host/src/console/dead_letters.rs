@@ -70,7 +70,7 @@ pub struct Replay {
     params(Of, Piece),
     responses(
         (status = 200, body = Page<DeadLetter>), (status = 400, body = Refusal), (status = 401, body = Refusal),
-        (status = 403, body = Refusal), (status = 503, body = Refusal),
+        (status = 403, body = Refusal), (status = 404, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn list(
     _: Viewer,
@@ -107,7 +107,7 @@ pub async fn one(
 
 /// Tries a dead letter once more, as if it had come in just now.
 #[utoipa::path(post, path = "/dead-letters/{id}/replay", tag = "dead letters",
-    security(("token" = ["role:operator"])), params(("id" = i64, Path)), request_body = Replay,
+    security(("token" = ["role:operator"])), params(("id" = i64, Path)), request_body = Option<Replay>,
     responses(
         (status = 204), (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
         (status = 404, body = Refusal), (status = 408, body = Refusal), (status = 413, body = Refusal),

@@ -40,7 +40,7 @@ pub struct Filter {
 #[utoipa::path(get, path = "/logs", tag = "logs", security(("token" = ["logs:read"])), params(Filter, Piece),
     responses(
         (status = 200, body = Page<Object>), (status = 400, body = Refusal), (status = 401, body = Refusal),
-        (status = 403, body = Refusal),
+        (status = 403, body = Refusal), (status = 404, body = Refusal),
     ))]
 pub async fn logs(
     _: LogReader,

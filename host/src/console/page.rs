@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -22,7 +23,7 @@ pub struct Piece {
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
     /// The `next` of the piece before.
-    #[param(max_length = 4096)]
+    #[param(max_length = 1024)]
     after: Option<String>,
 }
 
@@ -46,7 +47,8 @@ impl Piece {
     pub fn mark<M: DeserializeOwned>(&self) -> Result<Option<M>, Problem> {
         let Some(after) = &self.after else { return Ok(None) };
         let read = URL_SAFE_NO_PAD.decode(after).ok().and_then(|json| serde_json::from_slice(&json).ok());
-        read.map(Some).ok_or_else(|| invalid("`after` takes the `next` of the piece before"))
+        let message = "`after` names no piece: it takes the `next` of the piece before";
+        read.map(Some).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no_such_piece", message))
     }
 }
 

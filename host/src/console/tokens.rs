@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::asked::{Content, invalid};
 use super::entry::Admin;
 use super::page::Page;
-use super::{Console, Refusal, unavailable};
+use super::{Console, Refusal, missing, unavailable};
 use crate::auth::{LEEWAY, LIFE_MAX};
 use crate::clock::{Millis, rfc3339};
 use crate::doors::problem::Problem;
@@ -30,13 +30,25 @@ pub struct Revoked {
     until: String,
 }
 
-/// The token itself, or its `jti`: one of the two.
+/// Which token: itself, or its `jti`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "say which token by `token` or by `id`, and nothing else")]
+pub enum Revoke {
+    Token(ByToken),
+    Id(ById),
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Revoke {
-    token: Option<String>,
+pub struct ByToken {
+    token: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ById {
     #[schema(min_length = 1, max_length = 128)]
-    id: Option<String>,
+    id: String,
 }
 
 /// Tokens that count no more.
@@ -55,8 +67,8 @@ pub async fn list(_: Admin, State(console): State<Arc<Console>>) -> Result<Json<
     request_body = Revoke,
     responses(
         (status = 200, body = Revoked), (status = 400, body = Refusal), (status = 401, body = Refusal),
-        (status = 403, body = Refusal), (status = 408, body = Refusal), (status = 413, body = Refusal),
-        (status = 503, body = Refusal),
+        (status = 403, body = Refusal), (status = 404, body = Refusal), (status = 408, body = Refusal),
+        (status = 413, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn revoke(
     Admin(actor): Admin,
@@ -79,19 +91,18 @@ async fn remember(console: &Console, token: String, until: Millis, actor: &Actor
 impl Revoke {
     /// Its id, and until when it has to be remembered.
     fn token(self, console: &Console) -> Result<(String, Millis), Problem> {
-        match (self.token, self.id) {
-            (Some(token), None) => {
-                let caller = console.verifier.caller(&token);
-                let caller = caller.map_err(|_| invalid("`token` is none that counts here"))?;
-                let id = caller.token_id.ok_or_else(|| invalid("`token` has no `jti` to know it by"))?;
+        match self {
+            Revoke::Token(ByToken { token }) => {
+                let caller =
+                    console.verifier.caller(&token).map_err(|_| missing("token that counts here"))?;
+                let id = caller.token_id.ok_or_else(|| missing("token with a `jti` to know it by"))?;
                 Ok((id, caller.expires_at))
             }
-            (None, Some(id)) if (1..=ID_CHARS_MAX).contains(&id.chars().count()) => {
+            Revoke::Id(ById { id }) if (1..=ID_CHARS_MAX).contains(&id.chars().count()) => {
                 let life = u64::try_from((LIFE_MAX + LEEWAY).as_millis()).unwrap_or(u64::MAX);
                 Ok((id, console.turns.clock.now().saturating_add(life)))
             }
-            (None, Some(_)) => Err(invalid(format!("`id` takes 1 to {ID_CHARS_MAX} characters"))),
-            _ => Err(invalid("say which token by `token` or by `id`")),
+            Revoke::Id(_) => Err(invalid(format!("`id` takes 1 to {ID_CHARS_MAX} characters"))),
         }
     }
 }
