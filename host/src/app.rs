@@ -10,6 +10,7 @@ mod talk;
 mod wiring;
 mod work;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -34,10 +35,12 @@ use crate::drain::Drain;
 use crate::egress::Egress;
 use crate::function::{self, Function};
 use crate::limits::{Limits, Rates};
+use crate::model::Model;
 use crate::plugin::compile::Cache;
 use crate::plugin::shelf::Rejected;
 use crate::plugin::{Release, Shelf, engine};
 use crate::queue::{Wrapper, sqs::Sqs};
+use crate::random::Random;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::store::vault::Vault;
@@ -66,9 +69,20 @@ const COMPILED: &str = "compiled";
 pub struct Parts {
     pub place: Place,
     pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
     /// The `parlor` binary, which compiles plugins in a child process.
     pub compiler: PathBuf,
     pub drain: Drain,
+}
+
+/// What a host stands on. `build` makes it from the configuration; a simulation brings its own.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    pub shelf: Arc<Shelf>,
+    pub store: Arc<dyn Store>,
+    pub egress: Egress,
+    pub models: BTreeMap<String, Arc<dyn Model>>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Where the host runs.
@@ -108,9 +122,22 @@ impl App {
         let shelf = Arc::new(shelf(&config, data, &parts, &vault, metrics.clone())?);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, vault)?);
         let rejected = load_plugins(&shelf, &config).await?;
-        let turns = turns(&config, &parts, shelf.clone(), store, metrics)?;
+        let egress = Egress::new(config.endpoints.clone())?;
+        let (models, problems) = wiring::models(&config);
+        let app = App::wire(config, parts, Ground { shelf, store, egress, models, metrics }, problems)?;
+        Ok(App { rejected, ..app })
+    }
+
+    /// Wires a host on what is there.
+    pub fn on(config: Config, parts: Parts, ground: Ground) -> anyhow::Result<App> {
+        App::wire(config, parts, ground, Vec::new())
+    }
+
+    fn wire(config: Config, parts: Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<App> {
+        let shelf = ground.shelf.clone();
+        let turns = turns(&config, &parts, ground, problems)?;
         let (turns, config, revocations) = (Arc::new(turns), Arc::new(config), Revocations::default());
-        Ok(App { turns, shelf, rejected, clock: parts.clock, config, revocations })
+        Ok(App { turns, shelf, rejected: Vec::new(), clock: parts.clock, config, revocations })
     }
 
     /// The release that serves a plugin's name.
@@ -152,7 +179,7 @@ impl App {
     }
 
     /// Starts what works on turns.
-    fn begin(&self) -> Arc<Turns> {
+    pub fn begin(&self) -> Arc<Turns> {
         let turns = self.turns.clone();
         drop(turns.drain.spawn("dispatch", turns.clone().dispatch()));
         let kept = Kept { turns: self.config.limits.retention, audit: self.config.audit_retention };
@@ -244,7 +271,8 @@ impl App {
         std::future::pending().await
     }
 
-    fn router(&self, address: std::net::SocketAddr) -> anyhow::Result<Router> {
+    /// All doors of this host, which is reached at `address` if the configuration says nothing else.
+    pub fn router(&self, address: std::net::SocketAddr) -> anyhow::Result<Router> {
         let bounds = self.bounds();
         let public =
             self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
@@ -334,25 +362,12 @@ async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<Vec<Reje
     Ok(rejected)
 }
 
-fn turns(
-    config: &Config,
-    parts: &Parts,
-    shelf: Arc<Shelf>,
-    store: Arc<dyn Store>,
-    metrics: Arc<Metrics>,
-) -> anyhow::Result<Turns> {
-    let egress = Egress::new(config.endpoints.clone())?;
+fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<Turns> {
+    let Ground { shelf, store, egress, models, metrics } = ground;
     let permits = Arc::new(Permits::new(shelf.instances_max));
-    let mut wiring = Wiring {
-        config,
-        parts,
-        shelf: shelf.clone(),
-        store: store.clone(),
-        egress,
-        permits,
-        problems: Vec::new(),
-    };
-    let (channels, models) = (wiring.channels(), wiring.models());
+    let mut wiring =
+        Wiring { config, parts, shelf: shelf.clone(), store: store.clone(), egress, permits, problems };
+    let channels = wiring.channels();
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
     let instances = shelf.instances_max / 2;
     let inbox = inbox(config, parts.place)?;
@@ -365,6 +380,7 @@ fn turns(
         models,
         listeners: Listeners::default(),
         clock: parts.clock.clone(),
+        random: parts.random.clone(),
         metrics,
         drain: parts.drain.clone(),
         permits: Arc::new(Semaphore::new(config.limits.turns_max)),

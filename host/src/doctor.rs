@@ -29,6 +29,7 @@ use crate::app::{Parts, Place};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Backend, Config};
 use crate::drain::Drain;
+use crate::random::SystemRandom;
 use client::Client;
 
 /// Looks at everything that a configuration needs.
@@ -36,7 +37,13 @@ use client::Client;
 /// `compiler` is the `parlor` binary: plugins that nobody has compiled yet are compiled in a child process.
 pub async fn examine(config: &Config, compiler: PathBuf) -> Vec<Finding> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let parts = Parts { place: Place::Server, clock: clock.clone(), compiler, drain: Drain::new() };
+    let parts = Parts {
+        place: Place::Server,
+        clock: clock.clone(),
+        random: Arc::new(SystemRandom),
+        compiler,
+        drain: Drain::new(),
+    };
     let client = match Client::new() {
         Ok(client) => client,
         Err(error) => {

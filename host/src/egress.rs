@@ -2,12 +2,13 @@
 //!
 //! `Egress` is shared by all, `Gate` is one plugin on one channel. A request passes, in this order: the rules
 //! of the manifest (`destination`), the rate (`rate`), placeholders and tokens (`fill`, `token`), the network
-//! (`wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`). It knows no platform.
+//! (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`). It knows no platform.
 
 mod address;
 mod destination;
 mod escape;
 mod fill;
+mod network;
 mod rate;
 mod resolve;
 mod scrub;
@@ -28,6 +29,7 @@ use crate::plugin::manifest::{Manifest, Placeholder};
 use crate::plugin::secrets::{SecretError, Secrets};
 use crate::plugin::services::{FailureKind, Http, HttpFailure, Outbound};
 
+pub use network::{Network, Request};
 pub use resolve::{Resolver, SystemResolver};
 pub use wire::RESPONSE_BYTES_MAX;
 
@@ -36,7 +38,7 @@ use fill::Values;
 use rate::Rates;
 use scrub::Scrubber;
 use token::{Tokens, Used};
-use wire::{Request, Wire, unsent};
+use wire::{Wire, unsent};
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Longer than this no platform takes to answer.
@@ -60,7 +62,7 @@ pub struct Egress {
 
 #[derive(Debug)]
 struct Shared {
-    wire: Wire,
+    network: Arc<dyn Network>,
     tokens: Tokens,
     rates: Rates,
 }
@@ -76,8 +78,13 @@ impl Egress {
         endpoints: BTreeMap<String, Url>,
         resolver: Arc<dyn Resolver>,
     ) -> Result<Self, EgressError> {
-        let wire = Wire::new(endpoints, resolver)?;
-        Ok(Self { shared: Arc::new(Shared { wire, tokens: Tokens::default(), rates: Rates::default() }) })
+        Ok(Self::over(Arc::new(Wire::new(endpoints, resolver)?)))
+    }
+
+    /// The same over something else than the wire.
+    pub fn over(network: Arc<dyn Network>) -> Self {
+        let shared = Shared { network, tokens: Tokens::default(), rates: Rates::default() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The way out for one plugin on one channel. `settings` are complete, defaults included.
@@ -151,7 +158,7 @@ impl Http for Gate {
             body: filled.body,
             timeout: request.timeout.unwrap_or(TIMEOUT_DEFAULT).min(TIMEOUT_MAX),
         };
-        match self.shared.wire.exchange(outbound).await {
+        match self.shared.network.exchange(outbound).await {
             Ok(response) => Ok(scrubbed(&scrubber, response)),
             Err(failure) => Err(HttpFailure { reason: scrubber.text(&failure.reason), ..failure }),
         }
@@ -228,7 +235,7 @@ impl Gate {
         let recipe = recipe.ok_or_else(|| denied(format!("the manifest has no token `{name}`")))?;
         let shared = &self.shared;
         let used =
-            shared.tokens.get(&shared.wire, &self.manifest.name, recipe, |what| self.plain(what)).await?;
+            shared.tokens.get(&*shared.network, &self.manifest.name, recipe, |what| self.plain(what)).await?;
         let value = used.value.clone();
         self.used.lock().expect("nothing panics while it holds the tokens").insert(name.to_owned(), used);
         Ok(value)

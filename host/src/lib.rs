@@ -52,4 +52,5 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod drain;
+pub mod random;
 pub mod telemetry;

@@ -74,12 +74,15 @@ pub enum Want {
 pub type Models<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
 
 /// One turn on its way through a channel's pipelines.
+#[derive(Default)]
 pub struct Line {
     /// Opened so far, front to back.
     open: Vec<Opened>,
     rounds: u32,
     /// The stage whose question is open; none: the host asked for all of them.
     asking: Option<usize>,
+    /// The stage whose filter stopped the model.
+    stopped: usize,
     /// A stage asked to forget the conversation; it stays so whatever those in front of it still ask.
     forget: bool,
     /// The turn's own model, as the last `next` left it.
@@ -107,7 +110,7 @@ impl Line {
         turn: PipelineTurn,
         models: &Models<'_>,
     ) -> Result<(Line, Want), PipelineError> {
-        let mut line = Line { open: Vec::new(), rounds: 0, asking: None, forget: false, model: None };
+        let mut line = Line::default();
         let want = line.enter(stages, turn, models).await?;
         Ok((line, want))
     }
@@ -228,10 +231,19 @@ impl Line {
             match self.open[at].told(outcome)? {
                 Flow::Show(shown) if shown.is_empty() => return Ok(Flow::Show(shown)),
                 Flow::Show(shown) => text = shown,
-                Flow::Stop(reply) => return Ok(Flow::Stop(reply)),
+                Flow::Stop(reply) => {
+                    self.stopped = at;
+                    return Ok(Flow::Stop(reply));
+                }
             }
         }
         Ok(Flow::Show(text))
+    }
+
+    /// A filter stopped the model: what it says instead passes those in front of it, as any reply.
+    pub async fn stop(&mut self, reply: Reply) -> Result<Want, PipelineError> {
+        self.asking = None;
+        self.close(self.stopped, reply).await
     }
 }
 
@@ -283,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_last_turn_handed_on_chooses_the_model_of_prompts_that_name_none() {
-        let mut line = Line { open: Vec::new(), rounds: 0, asking: None, forget: false, model: None };
+        let mut line = Line::default();
         let is_configured = |name: &str| name != "gone";
         assert_eq!(asked(&line, None), None, "the channel's own");
         line.take_over("a", turn(&["chosen"]), &is_configured);

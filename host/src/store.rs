@@ -1,7 +1,7 @@
 //! What must outlive the process: the inbox, the outbox, histories, plugin memories, minted tokens.
 //!
-//! The trait is what the stages need; `sqlite` keeps it on one node. It does not know HTTP, plugins or
-//! models, and it takes the time from its caller so that a test can step it.
+//! The trait is what the stages need; `sqlite` keeps it on one node, `ephemeral` in the memory of the process. It
+//! does not know HTTP, plugins or models, and it takes the time from its caller so that a test can step it.
 //!
 //! A turn's row goes `received → generating → answered → delivering → delivered | dead | withdrawn`.
 //! A claim is a lease on the oldest unfinished turn of a conversation, so that turns of one conversation
@@ -9,6 +9,7 @@
 //! changes nothing.
 
 pub mod allowance;
+pub mod ephemeral;
 pub mod oversight;
 pub mod sqlite;
 pub mod vault;

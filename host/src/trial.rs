@@ -22,6 +22,7 @@ use crate::config::{self, Config};
 use crate::drain::Drain;
 use crate::plugin::Release;
 use crate::plugin::manifest::{EgressHost, VectorRule};
+use crate::random::SystemRandom;
 use recorder::Recorder;
 use template::Templates;
 
@@ -187,7 +188,13 @@ struct Setting {
 }
 
 fn parts(compiler: &Path, clock: Arc<dyn Clock>) -> Parts {
-    Parts { place: Place::Server, clock, compiler: compiler.to_owned(), drain: Drain::new() }
+    Parts {
+        place: Place::Server,
+        clock,
+        random: Arc::new(SystemRandom),
+        compiler: compiler.to_owned(),
+        drain: Drain::new(),
+    }
 }
 
 /// One host on trial.

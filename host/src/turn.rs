@@ -45,6 +45,7 @@ use crate::limits::Limits;
 use crate::message::{Message, Reply};
 use crate::model::Model;
 use crate::pipeline::Stage;
+use crate::random::Random;
 use crate::store::{Claim, Delivery, Ending, Progress, Store};
 use crate::telemetry::Metrics;
 
@@ -79,6 +80,7 @@ pub struct Turns {
     pub limits: Limits,
     pub listeners: Listeners,
     pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
     /// Turns at a time, over all channels.

@@ -387,5 +387,6 @@ async fn the_api_does_what_its_document_says() {
     let output = tokio::task::spawn_blocking(move || schemathesis.output().unwrap()).await.unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(told.contains("No issues found"), "{told}");
+    let all = operations(&document(&host).await).len();
+    assert!(told.contains(&format!("Tested: {all}")), "{told}");
 }

@@ -222,6 +222,11 @@ async fn refusals_have_the_shape_of_the_api() {
     assert_eq!(refusal(elsewhere).await, json!([404, INVALID, null, "unknown_url"]));
     let keyless = client().get(house.host.url("/v1/models")).send().await.unwrap();
     assert_eq!(keyless.status(), 401);
+    for (path, allowed) in [("/v1/chat/completions", "POST"), ("/v1/models/fake", "GET,HEAD")] {
+        let other = client().delete(house.host.url(path)).send().await.unwrap();
+        assert_eq!(other.headers()["allow"], allowed);
+        assert_eq!(refusal(other).await, json!([405, INVALID, null, "method_not_allowed"]));
+    }
 }
 
 /// Every parameter of `completion_create_params` in the official client for Python, 3.54.0, with a value that asks
@@ -499,6 +504,32 @@ async fn a_pipeline_that_stops_the_model_is_a_content_filter() {
     assert!(text_of(&chunks).ends_with("let us talk of something else"), "{chunks:?}");
     assert!(!text_of(&chunks).contains("forbidden"));
     assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "content_filter");
+}
+
+/// What a filter says instead of the model's words is said to a person like any other reply.
+#[tokio::test]
+async fn the_reply_of_a_filter_that_stops_passes_the_pipelines_in_front_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (variable, name) in [("PARLOR_TEST_PLUGINS", "wordguard"), ("PARLOR_TEST_GUESTS", "warden")] {
+        let built =
+            std::env::var(variable).unwrap_or_else(|_| panic!("`{variable}`: run `cargo xtask test`"));
+        let file = format!("{name}.wasm");
+        std::fs::copy(std::path::Path::new(&built).join(&file), folder.path().join(&file)).unwrap();
+    }
+    let house = House::with(|settings| {
+        let ward = json!({
+            "pipelines": ["wordguard", "warden"], "model": "fake",
+            "settings": { "wordguard.words": ["something"] },
+        });
+        let settings = settings.set("openai.assistants", json!({ "ward": ward }));
+        Settings { is_warm: false, ..settings }.set("plugins.folder", folder.path().to_str().unwrap())
+    })
+    .await;
+    house.endpoint.script("secret", Script::Text("it is forbidden to say"));
+    let answer = house.answer("canary secret", json!({ "model": "ward" })).await;
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["message"]["content"], format!("let us talk of {} else", "＊".repeat(9)));
+    assert_eq!(choice["finish_reason"], "content_filter");
 }
 
 #[tokio::test]

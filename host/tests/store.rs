@@ -25,6 +25,16 @@ use conformance::{CHANNEL, LEASE, NOW, accept, claim, delivered, exchange, incom
 
 conformance!(fresh);
 
+mod ephemeral {
+    use parlor::store::ephemeral::EphemeralStore;
+
+    conformance!(fresh);
+
+    fn fresh() -> (EphemeralStore, ()) {
+        (EphemeralStore::default(), ())
+    }
+}
+
 fn fresh() -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (open(folder.path()), folder)

@@ -100,6 +100,21 @@ fn a_challenge_that_is_answered_by_another_text_is_a_mismatch() {
     assert!(text(&output).contains("expected: another  got: ajls384kdjx98XX"), "{}", text(&output));
 }
 
+/// HTTP knows no case in names, so neither may the rule that reads a row.
+#[test]
+fn a_row_may_write_the_names_of_its_headers_in_any_case() {
+    for write in [str::to_lowercase, str::to_uppercase] {
+        let file = changed(&fixture("feishu", "feishu.json"), |rows| {
+            rows.retain(|row| row["id"] == "evt-body-spaced-json");
+            let headers = rows[0]["inputs"]["headers"].as_object().unwrap();
+            let renamed = headers.iter().map(|(name, value)| (write(name), value.clone()));
+            rows[0]["inputs"]["headers"] = Value::Object(renamed.collect());
+        });
+        let output = judge("feishu", file.path());
+        assert!(output.status.success(), "{}", text(&output));
+    }
+}
+
 #[test]
 fn an_algorithm_that_nobody_knows_fails() {
     let file = changed(&fixture("webhook", "generic.json"), |rows| {

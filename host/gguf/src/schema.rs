@@ -1,7 +1,8 @@
 //! From a JSON schema to a grammar to sample with.
 //!
 //! The work is llama.cpp's; this looks at the schema first, since the C++ side takes what it does not understand for
-//! "any string", counts down from a minimum above its maximum, and walks by recursion.
+//! "any string", passes over what it has no rule for, counts down from a minimum above its maximum, and walks by
+//! recursion. What would be passed over is refused by name: an answer that breaks it would look as if it were held to it.
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::sampling::LlamaSampler;
@@ -23,6 +24,33 @@ const BOUNDS: [(&str, &str); 5] = [
     ("minimum", "exclusiveMaximum"),
 ];
 const COUNTS: [&str; 4] = ["minLength", "maxLength", "minItems", "maxItems"];
+/// Nothing in a grammar holds an answer to these.
+const UNHELD: [&str; 20] = [
+    "additionalItems",
+    "contains",
+    "dependencies",
+    "dependentRequired",
+    "dependentSchemas",
+    "else",
+    "if",
+    "maxContains",
+    "maxProperties",
+    "minContains",
+    "minProperties",
+    "multipleOf",
+    "not",
+    "pattern",
+    "patternProperties",
+    "propertyNames",
+    "then",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "uniqueItems",
+];
+const NUMBERS: [&str; 4] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
+/// Each takes the place of the whole schema.
+const COMBINED: [&str; 5] = ["$ref", "oneOf", "anyOf", "allOf", "prefixItems"];
+const SHAPES: [&str; 6] = ["properties", "required", "additionalProperties", "items", "enum", "const"];
 /// Their values are no schemas.
 const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 /// Their values are schemas by name.
@@ -55,14 +83,15 @@ fn check(schema: &Value) -> Result<(), String> {
 }
 
 fn check_keywords(keywords: &Map<String, Value>) -> Result<(), String> {
-    if let Some(keyword) =
-        ["pattern", "patternProperties"].into_iter().find(|key| keywords.contains_key(*key))
-    {
+    if let Some(keyword) = UNHELD.into_iter().find(|keyword| binds(keyword, keywords.get(*keyword))) {
         return Err(format!(
-            "`{keyword}` is not supported; list the texts as `enum`, or check them afterwards"
+            "`{keyword}` is not supported; leave it out and check the answer afterwards, or list the values as `enum`"
         ));
     }
     check_bounds(keywords)?;
+    check_numbers(keywords)?;
+    check_required(keywords)?;
+    check_neighbours(keywords)?;
     for (keyword, value) in keywords.iter().filter(|(keyword, _)| !DATA.contains(&keyword.as_str())) {
         match value {
             Value::Object(named) if NAMED.contains(&keyword.as_str()) => {
@@ -72,6 +101,50 @@ fn check_keywords(keywords: &Map<String, Value>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a keyword asks for anything.
+fn binds(keyword: &str, value: Option<&Value>) -> bool {
+    match (keyword, value) {
+        (_, None) | ("uniqueItems", Some(Value::Bool(false))) => false,
+        ("minProperties" | "minContains", Some(least)) => least.as_u64() != Some(0),
+        _ => true,
+    }
+}
+
+/// Bounds become rules of whole numbers alone.
+fn check_numbers(keywords: &Map<String, Value>) -> Result<(), String> {
+    let may_be_fraction = match keywords.get("type") {
+        None => true,
+        Some(Value::Array(types)) => types.iter().any(|kind| kind == "number"),
+        Some(kind) => kind == "number",
+    };
+    match NUMBERS.into_iter().find(|keyword| keywords.contains_key(*keyword)) {
+        Some(keyword) if may_be_fraction => Err(format!(
+            "`{keyword}` is supported for `integer` alone; leave it out and check the answer afterwards"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A member that no property describes has no rule that could ask for it.
+fn check_required(keywords: &Map<String, Value>) -> Result<(), String> {
+    let required = keywords.get("required").and_then(Value::as_array);
+    let is_described = |name: &str| keywords.get("properties").is_some_and(|all| all.get(name).is_some());
+    let strange = required.into_iter().flatten().filter_map(Value::as_str).find(|name| !is_described(name));
+    strange.map_or(Ok(()), |name| {
+        Err(format!("`required` names `{name}`, which is not in `properties`; add it there"))
+    })
+}
+
+/// Of those that stand beside each other, one would win.
+fn check_neighbours(keywords: &Map<String, Value>) -> Result<(), String> {
+    let has = |keyword: &&str| keywords.contains_key(*keyword);
+    let Some(one) = COMBINED.into_iter().find(has) else { return Ok(()) };
+    match COMBINED.into_iter().chain(SHAPES).filter(|keyword| *keyword != one).find(has) {
+        Some(other) => Err(format!("`{one}` beside `{other}` is not supported; join them into one")),
+        None => Ok(()),
+    }
 }
 
 fn check_bounds(keywords: &Map<String, Value>) -> Result<(), String> {

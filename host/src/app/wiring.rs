@@ -274,18 +274,18 @@ impl Wiring<'_> {
     fn note(&mut self, channel: &str, problem: String) {
         self.problems.push(format!("channel `{channel}`: {problem}"));
     }
+}
 
-    pub fn models(&mut self) -> BTreeMap<String, Arc<dyn Model>> {
-        let config = self.config;
-        let mut models = BTreeMap::new();
-        for (name, configured) in &config.models {
-            match model(configured) {
-                Ok(model) => drop(models.insert(name.clone(), model)),
-                Err(problem) => self.problems.push(format!("model `{name}`: {problem}")),
-            }
+/// The configured models, and what keeps others from answering.
+pub fn models(config: &Config) -> (BTreeMap<String, Arc<dyn Model>>, Vec<String>) {
+    let (mut models, mut problems) = (BTreeMap::new(), Vec::new());
+    for (name, configured) in &config.models {
+        match model(configured) {
+            Ok(model) => drop(models.insert(name.clone(), model)),
+            Err(problem) => problems.push(format!("model `{name}`: {problem}")),
         }
-        models
     }
+    (models, problems)
 }
 
 fn word(kind: Kind) -> &'static str {

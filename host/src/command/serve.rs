@@ -11,11 +11,18 @@ use crate::app::{App, Parts, Place};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::drain::Drain;
+use crate::random::SystemRandom;
 
 pub async fn run(path: &Path) -> anyhow::Result<()> {
     let config = super::load(path)?;
     let compiler = std::env::current_exe().context("this program's own file cannot be found")?;
-    let parts = Parts { place: Place::Server, clock: Arc::new(SystemClock), compiler, drain: Drain::new() };
+    let parts = Parts {
+        place: Place::Server,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        compiler,
+        drain: Drain::new(),
+    };
     if crate::function::is_here() {
         return answer_events(config, parts).await;
     }

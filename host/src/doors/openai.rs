@@ -108,9 +108,9 @@ pub trait Complete: Send + Sync {
 
 pub fn routes(door: OpenAi) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(complete))
-        .route("/v1/models", get(list))
-        .route("/v1/models/{id}", get(retrieve))
+        .route("/v1/chat/completions", post(complete).fallback(other_method))
+        .route("/v1/models", get(list).fallback(other_method))
+        .route("/v1/models/{id}", get(retrieve).fallback(other_method))
         .route("/v1/{*rest}", any(nothing))
         .with_state(Arc::new(door))
 }
@@ -147,6 +147,10 @@ async fn retrieve(
 ) -> Result<Response, Complaint> {
     guard::caller(&door.verifier, request.headers(), guard::CHAT_WRITE)?;
     Ok(offers::one(offers::named(&id, door.complete.offers())?).into_response())
+}
+
+async fn other_method() -> Complaint {
+    Complaint::other_method()
 }
 
 /// What other parts of the API are asked for: clients read the refusal if it has the API's shape.

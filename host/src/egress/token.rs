@@ -15,7 +15,8 @@ use url::Url;
 
 use super::destination::denied;
 use super::escape;
-use super::wire::{Request, Wire, unsent};
+use super::network::{Network, Request};
+use super::wire::unsent;
 use crate::message::HttpResponse;
 use crate::plugin::manifest::{Placeholder, Template, Token};
 use crate::plugin::services::{FailureKind, HttpFailure};
@@ -83,7 +84,7 @@ impl Tokens {
     /// The token of this recipe, minted if there is none that lives.
     pub(super) async fn get(
         &self,
-        wire: &Wire,
+        network: &dyn Network,
         plugin: &str,
         recipe: &Token,
         value: impl Fn(&Placeholder) -> Result<String, HttpFailure>,
@@ -104,7 +105,7 @@ impl Tokens {
         if let Some(known) = slot.known(key) {
             return known;
         }
-        let minted = mint(wire, recipe, request).await;
+        let minted = mint(network, recipe, request).await;
         slot.settle(
             minted.map(|(value, lifetime)| (value, lifetime, self.numbers.fetch_add(1, Ordering::Relaxed))),
         );
@@ -213,14 +214,18 @@ fn body_escape(headers: &[(String, String)]) -> fn(&str) -> String {
 }
 
 /// A new token and how long it is used.
-async fn mint(wire: &Wire, recipe: &Token, request: Request) -> Result<(String, Duration), HttpFailure> {
+async fn mint(
+    network: &dyn Network,
+    recipe: &Token,
+    request: Request,
+) -> Result<(String, Duration), HttpFailure> {
     let failed = |failure: HttpFailure| HttpFailure {
         reason: format!("the token `{}` cannot be minted: {}", recipe.name, failure.reason),
         // What the plugin asked for has not gone out.
         request_sent: false,
         ..failure
     };
-    let response = wire.exchange(request).await.map_err(failed)?;
+    let response = network.exchange(request).await.map_err(failed)?;
     read(recipe, &response).map_err(failed)
 }
 

@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use async_trait::async_trait;
+use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest::{Client, redirect, retry};
@@ -17,6 +18,7 @@ use url::{Host, Url};
 
 use super::address::is_public;
 use super::destination::denied;
+use super::network::{Network, Request};
 use super::resolve::{Checked, ResolveError, Resolver};
 use crate::message::HttpResponse;
 use crate::plugin::services::{FailureKind, HttpFailure};
@@ -29,17 +31,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle connections are closed before most servers close them, so that few requests meet a dead one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
 const IDLE_PER_HOST_MAX: usize = 16;
-
-/// A request with nothing left to fill in.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub method: String,
-    pub url: Url,
-    pub headers: Vec<(String, String)>,
-    pub body: Bytes,
-    /// For the whole exchange.
-    pub timeout: Duration,
-}
 
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -80,21 +71,6 @@ impl Wire {
         Ok(Self { endpoints, checked, open: client().build()? })
     }
 
-    /// Sends it and reads the whole answer.
-    pub(super) async fn exchange(&self, request: Request) -> Result<HttpResponse, HttpFailure> {
-        let host = request.url.host_str().unwrap_or_default().to_owned();
-        let timeout = request.timeout;
-        let outbound = self.outbound(request)?;
-        let exchange = async {
-            let response = outbound.send().await.map_err(|error| failure(&host, error))?;
-            read(&host, response).await
-        };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(sent(FailureKind::TimedOut, format!("`{host}` did not answer in {timeout:?}"))),
-        }
-    }
-
     fn outbound(&self, request: Request) -> Result<reqwest::RequestBuilder, HttpFailure> {
         if request.body.len() > REQUEST_BYTES_MAX {
             let reason = format!("the request's body is over {} MiB", REQUEST_BYTES_MAX >> 20);
@@ -122,6 +98,23 @@ impl Wire {
             return Err(private(url.host_str().unwrap_or_default()));
         }
         Ok((&self.checked, url))
+    }
+}
+
+#[async_trait]
+impl Network for Wire {
+    async fn exchange(&self, request: Request) -> Result<HttpResponse, HttpFailure> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        let timeout = request.timeout;
+        let outbound = self.outbound(request)?;
+        let exchange = async {
+            let response = outbound.send().await.map_err(|error| failure(&host, error))?;
+            read(&host, response).await
+        };
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(sent(FailureKind::TimedOut, format!("`{host}` did not answer in {timeout:?}"))),
+        }
     }
 }
 

@@ -116,9 +116,18 @@ impl<'a> Templates<'a> {
             method: if method.is_empty() { "POST".to_owned() } else { method },
             path: self.text(template.get("path"))?,
             query: self.text(template.get("query"))?,
-            headers: self.texts(template.get("headers"))?,
+            headers: self.headers(template.get("headers"))?,
             body: self.text(template.get("body"))?,
         })
+    }
+
+    /// A table, or one text that becomes a JSON object: all headers of the row, under the names that it gives them.
+    fn headers(&self, template: Option<&Value>) -> anyhow::Result<BTreeMap<String, String>> {
+        let Some(Value::String(text)) = template else { return self.texts(template) };
+        let rendered = self.render(text, &Outcome::default())?;
+        let headers: BTreeMap<String, Option<String>> = serde_json::from_str(&rendered)
+            .with_context(|| format!("`headers` is no table: `{rendered}`"))?;
+        Ok(headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
 
     /// Pairs that must be equal, over what came of the request; a pair that expects nothing is left out.

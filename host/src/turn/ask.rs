@@ -30,6 +30,7 @@ impl Turns {
         }
         let patience = tokio::time::timeout_at(turn.deadline, self.converse(turn));
         tokio::select! {
+            biased;
             answer = patience => answer.map_err(|_| TurnError::TimedOut)?,
             () = turn.cancelled.cancelled() => Err(TurnError::Withdrawn),
             () = abandoned(turn) => Err(TurnError::Withdrawn),
@@ -62,7 +63,7 @@ impl Turns {
                     }
                     Said::Stopped(reply) => {
                         account.finish_reason = FinishReason::Filtered;
-                        return Ok(Answer::Say { reply, forget: false, account });
+                        line.stop(reply).await?
                     }
                 },
                 Want::Say { reply, forget } => return Ok(Answer::Say { reply, forget, account }),

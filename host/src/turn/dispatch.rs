@@ -48,6 +48,7 @@ impl Turns {
     /// Room for one more turn; none once the drain begins.
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
+            biased;
             permit = self.permits.clone().acquire_owned() => permit.ok(),
             () = self.drain.cancelled() => None,
         }
@@ -64,6 +65,7 @@ impl Turns {
         let wait =
             due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(self.clock.now())).min(IDLE));
         tokio::select! {
+            biased;
             () = self.wake.notified() => {}
             () = tokio::time::sleep(wait) => {}
             () = self.drain.cancelled() => {}
@@ -104,6 +106,7 @@ impl Turns {
         let (began, lease) = (Instant::now(), turn.claim.lease);
         tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
         let ended = tokio::select! {
+            biased;
             ended = self.run_or_fail(&mut turn) => ended,
             () = self.renew(lease) => Ended::Left,
         };

@@ -68,7 +68,7 @@ impl Turns {
             TurnError::Store(StoreError::LeaseLost) if turn.cancelled.is_cancelled() => TurnError::Withdrawn,
             error => error,
         };
-        let remedy = remedy(turn, &error);
+        let remedy = self.remedy(turn, &error);
         report(&error, &remedy);
         let done = match remedy {
             Remedy::Leave => Ok(Ended::Left),
@@ -108,7 +108,7 @@ impl Turns {
             Ok(receipt) => {
                 self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
             }
-            Err(error) => match pause(0, deliveries_max(&error), &error) {
+            Err(error) => match self.pause(0, deliveries_max(&error), &error) {
                 Some(pause) => self.retry(turn, pause, &error).await,
                 None => self.bury(turn, &error).await,
             },
@@ -120,7 +120,7 @@ impl Turns {
         if turn.has_card()
             && let Err(error) = self.deliver(turn, &turn.cut_off()).await
         {
-            if let Some(pause) = pause(turn.claim.attempts, deliveries_max(&error), &error) {
+            if let Some(pause) = self.pause(turn.claim.attempts, deliveries_max(&error), &error) {
                 return self.retry(turn, pause, &error).await;
             }
             tracing::error!(error = telemetry::chain(&error), "what was shown of an answer stays unfinished");
@@ -133,22 +133,32 @@ impl Turns {
         self.persist(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[])).await?;
         Ok(Ended::Dead)
     }
-}
 
-fn remedy(turn: &Turn, error: &TurnError) -> Remedy {
-    match error {
-        TurnError::Store(_) => Remedy::Leave,
-        TurnError::Withdrawn => Remedy::Withdraw,
-        TurnError::TooManyClaims(_) => match turn.claim.progress {
-            Progress::Unanswered { .. } => Remedy::Apologise,
-            Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
-        },
-        TurnError::Delivery(_) | TurnError::EndlessDelivery => {
-            pause(turn.claim.attempts, deliveries_max(error), error).map_or(Remedy::Bury, Remedy::Retry)
+    fn remedy(&self, turn: &Turn, error: &TurnError) -> Remedy {
+        match error {
+            TurnError::Store(_) => Remedy::Leave,
+            TurnError::Withdrawn => Remedy::Withdraw,
+            TurnError::TooManyClaims(_) => match turn.claim.progress {
+                Progress::Unanswered { .. } => Remedy::Apologise,
+                Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
+            },
+            TurnError::Delivery(_) | TurnError::EndlessDelivery => self
+                .pause(turn.claim.attempts, deliveries_max(error), error)
+                .map_or(Remedy::Bury, Remedy::Retry),
+            // Who waits on an open line is told at once and asks again by himself.
+            _ if turn.is_heard() => Remedy::Apologise,
+            _ => self.pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
         }
-        // Who waits on an open line is told at once and asks again by himself.
-        _ if turn.is_heard() => Remedy::Apologise,
-        _ => pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
+    }
+
+    /// How long to wait before the next attempt; none if a further one is not worth it.
+    fn pause(&self, failed: u32, attempts_max: u32, error: &TurnError) -> Option<Duration> {
+        if failed + 1 >= attempts_max || !is_passing(error) {
+            return None;
+        }
+        let doubled = PAUSE_MIN.saturating_mul(1 << failed.min(16)).min(PAUSE_MAX);
+        let jittered = doubled.mul_f64(0.5 + self.random.fraction() / 2.0);
+        Some(asked_pause(error).unwrap_or(Duration::ZERO).min(PAUSE_ASKED_MAX).max(jittered))
     }
 }
 
@@ -157,20 +167,6 @@ fn deliveries_max(error: &TurnError) -> u32 {
         TurnError::Delivery(cause) if cause.fault().kind == FaultKind::Uncertain => UNCERTAIN_DELIVERIES_MAX,
         _ => DELIVERIES_MAX,
     }
-}
-
-/// How long to wait before the next attempt; none if a further one is not worth it.
-fn pause(failed: u32, attempts_max: u32, error: &TurnError) -> Option<Duration> {
-    if failed + 1 >= attempts_max || !is_passing(error) {
-        return None;
-    }
-    let doubled = PAUSE_MIN.saturating_mul(1 << failed.min(16)).min(PAUSE_MAX);
-    let jittered = doubled.mul_f64(0.5 + f64::from(fraction()) / 2.0);
-    Some(asked_pause(error).unwrap_or(Duration::ZERO).min(PAUSE_ASKED_MAX).max(jittered))
-}
-
-fn fraction() -> f32 {
-    (uuid::Uuid::new_v4().as_u128() % 1000) as f32 / 1000.0
 }
 
 fn asked_pause(error: &TurnError) -> Option<Duration> {

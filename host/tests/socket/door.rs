@@ -390,6 +390,21 @@ async fn garbage_is_refused_by_the_name_of_its_field() {
     assert!(house.parrot.asked.lock().unwrap().is_empty());
 }
 
+/// Many clients write all but ASCII as escapes, Python's `json` among them.
+#[tokio::test]
+async fn the_longest_question_fits_however_its_client_escapes_it() {
+    let house = House::open().await;
+    for (escaped, character) in [(r"\ud83d\ude00", "😀"), (r"\u957f", "长"), (r"\n", "\n")] {
+        let times = 32 * 1024 / character.len() - 1;
+        let query = format!("x{}", escaped.repeat(times));
+        let mut line = house.line().await;
+        line.send(Message::text(format!(r#"{{"type": "ask", "id": "q-1", "query": "{query}"}}"#))).await;
+        line.expect("accepted").await;
+        let asked = house.parrot.asked.lock().unwrap().pop().unwrap();
+        assert_eq!(asked.query, format!("x{}", character.repeat(times)));
+    }
+}
+
 #[tokio::test]
 async fn who_talks_only_garbage_is_sent_away() {
     let house = House::open().await;

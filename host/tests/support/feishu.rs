@@ -20,10 +20,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, Uri};
+use parlor::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{Settings, now_ms};
+use super::Settings;
 
 pub use event::Event;
 
@@ -95,6 +96,7 @@ struct Shared {
     ahead_ms: AtomicU64,
     counter: AtomicU64,
     origin: String,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug, Clone)]
@@ -103,15 +105,21 @@ pub struct OpenPlatform(Arc<Shared>);
 impl OpenPlatform {
     pub async fn start() -> OpenPlatform {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let platform = OpenPlatform(Arc::new(Shared {
-            world: Mutex::default(),
-            ahead_ms: AtomicU64::new(0),
-            counter: AtomicU64::new(0),
-            origin: format!("http://{}", listener.local_addr().unwrap()),
-        }));
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let platform = OpenPlatform::without_socket(origin, Arc::new(SystemClock));
         let router = Router::new().fallback(answer).with_state(platform.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         platform
+    }
+
+    /// For who brings requests by himself, to `respond`.
+    pub fn without_socket(origin: String, clock: Arc<dyn Clock>) -> OpenPlatform {
+        let (world, ahead_ms, counter) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
+        OpenPlatform(Arc::new(Shared { world, ahead_ms, counter, origin, clock }))
+    }
+
+    pub async fn respond(&self, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+        answer(State(self.clone()), method, uri, headers, body).await
     }
 
     /// Where it listens, for a client of its own.
@@ -139,7 +147,7 @@ impl OpenPlatform {
     }
 
     fn now_ms(&self) -> u64 {
-        now_ms() + self.0.ahead_ms.load(Ordering::Relaxed)
+        self.0.clock.now() + self.0.ahead_ms.load(Ordering::Relaxed)
     }
 
     fn next(&self) -> u64 {
@@ -187,6 +195,15 @@ impl OpenPlatform {
             world.messages.values().filter(|message| message.is_own && message.chat == chat).collect();
         own.sort_by_key(|message| message.number);
         own.into_iter().map(|message| message.seen(&world.cards, now)).collect()
+    }
+
+    /// What all people see of the bot, in order: the message that it answers, the chat, and what stands there.
+    pub fn everything_seen(&self) -> Vec<(String, String, Seen)> {
+        let (world, now) = (self.world(), self.now_ms());
+        let mut own: Vec<_> = world.messages.values().filter(|message| message.is_own).collect();
+        own.sort_by_key(|message| message.number);
+        let seen = |message: &&message::Message| message.seen(&world.cards, now);
+        own.iter().map(|message| (message.to.clone(), message.chat.clone(), seen(message))).collect()
     }
 
     /// What the custom group robot said.

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use feishu::{Event, OpenPlatform, Seen};
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use host::{Host, Settings};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use model::Model;

@@ -15,12 +15,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
+use parlor::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::Settings;
 use super::requests::{Envelope, client, robot_sign, standard_sign, until_acknowledged};
-use super::{Settings, now_ms};
 
 const APP_KEY: &str = "ding-app-key";
 const APP_SECRET: &str = "secret-canary-app";
@@ -48,11 +49,14 @@ pub struct Seen {
     pub conversation: String,
     pub text: String,
     pub way: Way,
+    /// The message that it answers, where the way there tells.
+    pub to: Option<String>,
 }
 
 #[derive(Debug)]
 struct Session {
     conversation: String,
+    message: String,
     until_ms: u64,
     sent_ms: VecDeque<u64>,
 }
@@ -89,6 +93,7 @@ struct Shared {
     ahead_ms: AtomicU64,
     counter: AtomicU64,
     origin: String,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug, Clone)]
@@ -142,18 +147,29 @@ impl Callback {
 
 impl Platform {
     pub async fn start() -> Platform {
-        let facts = include_str!("../fixtures/platform/robot.json");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let platform = Platform(Arc::new(Shared {
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let platform = Platform::without_socket(origin, Arc::new(SystemClock));
+        let router = Router::new().fallback(answer).with_state(platform.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        platform
+    }
+
+    /// For who brings requests by himself, to `respond`.
+    pub fn without_socket(origin: String, clock: Arc<dyn Clock>) -> Platform {
+        let facts = include_str!("../fixtures/platform/robot.json");
+        Platform(Arc::new(Shared {
             facts: serde_json::from_str(facts).unwrap(),
             world: Mutex::default(),
             ahead_ms: AtomicU64::new(0),
             counter: AtomicU64::new(0),
-            origin: format!("http://{}", listener.local_addr().unwrap()),
-        }));
-        let router = Router::new().fallback(answer).with_state(platform.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        platform
+            origin,
+            clock,
+        }))
+    }
+
+    pub async fn respond(&self, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+        answer(State(self.clone()), uri, headers, body).await
     }
 
     /// Adds the channel `team` of this platform to a host's configuration.
@@ -203,7 +219,7 @@ impl Platform {
     }
 
     fn now_ms(&self) -> u64 {
-        now_ms() + self.0.ahead_ms.load(Ordering::Relaxed)
+        self.0.clock.now() + self.0.ahead_ms.load(Ordering::Relaxed)
     }
 
     /// Lets time pass here alone.
@@ -237,9 +253,10 @@ impl Platform {
         body["sessionWebhookExpiredTime"] = json!(until_ms);
         body["text"] = json!({ "content": format!(" {text}") });
         let sent_ms = VecDeque::new();
-        self.world()
-            .sessions
-            .insert(session, Session { conversation: conversation.to_owned(), until_ms, sent_ms });
+        self.world().sessions.insert(
+            session,
+            Session { conversation: conversation.to_owned(), message: id.clone(), until_ms, sent_ms },
+        );
         self.signed(id, body, now)
     }
 
@@ -296,6 +313,11 @@ impl Platform {
         self.world().seen.iter().filter(|seen| seen.conversation == conversation).cloned().collect()
     }
 
+    /// What all people see, in order.
+    pub fn everything_seen(&self) -> Vec<Seen> {
+        self.world().seen.clone()
+    }
+
     pub fn seen_in_all(&self) -> usize {
         self.world().seen.len()
     }
@@ -317,8 +339,8 @@ impl Platform {
         (status, body.to_string()).into_response()
     }
 
-    fn show(&self, conversation: &str, text: &str, way: Way) {
-        let seen = Seen { conversation: conversation.to_owned(), text: text.to_owned(), way };
+    fn show(&self, conversation: &str, text: &str, way: Way, to: Option<String>) {
+        let seen = Seen { conversation: conversation.to_owned(), text: text.to_owned(), way, to };
         self.world().seen.push(seen);
     }
 
@@ -350,7 +372,7 @@ impl Platform {
     fn by_session(&self, query: &BTreeMap<String, String>, body: &[u8]) -> Result<Value, &'static str> {
         let text = self.robot_text(body)?;
         let now = self.now_ms();
-        let conversation = {
+        let (conversation, message) = {
             let mut world = self.world();
             let session = query.get("session").and_then(|session| world.sessions.get_mut(session));
             let session = session.filter(|session| now < session.until_ms).ok_or("no_session")?;
@@ -361,9 +383,9 @@ impl Platform {
                 return Err("too_fast");
             }
             session.sent_ms.push_back(now);
-            session.conversation.clone()
+            (session.conversation.clone(), session.message.clone())
         };
-        self.show(&conversation, &text, Way::Session);
+        self.show(&conversation, &text, Way::Session, Some(message));
         Ok(self.0.facts["ok"].clone())
     }
 
@@ -382,7 +404,7 @@ impl Platform {
         if !is_signed {
             return Err("sign_not_match");
         }
-        self.show("robot", &text, Way::Robot);
+        self.show("robot", &text, Way::Robot, None);
         Ok(self.0.facts["ok"].clone())
     }
 
@@ -432,7 +454,7 @@ impl Platform {
             _ => message["userIds"][0].as_str().and_then(|staff| staff.strip_prefix(&staff_prefix())),
         };
         let receiver = receiver.filter(|_| message["robotCode"].is_string()).ok_or("bad_parameter")?;
-        self.show(receiver, text, way);
+        self.show(receiver, text, way, None);
         Ok(json!({ "processQueryKey": format!("key-{}", self.0.counter.fetch_add(1, Ordering::Relaxed)) }))
     }
 
@@ -446,7 +468,8 @@ impl Platform {
         let answer: Value = serde_json::from_slice(body).unwrap();
         if self.world().pushed_keys.insert(key.to_owned()) {
             let session = answer["session_id"].as_str().unwrap();
-            self.show(session, answer["reply"].as_str().unwrap(), Way::Pushed);
+            let to = answer["message_id"].as_str().map(str::to_owned);
+            self.show(session, answer["reply"].as_str().unwrap(), Way::Pushed, to);
         }
         StatusCode::NO_CONTENT.into_response()
     }

@@ -84,6 +84,19 @@ impl Envelope {
         Ok((status, serde_json::from_slice(&answer).unwrap_or(Value::Null)))
     }
 
+    /// Headers and body, signed at a moment.
+    pub fn signed(&self, at_ms: u64) -> (Vec<(String, String)>, String) {
+        let (body, timestamp) = (self.body(), (at_ms / 1000).to_string());
+        let sign = standard_sign(Self::SECRET, &self.id, &timestamp, body.as_bytes());
+        let headers = [
+            ("webhook-id", self.id.clone()),
+            ("webhook-timestamp", timestamp),
+            ("webhook-signature", sign),
+            ("content-type", "application/json".to_owned()),
+        ];
+        (headers.map(|(name, value)| (name.to_owned(), value)).into(), body)
+    }
+
     pub async fn post(&self, url: &str) -> Result<(u16, Value), reqwest::Error> {
         Self::post_body(url, &self.id, self.body().into_bytes()).await
     }

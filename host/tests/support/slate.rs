@@ -28,6 +28,8 @@ const GLANCE: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone)]
 pub struct Card {
     pub conversation: String,
+    /// The message that it answers.
+    pub to: String,
     /// Every text that it had, in order.
     pub texts: Vec<String>,
     pub is_closed: bool,
@@ -42,12 +44,21 @@ impl Card {
     }
 }
 
+/// A message that does not grow.
+#[derive(Debug, Clone)]
+pub struct Plain {
+    pub conversation: String,
+    /// The message that it answers.
+    pub to: String,
+    pub text: String,
+}
+
 #[derive(Debug, Default)]
 struct World {
     cards: Vec<Card>,
     /// Cards and plain messages by the key that they were sent with.
     cards_by_key: BTreeMap<String, usize>,
-    messages: BTreeMap<String, (String, String)>,
+    messages: BTreeMap<String, Plain>,
     /// Whether a key that came before sends nothing again.
     knows_keys: bool,
     /// The status for changes that are not the last one.
@@ -73,11 +84,20 @@ impl Slate {
     pub async fn start() -> Slate {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let world = World { knows_keys: true, ..World::default() };
-        let slate = Slate { world: Arc::new(Mutex::new(world)), origin };
+        let slate = Slate::without_socket(origin);
         let router = Router::new().fallback(answer).with_state(slate.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         slate
+    }
+
+    /// For who brings requests by himself, to `respond`.
+    pub fn without_socket(origin: String) -> Slate {
+        let world = World { knows_keys: true, ..World::default() };
+        Slate { world: Arc::new(Mutex::new(world)), origin }
+    }
+
+    pub async fn respond(&self, method: Method, uri: Uri, body: Bytes) -> Response {
+        answer(State(self.clone()), method, uri, body).await
     }
 
     /// Adds the channel `board` of this platform to a host's configuration.
@@ -134,8 +154,14 @@ impl Slate {
     /// Plain messages in a conversation.
     pub fn messages(&self, conversation: &str) -> Vec<String> {
         let world = self.world();
-        let messages = world.messages.values().filter(|(place, _)| place == conversation);
-        messages.map(|(_, text)| text.clone()).collect()
+        let messages = world.messages.values().filter(|plain| plain.conversation == conversation);
+        messages.map(|plain| plain.text.clone()).collect()
+    }
+
+    /// Every card and every plain message.
+    pub fn everything_seen(&self) -> (Vec<Card>, Vec<Plain>) {
+        let world = self.world();
+        (world.cards.clone(), world.messages.values().cloned().collect())
     }
 
     /// Broken rules: a sound host has none.
@@ -158,23 +184,29 @@ async fn post(url: &str, body: &Value) -> bool {
 
 impl World {
     fn open(&mut self, body: &Value) -> Value {
-        let (key, conversation, text) = (text(body, "key"), text(body, "conversation"), text(body, "text"));
+        let (key, conversation, to) = (text(body, "key"), text(body, "conversation"), text(body, "to"));
+        let text = text(body, "text");
         let known = self.cards_by_key.get(&key).copied().filter(|_| self.knows_keys);
         let place = known.unwrap_or_else(|| {
             let (texts, changed) = (vec![text], Instant::now());
-            self.cards.push(Card { conversation, texts, is_closed: false, sequence: 0, changed });
+            self.cards.push(Card { conversation, to, texts, is_closed: false, sequence: 0, changed });
             self.cards.len() - 1
         });
         self.cards_by_key.insert(key, place);
         json!({ "card": place.to_string() })
     }
 
+    /// A key that made a card makes no message beside it.
     fn send(&mut self, body: &Value) -> Value {
         let mut key = text(body, "key");
+        if let Some(place) = self.cards_by_key.get(&key).filter(|_| self.knows_keys) {
+            return json!({ "card": place.to_string() });
+        }
         if !self.knows_keys {
             key = format!("{key} {}", self.messages.len());
         }
-        self.messages.entry(key).or_insert_with(|| (text(body, "conversation"), text(body, "text")));
+        let (conversation, to) = (text(body, "conversation"), text(body, "to"));
+        self.messages.entry(key).or_insert_with(|| Plain { conversation, to, text: text(body, "text") });
         json!({})
     }
 

@@ -228,6 +228,46 @@ fn a_schema_that_is_none_is_refused() {
     }
 }
 
+/// llama.cpp passes over what it has no rule for, and the answer would look as if it were held to it.
+#[test]
+fn a_keyword_that_no_grammar_holds_is_refused_by_its_name() {
+    let engine = engine();
+    for (schema, name) in [
+        (r#"{"type": "number", "minimum": 0, "maximum": 1}"#, "`minimum`"),
+        (r#"{"type": ["number", "null"], "exclusiveMaximum": 1}"#, "`exclusiveMaximum`"),
+        (r#"{"maximum": 1}"#, "`maximum`"),
+        (r#"{"type": "integer", "multipleOf": 5}"#, "`multipleOf`"),
+        (r#"{"type": "array", "items": {"type": "integer"}, "uniqueItems": true}"#, "`uniqueItems`"),
+        (r#"{"type": "object", "minProperties": 1}"#, "`minProperties`"),
+        (r#"{"type": "string", "not": {"const": "no"}}"#, "`not`"),
+        (
+            r#"{"properties": {"a": {"type": "object", "propertyNames": {"maxLength": 2}}}}"#,
+            "`propertyNames`",
+        ),
+        (r#"{"type": "object", "required": ["a"]}"#, "`required` names `a`"),
+        (r#"{"properties": {"a": {}}, "anyOf": [{"required": ["a"]}]}"#, "`anyOf` beside `properties`"),
+        (
+            r##"{"$defs": {"a": {"type": "string"}}, "$ref": "#/$defs/a", "enum": ["x"]}"##,
+            "`$ref` beside `enum`",
+        ),
+    ] {
+        let request = Request { json_schema: Some(schema.to_owned()), ..count_on(1) };
+        let error = engine.start(request).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(name), "{schema}: {error}");
+    }
+    for schema in [
+        r#"{"type": ["integer", "null"], "minimum": 0}"#,
+        r#"{"type": "array", "items": {"type": "integer"}, "minItems": 1, "uniqueItems": false}"#,
+        r#"{"title": "A", "anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}], "default": null}"#,
+        r##"{"$defs": {"not": {"type": "string"}}, "$ref": "#/$defs/not", "description": "if"}"##,
+        r#"{"type": "object", "properties": {"pattern": {"type": "string"}}, "required": ["pattern"]}"#,
+        r#"{"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "minItems": 2, "maxItems": 2}"#,
+    ] {
+        let request = Request { json_schema: Some(schema.to_owned()), ..count_on(1) };
+        assert!(engine.start(request).is_ok(), "{schema}");
+    }
+}
+
 #[test]
 fn a_task_that_polls_is_woken_for_each_event() {
     struct Unpark(std::thread::Thread);

@@ -79,6 +79,11 @@ impl Complaint {
         Self::new(StatusCode::NOT_FOUND, "unknown_url", message)
     }
 
+    pub fn other_method() -> Self {
+        let message = "this path takes another method; see the `Allow` header";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
     /// A stream that ended without its last step.
     pub fn broken() -> Self {
         Trouble::new(TroubleKind::Broken, "the answer broke off; ask again").into()

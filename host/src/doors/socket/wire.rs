@@ -19,8 +19,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-/// The longest message of a client: the longest question, and room for JSON's escapes.
-pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// The longest message of a client: the longest question, 32 KiB, also where each of its characters is escaped. Of
+/// those that people type an emoji grows most, from 4 bytes to 12.
+pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// A longer message of ours goes out in frames of this size, so that a long answer leaves no long buffer behind.
 const FRAME_BYTES_MAX: usize = 16 * 1024;
 /// Taken for as long as a socket lives. Most questions fit; a longer one takes more reads.
@@ -120,7 +121,7 @@ impl Wire {
 
 fn ending(error: &Error) -> Ending {
     match error {
-        Error::Capacity(_) => Ending::Close(CloseCode::Size, "a message takes 65536 bytes at most"),
+        Error::Capacity(_) => Ending::Close(CloseCode::Size, "a message takes 131072 bytes at most"),
         Error::Utf8(_) => Ending::Close(CloseCode::Invalid, "a text is not UTF-8"),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Ending::Gone("the line dropped"),
         Error::Protocol(_) => Ending::Close(CloseCode::Protocol, "this is not the WebSocket protocol"),

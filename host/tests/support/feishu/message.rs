@@ -17,6 +17,8 @@ pub(super) struct Message {
     /// Messages in the order in which they came.
     pub number: u64,
     pub chat: String,
+    /// The message that this one answers.
+    pub to: String,
     pub is_own: bool,
     pub is_recalled: bool,
     kind: String,
@@ -31,6 +33,7 @@ impl Message {
         Self {
             number,
             chat: chat.to_owned(),
+            to: String::new(),
             is_own: false,
             is_recalled: false,
             kind: said["message_type"].as_str().unwrap_or_default().to_owned(),
@@ -95,6 +98,7 @@ impl OpenPlatform {
         let kept = Message {
             number,
             chat: chat.clone(),
+            to: id.to_owned(),
             is_own: true,
             is_recalled: false,
             kind: kind.to_owned(),

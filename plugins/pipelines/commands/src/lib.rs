@@ -35,7 +35,8 @@ impl Pipeline for Commands {
         if !is_for_the_bot(&turn, &settings, behind.is_some()) {
             return Ok(Step::Ignore);
         }
-        let desk = Desk { language: settings.language_of(&turn), settings: &settings, turn: &turn };
+        let is_asked = is_named || behind.is_some();
+        let desk = Desk { language: settings.language_of(&turn), settings: &settings, turn: &turn, is_asked };
         if let Some(step) = desk.answer(behind.unwrap_or(heard)) {
             return Ok(step);
         }
@@ -92,6 +93,8 @@ struct Desk<'a> {
     settings: &'a Settings,
     turn: &'a Turn,
     language: Language,
+    /// The message is said to the bot; in a group it may be for another one.
+    is_asked: bool,
 }
 
 impl Desk<'_> {
@@ -104,7 +107,7 @@ impl Desk<'_> {
             Some(command) if !self.may(command) => Some(self.refuse(command)),
             Some(Command::Help) => Some(self.say(self.help())),
             Some(Command::Reset) => Some(Step::Reset(Reply::aside(self.language.forgotten()))),
-            None if self.settings.passes_unknown || !call.name.is_ascii() => None,
+            None if self.settings.passes_unknown || !self.is_asked || !call.name.is_ascii() => None,
             None => Some(self.say(self.no_such_command(&call))),
         }
     }
@@ -127,7 +130,8 @@ impl Desk<'_> {
     }
 
     fn help(&self) -> String {
-        self.language.help(self.settings, self.turn.message.scope == Scope::Group)
+        let sender = &self.turn.message.sender.id;
+        self.language.help(self.settings, sender, self.turn.message.scope == Scope::Group)
     }
 
     /// Tells the model, or chooses one.

@@ -10,8 +10,8 @@ impl Language {
         }
     }
 
-    /// What there is to say to the bot.
-    pub fn help(self, settings: &Settings, is_group: bool) -> String {
+    /// What this person has to say to the bot.
+    pub fn help(self, settings: &Settings, sender: &str, is_group: bool) -> String {
         let about = settings.about.iter().map(|about| format!("{about}\n"));
         let trigger = settings.trigger.iter().filter(|_| is_group).map(|trigger| {
             let trigger = trigger.trim();
@@ -24,15 +24,20 @@ impl Language {
                 (Self::Chinese, false) => format!("消息以 `{trigger}` 开头，我就会回答。\n"),
             }
         });
+        let chooses = !settings.models.is_empty() && settings.may(sender, Command::Model);
+        let is_open = |command: &Command| *command == Command::Model || settings.may(sender, *command);
         let commands = Command::ALL.into_iter().filter(|command| settings.allow.contains(command));
-        let commands = commands.map(|command| format!("- `/{}` {}", command.name(), self.purpose(command)));
+        let commands = commands
+            .filter(is_open)
+            .map(|command| format!("- `/{}` {}", command.name(), self.purpose(command, chooses)));
         about.chain(trigger).chain(commands).collect::<Vec<_>>().join("\n")
     }
 
-    fn purpose(self, command: Command) -> String {
+    fn purpose(self, command: Command, chooses: bool) -> String {
         match command {
             Command::Help => self.choose("tells what there is", "查看可用命令"),
             Command::Reset => self.choose("forgets what we talked about", "清空对话，重新开始"),
+            Command::Model if !chooses => self.choose("tells which model answers", "查看当前模型"),
             Command::Model => self.choose(
                 "tells which model answers; `/model NAME` chooses another",
                 "查看当前模型；`/model 名称` 切换模型",

@@ -118,6 +118,33 @@ fn help_lists_what_is_allowed_in_the_persons_language() {
 }
 
 #[test]
+fn help_promises_nobody_what_he_may_not_do() {
+    let host = Host::new();
+    assert!(said(direct("/help")).ends_with("- `/model` tells which model answers"), "there is no choice");
+    let host = host.setting("models", "[\"local\"]");
+    assert!(said(direct("/help")).ends_with("`/model NAME` chooses another"));
+    let host = host.setting("admins", "[\"eve\"]").setting("admin_commands", "[\"model\", \"reset\"]");
+    let help = said(direct("/help"));
+    assert!(help.ends_with("- `/model` tells which model answers") && !help.contains("/reset"), "{help}");
+    let mut admin = direct("/help");
+    admin.message.sender.id = "eve".into();
+    let help = said(admin);
+    assert!(help.ends_with("`/model NAME` chooses another") && help.contains("/reset"), "{help}");
+    drop(host);
+}
+
+/// Other bots of a group have commands of their own.
+#[test]
+fn a_strange_command_in_a_group_that_was_not_said_to_the_bot_gets_no_answer() {
+    let host = Host::new();
+    assert_eq!(step(group("/deploy now", false)), Step::Pass);
+    assert!(said(group("/deploy now", true)).starts_with("There is no command `/deploy`."));
+    assert!(said(group("/help", false)).contains("`/help`"), "its own are known to it all the same");
+    let _host = host.setting("trigger", "\"/ai\"");
+    assert!(said(group("/ai /deploy", false)).starts_with("There is no command `/deploy`."));
+}
+
+#[test]
 fn a_command_is_known_however_it_is_typed() {
     let _host = Host::new();
     for text in [

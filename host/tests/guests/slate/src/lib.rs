@@ -1,7 +1,7 @@
 //! An adapter for a platform that lets a sent message grow: it opens a card, edits it, and closes it.
 //!
-//! The platform is made up, and strict as real ones are: sequences of a card increase, and one that is not closed
-//! is seen to be unfinished. It verifies nobody, and no server should ever load it. `host/tests/growing.rs` drives
+//! The platform is made up, and strict as real ones are: sequences of a card increase, one that is not closed is
+//! seen to be unfinished, and a key makes one message or one card. It verifies nobody, and no server should ever load it. `host/tests/growing.rs` drives
 //! it, and `host/tests/support/slate.rs` is its platform.
 
 use parlor_sdk::{
@@ -67,8 +67,9 @@ impl Adapter for Slate {
         }
         let field = |name: &str| body.text(name).ok_or_else(|| Fault::invalid(format!("send `{name}`")));
         let conversation = field("conversation")?;
-        let message = Message::new(field("id")?, conversation, "person-canary", field("text")?);
-        let message = Message { address: conversation.as_bytes().to_vec(), ..message };
+        let id = field("id")?;
+        let message = Message::new(id, conversation, "person-canary", field("text")?);
+        let message = Message { address: format!("{conversation}\n{id}").into_bytes(), ..message };
         Ok(match body.get("wait_ms").and_then(u32::from_json) {
             Some(wait_ms) => Reception::inquire(message, wait_ms, Vec::new()),
             None => Reception::accept(message),
@@ -92,8 +93,9 @@ impl Adapter for Slate {
         reply: &Reply,
     ) -> Result<Delivered, Fault> {
         let Some(card) = Card::decode(checkpoint) else {
-            send("POST", "/messages", key, &message(address, key, &reply.text))?;
-            return Ok(Delivered::done());
+            let response = send("POST", "/messages", key, &message(address, key, &reply.text))?;
+            // An update whose response was lost, or its checkpoint: the card of this key stands there.
+            return Ok(card_of(&response).map_or_else(Delivered::done, |card| Delivered::More(card.encode())));
         };
         let card = card.next();
         if card.is_whole {
@@ -111,14 +113,25 @@ fn open(address: &[u8], key: &str, text: &str) -> Result<Vec<u8>, Fault> {
         return Ok(Vec::new());
     }
     let response = send("POST", "/cards", key, &message(address, key, text))?;
-    let id = response.parse().and_then(|body| body.text("card").map(str::to_owned));
-    let id = id.ok_or_else(|| Fault::uncertain("the platform named no card"))?;
-    Ok(Card { id, sequence: 0, is_whole: false }.encode())
+    let card = card_of(&response).ok_or_else(|| Fault::uncertain("the platform named no card"))?;
+    Ok(card.encode())
+}
+
+/// The card that the platform names.
+fn card_of(response: &HttpResponse) -> Option<Card> {
+    let id = response.parse()?.text("card")?.to_owned();
+    Some(Card { id, sequence: 0, is_whole: false })
 }
 
 fn message(address: &[u8], key: &str, text: &str) -> Value {
-    let conversation = String::from_utf8_lossy(address).into_owned();
-    object([("conversation", conversation.into()), ("key", key.into()), ("text", text.into())])
+    let address = String::from_utf8_lossy(address);
+    let (conversation, id) = address.split_once('\n').unwrap_or_default();
+    object([
+        ("conversation", conversation.into()),
+        ("to", id.into()),
+        ("key", key.into()),
+        ("text", text.into()),
+    ])
 }
 
 fn send(method: &str, path: &str, limit_key: &str, body: &Value) -> Result<HttpResponse, Fault> {

@@ -1,7 +1,7 @@
-//! A pipeline that asks no model itself: it answers some messages, is silent to others, and stops what a model says
-//! at the word `forbidden`.
+//! A pipeline that asks no model itself: it answers some messages, is silent to others, traps at some, and stops what
+//! a model says at the word `forbidden`.
 //!
-//! What a caller sees of that stands in `host/tests/openai_door.rs`.
+//! What a caller sees of that stands in `host/tests/openai_door.rs`, and `host/tests/simulation.rs` drives it.
 
 use parlor_sdk::{Fault, Flow, Pipeline, Reply, Step, Turn, register_pipeline};
 
@@ -13,6 +13,7 @@ impl Pipeline for Warden {
         match turn.message.text.split(' ').next() {
             Some("help") => Ok(Step::Say(Reply::new("help yourself"))),
             Some("hush") => Ok(Step::Ignore),
+            Some("trap") => panic!("this guest gives up"),
             Some("fail") => Err(Fault::other("this guest would rather not")),
             _ => Ok(Step::Pass),
         }

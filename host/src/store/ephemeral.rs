@@ -1,0 +1,218 @@
+//! The store in the memory of this process: for simulations, and wherever nothing has to outlive the process.
+//!
+//! Each call is one step that is whole or not at all, as a commit is; several hosts may stand on one of these as
+//! nodes do on a shared store. It draws nothing at random and looks at no clock, so that what is done to it in the
+//! same order comes to the same. What it keeps is in `inbox`, `history`, `memory` and `audit`, an operator's view in `oversight`. Past retention `sweep`
+//! is the only bound on its size.
+
+mod audit;
+mod history;
+mod inbox;
+mod memory;
+mod oversight;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Millis;
+use crate::message::{Message, Reply, Utterance};
+use crate::store::allowance::Buckets;
+use crate::store::{
+    Acceptance, Allowance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
+    StoreError, Verdict, Waiting,
+};
+
+/// A `Store` that ends with the process.
+#[derive(Debug, Default)]
+pub struct EphemeralStore {
+    state: Mutex<State>,
+    buckets: Buckets,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inbox: inbox::Inbox,
+    history: history::History,
+    memory: memory::Memory,
+    audit: audit::Audit,
+    /// Tokens that count no more, and until when each is remembered.
+    revoked: BTreeMap<String, Millis>,
+}
+
+impl EphemeralStore {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each step checks before it changes anything.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for EphemeralStore {
+    async fn accept(
+        &self,
+        channel: &str,
+        now: Millis,
+        messages: Vec<Incoming>,
+    ) -> Result<Vec<Acceptance>, StoreError> {
+        let mut state = self.state();
+        Ok(messages.into_iter().map(|incoming| state.inbox.accept(channel, now, incoming)).collect())
+    }
+
+    async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError> {
+        let mut state = self.state();
+        Ok(ids.iter().filter(|id| state.inbox.withdraw(channel, now, id)).cloned().collect())
+    }
+
+    async fn claim(
+        &self,
+        now: Millis,
+        lease: Duration,
+        full: &[Arc<str>],
+    ) -> Result<Option<Claim>, StoreError> {
+        let until = now.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX));
+        Ok(self.state().inbox.claim(now, until, full))
+    }
+
+    async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError> {
+        self.state().inbox.renew(lease, until)
+    }
+
+    async fn behind(&self, lease: Lease) -> Result<Vec<Waiting>, StoreError> {
+        Ok(self.state().inbox.behind(lease))
+    }
+
+    async fn gather(&self, lease: Lease, ids: &[String]) -> Result<(), StoreError> {
+        self.state().inbox.gather(lease, ids)
+    }
+
+    async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError> {
+        self.state().inbox.answer(lease, now, reply)
+    }
+
+    async fn checkpoint(&self, lease: Lease, _now: Millis, checkpoint: &[u8]) -> Result<(), StoreError> {
+        self.state().inbox.checkpoint(lease, checkpoint)
+    }
+
+    async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
+        self.state().inbox.postpone(lease, until, failure)
+    }
+
+    async fn finish(
+        &self,
+        lease: Lease,
+        now: Millis,
+        ending: &Ending,
+        said: &[Utterance],
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let (channel, conversation) = state.inbox.finish(lease, now, ending)?;
+        if matches!(ending, Ending::Delivered { .. }) {
+            state.history.append(&channel, &conversation, now, said);
+        }
+        Ok(())
+    }
+
+    async fn ended(&self, channel: &str, message_id: &str) -> Result<Option<EndedAs>, StoreError> {
+        Ok(self.state().inbox.ended(channel, message_id))
+    }
+
+    async fn discard(&self, channel: &str, message_id: &str) -> Result<bool, StoreError> {
+        Ok(self.state().inbox.discard(channel, message_id))
+    }
+
+    async fn message(&self, channel: &str, message_id: &str) -> Result<Option<Message>, StoreError> {
+        Ok(self.state().inbox.message(channel, message_id))
+    }
+
+    async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError> {
+        Ok(self.state().inbox.outcome(channel, message_id))
+    }
+
+    async fn handed_over(
+        &self,
+        channel: &str,
+        message_id: &str,
+        now: Millis,
+        said: &[Utterance],
+    ) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let Some(conversation) = state.inbox.handed_over(channel, message_id, now) else { return Ok(false) };
+        state.history.append(channel, &conversation, now, said);
+        Ok(true)
+    }
+
+    async fn release_hold(
+        &self,
+        channel: &str,
+        message_id: &str,
+        due: Millis,
+        checkpoint: &[u8],
+    ) -> Result<(), StoreError> {
+        self.state().inbox.release_hold(channel, message_id, due, checkpoint);
+        Ok(())
+    }
+
+    async fn history(
+        &self,
+        channel: &str,
+        conversation: &str,
+        turns: u32,
+    ) -> Result<Vec<Utterance>, StoreError> {
+        Ok(self.state().history.last(channel, conversation, turns))
+    }
+
+    async fn forget(&self, channel: &str, conversation: &str) -> Result<bool, StoreError> {
+        Ok(self.state().history.forget(channel, conversation))
+    }
+
+    async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError> {
+        Ok(self.state().inbox.next_due(full))
+    }
+
+    async fn queue(&self) -> Result<Queue, StoreError> {
+        Ok(self.state().inbox.queue())
+    }
+
+    async fn sweep(&self, now: Millis, before: Millis) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        Ok(state.inbox.sweep(now, before) + state.memory.sweep(now))
+    }
+
+    async fn get(&self, space: &str, now: Millis, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state().memory.get(space, now, key).map(<[u8]>::to_vec))
+    }
+
+    async fn set(
+        &self,
+        space: &str,
+        now: Millis,
+        key: &str,
+        value: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        self.state().memory.set(space, now, key, value, ttl)
+    }
+
+    async fn delete(&self, space: &str, key: &str) -> Result<(), StoreError> {
+        self.state().memory.delete(space, key);
+        Ok(())
+    }
+
+    async fn increment(
+        &self,
+        space: &str,
+        now: Millis,
+        key: &str,
+        by: i64,
+        ttl: Option<Duration>,
+    ) -> Result<i64, StoreError> {
+        self.state().memory.increment(space, now, key, by, ttl)
+    }
+
+    async fn take(&self, now: Millis, allowances: &[Allowance]) -> Result<Verdict, StoreError> {
+        Ok(self.buckets.take(now, allowances))
+    }
+}
