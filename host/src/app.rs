@@ -354,8 +354,12 @@ fn shelf(
 async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<Vec<Rejected>> {
     let folder = &config.plugins.folder;
     let rejected = shelf.load_folder(folder).await;
-    let rejected =
-        rejected.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
+    let rejected = rejected.with_context(|| {
+        format!(
+            "cannot read the plugin folder `{}`; make it, or name another one by `plugins.folder`",
+            folder.display()
+        )
+    })?;
     for rejected in &rejected {
         tracing::error!(error = telemetry::chain(rejected), "a plugin does not serve");
     }

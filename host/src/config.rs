@@ -13,6 +13,7 @@ mod section;
 mod tree;
 
 pub use file::schema;
+pub use kinds::check_channel_name;
 pub use problem::{Place, Problem, Problems, render};
 
 use std::collections::BTreeMap;
@@ -149,6 +150,38 @@ pub struct Channel {
     /// Whom its webhook is open to, by address. Empty: everybody.
     pub allow: Vec<IpNet>,
     pub limits: ChannelLimits,
+    pub meanwhile: Meanwhile,
+    /// None: every message is answered, however late.
+    pub stale: Option<Stale>,
+}
+
+/// What becomes of a message that comes while another one of its conversation is being answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Meanwhile {
+    /// It waits and is answered by itself.
+    #[default]
+    Queue,
+    /// Those of one person that wait are put together and answered once.
+    Merge,
+    /// It stops the answer to the same person, and is answered at once.
+    Interrupt,
+}
+
+/// A message that comes to its turn too late, as after a night without a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    /// Older than this when its turn comes.
+    pub after: Duration,
+    pub then: WhenStale,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenStale {
+    Answer,
+    /// One sentence instead of an answer.
+    Notice,
+    /// Nothing is said.
+    Drop,
 }
 
 /// The host's own door to the same stages, without an adapter.

@@ -150,6 +150,42 @@ pub fn cut_off(message: &Message, shown: &str) -> Reply {
     Reply { extra: vec![(ASIDE.to_owned(), String::new())], ..Reply::text(sentence) }
 }
 
+/// What a turn adds to the history whose answer was broken off by the next message: `reply` is what closed it.
+pub fn broken_off(message: &Message, reply: &Reply) -> Vec<Utterance> {
+    exchange(message, &Reply::text(reply.text.clone()))
+}
+
+/// One plain sentence for a person whose message came to its turn too late, in the language that they wrote in.
+pub fn too_late(message: &Message) -> Reply {
+    let sentence = if message.text.chars().any(is_han) {
+        "这条消息我收到得太晚，没有及时回答；如果仍然需要，请再发一次。"
+    } else {
+        "I got to this message too late to answer it. Please send it again if it still matters."
+    };
+    let marks = [ASIDE, APOLOGY].map(|mark| (mark.to_owned(), String::new()));
+    Reply { extra: marks.into(), ..Reply::text(sentence) }
+}
+
+/// Messages of one person, asked as one: who they are for and where the answer goes is the first one's.
+pub fn in_one_breath(first: Message, others: Vec<Message>) -> Message {
+    others.into_iter().fold(first, |mut all, next| {
+        all.text = joined(all.text, next.text);
+        all.quoted = match (all.quoted.take(), next.quoted) {
+            (Some(quoted), Some(more)) => Some(joined(quoted, more)),
+            (quoted, more) => quoted.or(more),
+        };
+        all.attachments.extend(next.attachments);
+        all
+    })
+}
+
+fn joined(mut text: String, more: String) -> String {
+    if !text.is_empty() && !more.is_empty() {
+        text.push('\n');
+    }
+    text + &more
+}
+
 /// One plain sentence for a person who has to wait, in the language that they wrote in.
 pub fn patience(message: &Message, seconds: u64) -> Reply {
     let sentence = if message.text.chars().any(is_han) {

@@ -7,6 +7,7 @@
 //! with `ask` and `deliver` as its two long steps, and `show` beside the first. Only this module and `app` know more than one stage.
 
 mod ask;
+mod behind;
 mod deliver;
 mod dispatch;
 mod failure;
@@ -17,6 +18,7 @@ mod patience;
 mod record;
 mod resume;
 mod show;
+mod stale;
 mod talk;
 mod trouble;
 mod wishes;
@@ -39,6 +41,7 @@ pub use work::NotDone;
 
 use crate::adapter::Adapter;
 use crate::clock::{Clock, Millis};
+use crate::config::{Meanwhile, Stale};
 use crate::conversation::{self, Account, End, Heard, Key, Listeners};
 use crate::drain::Drain;
 use crate::limits::Limits;
@@ -64,6 +67,8 @@ pub struct Channel {
     pub history: u32,
     /// One turn, from its claim to its answer.
     pub time: Duration,
+    pub meanwhile: Meanwhile,
+    pub stale: Option<Stale>,
     /// Turns of this channel at a time.
     pub permits: Arc<Semaphore>,
     /// Open lines of the host's own door at a time: those whose turns run, and those that wait.
@@ -93,13 +98,24 @@ pub struct Turns {
     pub stores: AtomicBool,
 }
 
-/// Turns that run now, so that a message that is taken back can stop its own.
+/// Turns that run now, so that a message that is taken back can stop its own, and the next one that before it.
 #[derive(Debug)]
 pub struct Running {
-    turns: Mutex<HashMap<Key, CancellationToken>>,
+    turns: Mutex<HashMap<Key, Underway>>,
     unrecorded: record::Unrecorded,
     /// Each time that a turn was left, for good or for now.
     ends: broadcast::Sender<(Key, Ended)>,
+}
+
+/// A turn that runs now.
+#[derive(Debug, Clone)]
+struct Underway {
+    conversation: String,
+    person: String,
+    /// Its message was taken back.
+    cancelled: CancellationToken,
+    /// Another message of the person's came, where that stops the answer.
+    interrupted: CancellationToken,
 }
 
 /// Who is told more ends at a time than this asks the store instead.
@@ -113,10 +129,16 @@ impl Default for Running {
 }
 
 impl Running {
-    fn enter(&self, key: Key) -> CancellationToken {
-        let token = CancellationToken::new();
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).insert(key, token.clone());
-        token
+    fn enter(&self, channel: &Channel, message: &Message) -> Underway {
+        let underway = Underway {
+            conversation: message.conversation.clone(),
+            person: message.sender.id.clone(),
+            cancelled: CancellationToken::new(),
+            interrupted: CancellationToken::new(),
+        };
+        let key = (channel.name.clone(), message.id.clone());
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).insert(key, underway.clone());
+        underway
     }
 
     fn leave(&self, key: &Key, ended: Ended) {
@@ -126,8 +148,17 @@ impl Running {
     }
 
     fn cancel(&self, key: &Key) {
-        if let Some(token) = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
-            token.cancel();
+        if let Some(underway) = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+            underway.cancelled.cancel();
+        }
+    }
+
+    /// Stops what is being answered to this person in this conversation.
+    fn interrupt(&self, channel: &str, conversation: &str, person: &str) {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_channel = turns.iter().filter(|(key, _)| &*key.0 == channel).map(|(_, underway)| underway);
+        for underway in of_channel.filter(|it| it.conversation == conversation && it.person == person) {
+            underway.interrupted.cancel();
         }
     }
 }
@@ -143,6 +174,10 @@ struct Turn {
     /// There is more to show.
     grown: Notify,
     cancelled: CancellationToken,
+    interrupted: CancellationToken,
+    /// What waited behind it and is answered with it.
+    gathered: Vec<Message>,
+    is_stale: bool,
     deadline: Instant,
 }
 
@@ -153,6 +188,10 @@ enum Ended {
     /// The answer is stored; whoever waits on the line takes it.
     Held,
     Apologised,
+    /// Too old to be answered: the person was told so, or nothing was said.
+    Stale,
+    /// Another message came, and this one's answer stopped.
+    Interrupted,
     /// Tried again later, by a claim of its own.
     Retried,
     Dead,
@@ -167,6 +206,8 @@ impl Ended {
             Ended::Delivered => "delivered",
             Ended::Held => "held",
             Ended::Apologised => "apologised",
+            Ended::Stale => "stale",
+            Ended::Interrupted => "interrupted",
             Ended::Retried => "retried",
             Ended::Dead => "dead",
             Ended::Withdrawn => "withdrawn",
@@ -203,7 +244,7 @@ impl Turns {
             Progress::Withdrawn { .. } => return Err(TurnError::Withdrawn),
             Progress::Answered { reply, .. } => reply,
             Progress::Unanswered { .. } => {
-                turn.claim.message = self.enrich(turn).await?;
+                self.enrich_all(turn).await?;
                 let (reply, forget, account) = match self.answer_and_show(turn).await? {
                     Answer::Say { reply, forget, account } => (reply, forget, account),
                     Answer::Silence if turn.has_card() => (turn.cut_off(), false, Account::default()),
@@ -223,8 +264,18 @@ impl Turns {
         self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await
     }
 
-    async fn enrich(&self, turn: &Turn) -> Result<Message, TurnError> {
-        let message = turn.claim.message.clone();
+    /// Completes what is asked, and puts it together if it is more than one message.
+    async fn enrich_all(&self, turn: &mut Turn) -> Result<(), TurnError> {
+        let first = self.enrich(turn, turn.claim.message.clone()).await?;
+        let mut others = Vec::with_capacity(turn.gathered.len());
+        for message in std::mem::take(&mut turn.gathered) {
+            others.push(self.enrich(turn, message).await?);
+        }
+        turn.claim.message = conversation::in_one_breath(first, others);
+        Ok(())
+    }
+
+    async fn enrich(&self, turn: &Turn, message: Message) -> Result<Message, TurnError> {
         let is_asked = turn.claim.settled.is_none();
         let Some(adapter) = turn.channel.adapter.as_ref().filter(|_| is_asked) else { return Ok(message) };
         let enriched = adapter.enrich(message.clone()).await?;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parlor::config::{Backend, Config, Problems, Rate, render, schema};
+use parlor::config::{Backend, Config, Meanwhile, Problems, Rate, Stale, WhenStale, render, schema};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -84,6 +84,27 @@ fn models_and_doors_have_defaults() {
 }
 
 #[test]
+fn a_channel_says_what_becomes_of_late_and_second_messages() {
+    let config = load(
+        "channels:\n  a: { adapter: x, pipelines: [p] }\n  b: { adapter: x, pipelines: [p], while_answering: merge, stale: {} }\n  \
+         c: { adapter: x, pipelines: [p], while_answering: interrupt, stale: { after: 1h, then: drop } }\n",
+    );
+    let of = |name: &str| (config.channels[name].meanwhile, config.channels[name].stale);
+    assert_eq!(of("a"), (Meanwhile::Queue, None));
+    let stale = |after, then| Some(Stale { after: Duration::from_secs(after), then });
+    assert_eq!(of("b"), (Meanwhile::Merge, stale(600, WhenStale::Notice)));
+    assert_eq!(of("c"), (Meanwhile::Interrupt, stale(3600, WhenStale::Drop)));
+    assert_problem(
+        "channels: { a: { adapter: x, pipelines: [p], while_answering: later } }",
+        "1:63: channels.a.while_answering: `later` is not `queue`, `merge` or `interrupt`",
+    );
+    assert_problem(
+        "channels: { a: { adapter: x, pipelines: [p], stale: { after: 1s } } }",
+        "1:62: channels.a.stale.after: `1s` is not between `10s` and `7d`",
+    );
+}
+
+#[test]
 fn the_full_sample_is_read_key_by_key() {
     let config = parse(&sample("full.yaml")).unwrap();
     assert_eq!(config.public_url.unwrap().as_str(), "https://bot.example.com/");
@@ -147,7 +168,7 @@ f:8:3: channels.Team: `Team` is not a name: 1 to 63 of `a-z`, `0-9` and `-`, a l
 f:10:5: channels.Team.histroy: unknown key `histroy`; did you mean `history`?
 f:11:14: channels.Team.history: expected a whole number from 0 to 100, there is text
 f:12:12: channels.Team.model: unknown model `local`; known: `remote`, `other`
-f:13:28: channels.Team.secrets.app_secret: the environment has no variable `UNSET`; set it and start again
+f:13:28: channels.Team.secrets.app_secret: there is no variable `UNSET` in the environment, nor in `secrets.env`; set it and start again
 f:14:17: limits.body: `1MB` is not a size such as `512KiB` or `1MiB`
 f:14:22: limits.body: duplicate key `body`; it stands in line 14 already";
     assert_eq!(problems_of(yaml).join("\n"), expected);
@@ -282,7 +303,7 @@ fn addresses_urls_origins_paths_and_digests_are_checked() {
 fn variables_fill_scalars_and_their_problems_name_them() {
     assert_problem(
         "data: '${UNSET}'",
-        "1:7: data: the environment has no variable `UNSET`; set it and start again",
+        "1:7: data: there is no variable `UNSET` in the environment, nor in `secrets.env`; set it and start again",
     );
     assert_problem("data: '${A'", "1:7: data: `${` has no `}`; for a dollar sign write `$$`");
     assert_problem(

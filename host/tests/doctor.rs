@@ -210,7 +210,9 @@ async fn problems_of_the_configuration_come_with_their_places() {
     told.fails("config", &["parlor.yaml:", "unknown key `chanels`", "did you mean `channels`?"]);
     let host = Host::at_rest(&Settings::new());
     fs::remove_file(host.config_file()).unwrap();
-    look(&host).await.fails("config", &["cannot read", "parlor init"]);
+    let told = look(&host).await;
+    let found = told.has("fail", "config", &["cannot read", "(No such file", "parlor init`"]);
+    assert!(found["remedy"].as_str().unwrap().ends_with("by `parlor init`"), "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -488,6 +490,7 @@ async fn a_channel_that_lacks_something_is_found() {
     let (_platform, _endpoint, settings) = sound().await;
     let told = at_rest(
         &settings
+            .clone()
             .set("channels.hook.secrets", json!({}))
             .set("channels.team.settings.robot_cod", "x")
             .set("channels.third", json!({ "adapter": "nobody" })),
@@ -495,7 +498,12 @@ async fn a_channel_that_lacks_something_is_found() {
     .await;
     told.fails("channel", &["hook", "set the secret `secret`"]);
     told.fails("channel", &["team", "unknown setting `robot_cod`"]);
-    told.fails("channel", &["third", "no plugin `nobody` is loaded"]);
+    told.fails("channel", &["third", "no plugin `nobody` is loaded", "or name one of ", "dingtalk"]);
+    let empty = tempfile::tempdir().unwrap();
+    let folder = empty.path().to_str().unwrap();
+    at_rest(&settings.set("plugins.folder", folder))
+        .await
+        .fails("channel", &["hook", "put its `.wasm` file into", folder, "where there is none yet"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -682,6 +690,7 @@ async fn a_channel_with_another_secret_than_the_platform_is_found() {
     for n in 0..3 {
         let envelope = Envelope::new(&format!("m-{n}"), "s-1", "hello canary");
         assert_eq!(envelope.post(&host.url("/webhook/hook")).await.unwrap().0, 401);
+        host.wait_for_line(&["webhook refused", r#""labels.channel":"hook""#]).await;
         let told = beside(&host, settings.clone()).await;
         match n {
             2 => told

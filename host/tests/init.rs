@@ -147,6 +147,29 @@ fn a_secret_that_nobody_gave_is_named() {
     assert!(read(&folder, "secrets.env").contains("\n# HOOK_SECRET=\n"));
 }
 
+/// The files stood there then, and kept the next try from writing.
+#[test]
+fn what_no_host_could_serve_by_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let told =
+        fails(init(folder.path(), &["--public-url", "https://a.example/?b"]), &["nothing was written"]);
+    assert!(told.contains("public_url: a URL here ends before `?`"), "{told}");
+    let ask = |name: &str| {
+        let mut command =
+            parlor(folder.path(), &["init", "--yes", "--model", "echo", "--channel", "webhook"]);
+        command.args(["--channel-name", name, "--plugins"]).arg(plugins());
+        command
+    };
+    fails(ask("My Team"), &["`My Team` is not a name", "1 to 63"]);
+    fails(ask("chat"), &["nothing was written", "`chat` is taken", "choose another"]);
+    let bare = folder.path().join("bare");
+    fs::create_dir(&bare).unwrap();
+    let mut command = parlor(folder.path(), &["init", "--yes", "--channel", "webhook", "--plugins"]);
+    command.arg(&bare);
+    fails(command, &["there is no adapter `webhook`; there are none", "`--plugins`"]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn without_a_terminal_it_says_how_to_answer() {
     let folder = tempfile::tempdir().unwrap();

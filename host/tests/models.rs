@@ -273,6 +273,7 @@ async fn a_busy_server_is_given_the_time_that_it_asks_for() {
     fs::remove_file(place.file()).unwrap();
     place.hub.mishaps(&[busy("86400")]);
     fails(&place.pull(&[]).await, &["gave up", "asks to wait 86400 s", "run the same command again"]);
+    assert!(!place.part().exists(), "nothing of it came");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use super::memory::StoredMemory;
 use super::{Parts, Place, lines};
 use crate::adapter::{Adapter, Permits};
 use crate::config::{
-    Backend, CHAT_CHANNEL, ChannelLimits, Config, Model as Configured, OpenAiDoor, openai_channel,
+    Backend, CHAT_CHANNEL, ChannelLimits, Config, Meanwhile, Model as Configured, OpenAiDoor, openai_channel,
 };
 use crate::egress::Egress;
 use crate::model::{self, Model};
@@ -70,7 +70,8 @@ impl Wiring<'_> {
                 queue: 0,
             };
             let adapter = self.adapter(&mouth, &channel.adapter);
-            channels.push(self.channel(&mouth, adapter));
+            let wired = self.channel(&mouth, adapter);
+            channels.push(Channel { meanwhile: channel.meanwhile, stale: channel.stale, ..wired });
         }
         if let Some(chat) = &config.chat {
             let mouth = Mouth {
@@ -129,7 +130,7 @@ impl Wiring<'_> {
         if mouth.pipelines.len() > PIPELINES_MAX {
             self.note(
                 mouth.name,
-                format!("more than {PIPELINES_MAX} pipelines; a turn needs an instance of each at once"),
+                format!("a turn needs an instance of each pipeline at once; take at most {PIPELINES_MAX}"),
             );
         }
         let stages = mouth.pipelines.iter().filter_map(|name| self.stage(mouth, name)).collect();
@@ -141,6 +142,8 @@ impl Wiring<'_> {
             model: mouth.model.or(self.config.default_model.as_ref()).cloned(),
             history: mouth.history,
             time: mouth.limits.time,
+            meanwhile: Meanwhile::Queue,
+            stale: None,
             permits: Arc::new(Semaphore::new(mouth.limits.concurrent)),
             places: Arc::new(Semaphore::new(mouth.limits.concurrent + mouth.queue)),
         }
@@ -183,10 +186,7 @@ impl Wiring<'_> {
         own: impl Fn(&str) -> Option<String>,
     ) -> Option<Services> {
         let Some(release) = self.shelf.release(plugin) else {
-            self.note(
-                mouth.name,
-                format!("no plugin `{plugin}` is loaded; there are: {}", self.shelf.names().join(", ")),
-            );
+            self.note(mouth.name, format!("no plugin `{plugin}` is loaded; {}", self.loaded()));
             return None;
         };
         let manifest = &release.manifest;
@@ -234,6 +234,15 @@ impl Wiring<'_> {
         unknown
             .map(|(at, model)| format!("`{at}`: no model `{model}` is configured; there are: {}", known()))
             .collect()
+    }
+
+    /// What to do where a plugin is missing.
+    fn loaded(&self) -> String {
+        let folder = self.config.plugins.folder.display();
+        match self.shelf.names().join(", ").as_str() {
+            "" => format!("put its `.wasm` file into `{folder}`, where there is none yet"),
+            names => format!("put its `.wasm` file into `{folder}`, or name one of {names}"),
+        }
     }
 
     fn grant(

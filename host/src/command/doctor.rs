@@ -6,7 +6,6 @@ use anyhow::Context as _;
 
 use super::load::{self, Trouble};
 use crate::doctor::{self, Finding, Level};
-use crate::telemetry;
 
 const CHECK: &str = "config";
 
@@ -70,8 +69,7 @@ fn problems(path: &Path, trouble: &Trouble) -> Vec<Finding> {
             })
             .collect(),
         other => {
-            let text = telemetry::chain(other);
-            vec![Finding::of_error(CHECK, &path.display().to_string(), &text, "make one by `parlor init`")]
+            vec![Finding::of_chain(CHECK, &path.display().to_string(), other, "make one by `parlor init`")]
         }
     }
 }

@@ -97,9 +97,10 @@ fn refuse_occupied(files: &[&Path], is_forced: bool) -> anyhow::Result<()> {
         .filter(|file| file.exists() && !is_forced)
         .map(|file| format!("`{}`", file.display()))
         .collect();
+    let verb = if there.len() == 1 { "is" } else { "are" };
     anyhow::ensure!(
         there.is_empty(),
-        "{} is there already; take another folder by `--dir`, or write over it by `--force`",
+        "{} {verb} there already; take another folder by `--dir`, or write over it by `--force`",
         there.join(" and ")
     );
     Ok(())
@@ -138,6 +139,7 @@ mod tests {
     use clap::Parser as _;
     use secrecy::ExposeSecret as _;
 
+    use super::ask::Fits;
     use super::*;
 
     #[derive(Debug, clap::Parser)]
@@ -161,9 +163,20 @@ mod tests {
     }
 
     impl Ask for Person {
-        fn text(&self, question: &str, default: Option<&str>, _flag: &str) -> anyhow::Result<String> {
-            let answer = self.answer(question);
-            Ok(if answer.is_empty() { default.unwrap_or_default().to_owned() } else { answer })
+        fn text(
+            &self,
+            question: &str,
+            default: Option<&str>,
+            _flag: &str,
+            fits: Fits<'_>,
+        ) -> anyhow::Result<String> {
+            loop {
+                let answer = self.answer(question);
+                let answer = if answer.is_empty() { default.unwrap_or_default().to_owned() } else { answer };
+                if fits(&answer).is_ok() {
+                    return Ok(answer);
+                }
+            }
         }
 
         fn secret(&self, question: &str) -> anyhow::Result<String> {
@@ -187,8 +200,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("parlor.yaml");
         let flags = Typed::try_parse_from(["init", "--plugins", &plugins]).unwrap().init;
-        let given = ["webhook: Signed HTTP", "desk", "a secret", "", "https://bot.example.com", "n", "none:"];
-        let person = Person { answers: RefCell::new(given.into()), asked: RefCell::default() };
+        let wrong = ["Help Desk", "bot.example.com"];
+        let given = ["webhook: Signed HTTP", wrong[0], "desk", "a secret", "", wrong[1]];
+        let given = given.into_iter().chain(["https://bot.example.com", "n", "none:"]).collect();
+        let person = Person { answers: RefCell::new(given), asked: RefCell::default() };
         let answers = Answers::find(&flags, &config, &person).await.unwrap();
         let asked = person.asked.borrow().join("\n");
         assert!(asked.contains("secret: Incoming requests are signed with it"), "{asked}");

@@ -14,7 +14,7 @@ use crate::config::{self, Config, Problems};
 pub enum Trouble {
     #[error("cannot read `{}`; name another file with `--config`, or make one by `parlor init`", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("cannot read the secrets in `{}`", path.display())]
+    #[error("cannot read the secrets in `{}`; it has to be a file of the user that runs parlor", path.display())]
     Secrets { path: PathBuf, source: io::Error },
     #[error("the secrets in `{path}` may be read by others (mode {mode:o}); run `chmod 600 {path}`", path = .path.display())]
     Permissive { path: PathBuf, mode: u32 },

@@ -10,16 +10,16 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::kinds::{
-    Address, Any, Count, FilePath, Frequency, ModelName, Name, Networks, OneOrMore, Origin, QueueUrl, Read,
-    Secret, SettingName, Sha256, SigningSecret, Size, Temperature, Text, Time, WebUrl,
+    Address, Any, Count, FilePath, Frequency, ModelName, Name, Networks, OneOf, OneOrMore, Origin, QueueUrl,
+    Read, Secret, SettingName, Sha256, SigningSecret, Size, Temperature, Text, Time, WebUrl,
 };
 use super::problem::{Place, Problem, Problems};
 use super::reader::{Environment, Reader};
 use super::section::{Stray, section, unknown};
 use super::tree::{self, Node};
 use super::{
-    Admin, Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Model,
-    OpenAi, OpenAiDoor, Plugins, Rate, references,
+    Admin, Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Meanwhile,
+    Model, OpenAi, OpenAiDoor, Plugins, Rate, Stale, WhenStale, references,
 };
 
 /// Some ten thousand channels; a larger file is not a configuration.
@@ -42,6 +42,8 @@ type Concurrency = Count<1, 4096>;
 type Connections = Count<1, 65_535>;
 /// Who waits behind more than this waits longer than any request.
 type Queue = Count<0, 4096>;
+/// Less passes between two messages of one person; more than a week no platform brings again.
+type StaleTime = Time<10_000, 604_800_000>;
 /// As much as a rate can count.
 type Burst = Count<1, 10_000>;
 /// More exchanges than any small model's context holds.
@@ -204,8 +206,24 @@ section! {
         secrets: BTreeMap<SettingName, Secret> = "{}";
         /// Addresses and networks that its webhook is open to; an empty list is everybody.
         allow: Networks = "[]";
+        /// A message that comes while another one of its conversation is being answered: `queue` lets it wait,
+        /// `merge` puts those of one person that wait together, `interrupt` stops the answer to the same person.
+        while_answering: OneOf<Meanwhile> = "queue";
+        /// What becomes of a message that comes to its turn too late, as after a night without a host; without it
+        /// every message is answered.
+        stale: StaleFile = optional;
         /// Bounds of this channel.
         limits: ChannelLimitsFile = "{}";
+    }
+}
+
+section! {
+    /// A message that comes to its turn too late.
+    StaleFile {
+        /// Older than this when its turn comes.
+        after: StaleTime = "10m";
+        /// `notice` says one sentence in the person's language, `drop` nothing, `answer` answers all the same.
+        then: OneOf<WhenStale> = "notice";
     }
 }
 
@@ -545,6 +563,8 @@ impl From<ChannelFile> for Channel {
             secrets: file.secrets.into_iter().map(|(name, secret)| (name.0, secret.0)).collect(),
             allow: file.allow.0,
             limits: file.limits.into(),
+            meanwhile: file.while_answering.0,
+            stale: file.stale.map(|stale| Stale { after: stale.after.0, then: stale.then.0 }),
         }
     }
 }

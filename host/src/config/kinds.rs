@@ -10,10 +10,10 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::Rate;
 use super::problem::shorten;
 use super::reader::Reader;
 use super::tree::{Entry, Node, What};
+use super::{Meanwhile, Rate, WhenStale};
 
 /// One chain is a handful of pipelines, one token a handful of issuers.
 pub(super) const LIST_ITEMS_MAX: usize = 16;
@@ -115,7 +115,8 @@ impl Read for FilePath {
             }
             _ => Ok(text.to_owned()),
         })?;
-        Some(FilePath(reader.folder.join(path)))
+        // Without the dots that come of joining: messages show it.
+        Some(FilePath(reader.folder.join(path).components().collect()))
     }
 
     fn schema() -> Value {
@@ -136,6 +137,42 @@ impl Read for bool {
     fn schema() -> Value {
         or_variable(json!({"type": "boolean"}))
     }
+}
+
+/// One of a few words.
+pub(super) struct OneOf<T>(pub T);
+
+/// What such a word can be.
+pub(super) trait Words: Copy + Sized + 'static {
+    /// `a`, `b` or `c`
+    const EXPECTED: &'static str;
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl<T: Words> Read for OneOf<T> {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        parsed(node, reader, T::EXPECTED, |text| {
+            let found = T::WORDS.iter().find(|(word, _)| *word == text);
+            found.map(|(_, value)| OneOf(*value)).ok_or_else(|| format!("is not {}", T::EXPECTED))
+        })
+    }
+
+    fn schema() -> Value {
+        let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": r"\$\{"}]})
+    }
+}
+
+impl Words for Meanwhile {
+    const EXPECTED: &'static str = "`queue`, `merge` or `interrupt`";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("queue", Meanwhile::Queue), ("merge", Meanwhile::Merge), ("interrupt", Meanwhile::Interrupt)];
+}
+
+impl Words for WhenStale {
+    const EXPECTED: &'static str = "`answer`, `notice` or `drop`";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("answer", WhenStale::Answer), ("notice", WhenStale::Notice), ("drop", WhenStale::Drop)];
 }
 
 /// The scalar is something else; names the variable if it came out of one.
@@ -496,6 +533,14 @@ impl Read for Sha256 {
 pub(super) struct Name(pub String);
 
 const NAME_CHARS_MAX: usize = 63;
+
+/// Whether a text may be a channel's name.
+///
+/// # Errors
+/// What follows the text in a message: "is not …".
+pub fn check_channel_name(text: &str) -> Result<(), String> {
+    Name::parse(text).map(drop)
+}
 
 impl Name {
     fn parse(text: &str) -> Result<Self, String> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::problem::{Place, Problem, key_path, shorten};
+use super::secrets_file::SECRETS_FILE;
 use super::tree::{Node, What, infer};
 
 /// The environment, as the caller hands it in.
@@ -164,7 +165,8 @@ fn fill_in<'t>(
         return Err((message, after));
     }
     let value = environment(name).ok_or_else(|| {
-        (format!("the environment has no variable `{name}`; set it and start again"), after)
+        let held = format!("there is no variable `{name}` in the environment, nor in `{SECRETS_FILE}`");
+        (format!("{held}; set it and start again"), after)
     })?;
     scalar.variables.push(name.to_owned());
     scalar.text.push_str(&value);

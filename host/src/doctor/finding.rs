@@ -1,6 +1,10 @@
 //! One thing that was looked at, and what came of it.
 
+use std::error::Error;
+
 use serde::Serialize;
+
+use crate::telemetry;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,6 +63,15 @@ impl Finding {
     pub fn of_error(check: &'static str, about: &str, text: &str, otherwise: &str) -> Self {
         let (what, remedy) = text.rsplit_once("; ").unwrap_or((text, otherwise));
         Self::fail(check, about, what, remedy)
+    }
+
+    /// The same with its causes, which belong to what is wrong and not to what to do.
+    pub fn of_chain(check: &'static str, about: &str, error: &dyn Error, otherwise: &str) -> Self {
+        let text = error.to_string();
+        let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, otherwise));
+        let causes = error.source().map(telemetry::chain);
+        let causes = causes.map_or(String::new(), |causes| format!(" ({causes})"));
+        Self::fail(check, about, format!("{what}{causes}"), remedy)
     }
 
     fn new(check: &'static str, about: &str, level: Level, what: String, remedy: Option<String>) -> Self {

@@ -1,13 +1,12 @@
 //! Plugins and channels, taken the whole way that `serve` takes them: read, compiled, linked, tried, wired.
 
-use super::Finding;
 use super::scratch::Scratch;
+use super::{Finding, Level};
 use crate::app::Parts;
 use crate::app::examine::{Examined, examine};
 use crate::config::Config;
 use crate::plugin::manifest::Manifest;
 use crate::plugin::shelf::{LoadError, Rejected};
-use crate::telemetry;
 
 const CHECK: &str = "plugin";
 
@@ -60,13 +59,8 @@ fn kind(manifest: &Manifest) -> &'static str {
 /// A file that no channel asks for does not keep the host from serving.
 fn refusal(rejected: &Rejected, is_missed: bool) -> Finding {
     let about = rejected.path.file_name().unwrap_or_default().to_string_lossy();
-    let text = telemetry::chain(&rejected.source);
-    let (what, remedy) = text.rsplit_once("; ").unwrap_or((&text, remedy(&rejected.source)));
-    if is_missed {
-        Finding::fail(CHECK, &about, what, remedy)
-    } else {
-        Finding::warn(CHECK, &about, what, remedy)
-    }
+    let finding = Finding::of_chain(CHECK, &about, &rejected.source, remedy(&rejected.source));
+    if is_missed { finding } else { Finding { level: Level::Warn, ..finding } }
 }
 
 /// Where the error itself does not say.
@@ -85,5 +79,5 @@ fn remedy(error: &LoadError) -> &'static str {
 fn channel(problem: &str) -> Finding {
     let (about, what) = problem.split_once(": ").unwrap_or(("", problem));
     let about = about.trim_start_matches("channel ").trim_matches('`');
-    Finding::fail("channel", about, what, "correct the channel in the configuration")
+    Finding::of_error("channel", about, what, "correct the channel in the configuration")
 }

@@ -57,14 +57,15 @@ pub async fn run(
         }
         let Some(wait) = pauses.next(after) else {
             let asked = after.map_or(String::new(), |after| format!(", asks to wait {} s", after.as_secs()));
-            return Err(DownloadError::GaveUp { tries: pauses.tries, last: format!("{why}{asked}") });
+            let gave_up = DownloadError::GaveUp { tries: pauses.tries, last: format!("{why}{asked}") };
+            return Err(told(gave_up, part));
         };
         progress.says(&format!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
         tokio::time::sleep(wait).await;
     }
 }
 
-/// What is another file altogether is not worth keeping.
+/// What is another file altogether, or nothing yet, is not worth keeping.
 fn told(error: DownloadError, part: &Part) -> DownloadError {
     if matches!(error, DownloadError::OtherFile { .. }) || part.bytes == 0 {
         part.discard();

@@ -78,9 +78,11 @@ impl Turns {
         let line = self.listeners.line((channel.name.clone(), claim.message.id.clone()));
         let span = span(&claim.request_id, &channel.name, &claim.message);
         let deadline = Instant::now() + channel.time;
-        let cancelled = self.running.enter((channel.name.clone(), claim.message.id.clone()));
+        let super::Underway { cancelled, interrupted, .. } = self.running.enter(&channel, &claim.message);
         let (card, grown) = (Card::of(&claim, &channel), Notify::new());
-        let turn = Turn { channel, claim, line, card, grown, cancelled, deadline };
+        let (gathered, is_stale) = (Vec::new(), false);
+        let turn =
+            Turn { channel, claim, line, card, grown, cancelled, interrupted, gathered, is_stale, deadline };
         let drain = self.drain.clone();
         let work = async move {
             self.work(turn).await;
@@ -124,6 +126,7 @@ impl Turns {
             _ => self.run_seated(turn).await,
         };
         match outcome {
+            Ok(Ended::Delivered) if turn.is_stale => Ended::Stale,
             Ok(ended) => ended,
             Err(error) => self.fail(turn, error).await,
         }
@@ -134,6 +137,7 @@ impl Turns {
         let stages = u32::try_from(turn.channel.stages.len()).unwrap_or(u32::MAX);
         let _seats = self.instances.acquire_many(stages).await.expect("this semaphore is never closed");
         turn.deadline = Instant::now() + turn.channel.time;
+        self.look_behind(turn).await?;
         self.run(turn).await
     }
 

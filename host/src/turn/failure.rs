@@ -7,7 +7,7 @@ use super::{Ended, Turn, Turns};
 use crate::adapter::AdapterError;
 use crate::clock::Millis;
 use crate::conversation::{self, End};
-use crate::message::FaultKind;
+use crate::message::{FaultKind, Reply};
 use crate::model::ModelError;
 use crate::pipeline::PipelineError;
 use crate::store::{Delivery, Ending, Progress, StoreError};
@@ -41,6 +41,8 @@ pub enum TurnError {
     TimedOut,
     #[error("the message was taken back, or nobody waits for its answer any more")]
     Withdrawn,
+    #[error("another message of the same person came, and the channel answers that one")]
+    Interrupted,
     #[error("the reply could not be delivered")]
     Delivery(#[source] AdapterError),
     #[error("the adapter never finished delivering")]
@@ -58,6 +60,7 @@ enum Remedy {
     Apologise,
     Bury,
     Withdraw,
+    BreakOff,
 }
 
 impl Turns {
@@ -76,6 +79,7 @@ impl Turns {
             Remedy::Apologise => self.apologise(turn, &error).await,
             Remedy::Bury => self.bury(turn, &error).await,
             Remedy::Withdraw => self.take_back(turn).await,
+            Remedy::BreakOff => self.break_off(turn).await,
         };
         done.unwrap_or_else(|error| {
             if matches!(error, TurnError::Store(StoreError::LeaseLost)) {
@@ -117,15 +121,31 @@ impl Turns {
 
     /// Nobody wants the answer any more. A card that is open already is closed all the same.
     async fn take_back(&self, turn: &Turn) -> Result<Ended, TurnError> {
-        if turn.has_card()
-            && let Err(error) = self.deliver(turn, &turn.cut_off()).await
-        {
-            if let Some(pause) = self.pause(turn.claim.attempts, deliveries_max(&error), &error) {
-                return self.retry(turn, pause, &error).await;
-            }
-            tracing::error!(error = telemetry::chain(&error), "what was shown of an answer stays unfinished");
+        match self.close_card(turn, &turn.cut_off()).await? {
+            Some(_) => self.end(turn, Ending::Withdrawn, None).await,
+            None => Ok(Ended::Retried),
         }
-        self.end(turn, Ending::Withdrawn, None).await
+    }
+
+    /// Closes the card of an answer that does not come, if one is open; returns the platform's ids of it. None: the
+    /// whole turn is tried again later.
+    pub(super) async fn close_card(
+        &self,
+        turn: &Turn,
+        reply: &Reply,
+    ) -> Result<Option<Vec<String>>, TurnError> {
+        if !turn.has_card() {
+            return Ok(Some(Vec::new()));
+        }
+        let error = match self.deliver(turn, reply).await {
+            Ok(receipt) => return Ok(Some(receipt)),
+            Err(error) => error,
+        };
+        if let Some(pause) = self.pause(turn.claim.attempts, deliveries_max(&error), &error) {
+            return self.retry(turn, pause, &error).await.map(|_| None);
+        }
+        tracing::error!(error = telemetry::chain(&error), "what was shown of an answer stays unfinished");
+        Ok(Some(Vec::new()))
     }
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
@@ -138,6 +158,7 @@ impl Turns {
         match error {
             TurnError::Store(_) => Remedy::Leave,
             TurnError::Withdrawn => Remedy::Withdraw,
+            TurnError::Interrupted => Remedy::BreakOff,
             TurnError::TooManyClaims(_) => match turn.claim.progress {
                 Progress::Unanswered { .. } => Remedy::Apologise,
                 Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
@@ -194,6 +215,7 @@ fn report(error: &TurnError, remedy: &Remedy) {
     let error = telemetry::chain(error);
     match remedy {
         Remedy::Withdraw => tracing::info!("the turn was withdrawn"),
+        Remedy::BreakOff => tracing::info!("the answer stops: the next message goes on from it"),
         Remedy::Leave if is_lost => tracing::info!("the turn was taken back, or another worker has it"),
         Remedy::Leave => tracing::error!(error, "the turn stopped; it goes on when the store answers"),
         Remedy::Retry(pause) => tracing::warn!(

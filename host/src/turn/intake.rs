@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::inbox::NotKept;
 use super::{Channel, Turns};
+use crate::config::Meanwhile;
 use crate::conversation::Key;
 use crate::ingress;
 use crate::limits;
@@ -51,13 +52,14 @@ impl Turns {
                 Taken { outcome, response }
             }
             Ok(Reception::Refuse(fault)) => {
-                tracing::warn!(category = "security", reason = %fault.reason, "webhook refused");
+                tracing::warn!(category = "security", channel = %channel.name, reason = %fault.reason, "webhook refused");
                 // Told apart, since nothing but these comes of a wrong secret.
                 let outcome = if fault.kind == FaultKind::Unauthorized { "unverified" } else { "refused" };
                 Taken { outcome, response: ingress::refusal(&fault) }
             }
             Err(error) => {
-                tracing::error!(error = telemetry::chain(&error), "the adapter did not read the webhook");
+                let error_text = telemetry::chain(&error);
+                tracing::error!(channel = %channel.name, error = error_text, "the adapter did not read the webhook");
                 Taken { outcome: "failed", response: ingress::refusal(&error.fault()) }
             }
         }
@@ -89,8 +91,11 @@ impl Turns {
         let now = self.clock.now();
         let hold_delivery_until = hold.map(|hold| now + hold.as_millis() as u64);
         let mut incoming = Vec::with_capacity(messages.len());
+        let mut interrupting = Vec::new();
         for message in messages {
             let settled = self.said_instead(channel, &message, hold.is_some()).await?;
+            let is_asked = message.addressed && settled.is_none();
+            interrupting.push(is_asked.then(|| (message.conversation.clone(), message.sender.id.clone())));
             let request_id = request_id.to_owned();
             incoming.push(Incoming { message, request_id, hold_delivery_until, settled });
         }
@@ -99,10 +104,28 @@ impl Turns {
         self.stores.store(accepted.is_ok(), Ordering::Relaxed);
         let accepted = accepted?;
         fail::fail_point!("intake::after_commit");
+        self.interrupt(channel, &accepted, &interrupting);
         self.wake.notify_one();
         let is_new = accepted.contains(&store::Acceptance::New);
         tracing::info!(channel = %channel.name, new = is_new, "message stored");
         Ok(if is_new { "new" } else { "duplicate" })
+    }
+
+    /// Stops what is being answered to those who sent something new, where the channel says so.
+    fn interrupt(
+        &self,
+        channel: &Channel,
+        accepted: &[store::Acceptance],
+        senders: &[Option<(String, String)>],
+    ) {
+        if channel.meanwhile != Meanwhile::Interrupt {
+            return;
+        }
+        for (_, sender) in accepted.iter().zip(senders).filter(|(it, _)| **it == store::Acceptance::New) {
+            if let Some((conversation, person)) = sender {
+                self.running.interrupt(&channel.name, conversation, person);
+            }
+        }
     }
 
     pub(super) async fn withdraw(&self, channel: &Channel, ids: &[String]) -> Result<(), StoreError> {

@@ -117,6 +117,11 @@ impl Slate {
         post(url, &json!({ "id": id, "conversation": conversation, "text": text })).await
     }
 
+    /// The same from one of several in a group.
+    pub async fn say_as(url: &str, person: &str, conversation: &str, text: &str) -> bool {
+        post(url, &json!({ "id": text, "conversation": conversation, "text": text, "person": person })).await
+    }
+
     /// Tells that the person took a message back.
     pub async fn take_back(url: &str, id: &str) -> bool {
         post(url, &json!({ "withdrawn": id })).await

@@ -9,9 +9,10 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::Init;
-use super::ask::Ask;
+use super::ask::{Ask, Fits};
 use crate::command::load;
 use crate::command::model::pull;
+use crate::config::check_channel_name;
 use crate::download::DownloadError;
 use crate::plugin::manifest::{Kind, Manifest, Secret};
 use crate::plugin::package::Package;
@@ -108,31 +109,36 @@ impl Asking<'_> {
             return Ok(known.into_iter().filter(|name| *name == PIPELINE).map(str::to_owned).collect());
         };
         for name in wanted {
-            ensure!(
-                known.contains(&name.as_str()),
-                "there is no pipeline `{name}`; there are: {}",
-                known.join(", ")
-            );
+            ensure!(known.contains(&name.as_str()), "there is no pipeline `{name}`; {}", there_are(&known));
         }
         Ok(wanted.clone())
     }
 
     fn public_url(&self, has_channels: bool) -> anyhow::Result<Option<String>> {
-        let url = match &self.flags.public_url {
-            Some(url) => url.clone(),
-            None if !has_channels => String::new(),
-            None => self.ask.text(
-                "The https address by which the platform reaches this machine (empty: not known yet)",
-                Some(""),
-                "--public-url",
-            )?,
-        };
-        if url.is_empty() {
+        if self.flags.public_url.is_none() && !has_channels {
             return Ok(None);
         }
-        let is_url = url::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        ensure!(is_url, "`{url}` is no address; begin with `https://`");
-        Ok(Some(url))
+        let fits: Fits<'_> = &|text| if text.is_empty() { Ok(()) } else { web_address(text) };
+        let question = "The https address by which the platform reaches this machine (empty: not known yet)";
+        let url = self.text(&self.flags.public_url, question, Some(""), "--public-url", fits)?;
+        Ok(Some(url).filter(|url| !url.is_empty()))
+    }
+
+    /// By the flag, else asked; a flag that does not fit is an error.
+    fn text(
+        &self,
+        given: &Option<String>,
+        question: &str,
+        default: Option<&str>,
+        flag: &str,
+        fits: Fits<'_>,
+    ) -> anyhow::Result<String> {
+        let answer = match given {
+            Some(given) => given.clone(),
+            None => self.ask.text(question, default, flag, fits)?,
+        };
+        fits(&answer).map_err(anyhow::Error::msg)?;
+        Ok(answer)
     }
 
     async fn model(&self) -> anyhow::Result<Model> {
@@ -163,22 +169,18 @@ impl Asking<'_> {
         let chosen = self.ask.choose("Which model answers?", &options.map(str::to_owned), "--model")?;
         Ok(match chosen {
             0 => "recommended".to_owned(),
-            1 => self.ask.text("File or address", None, "--model")?,
+            1 => self.ask.text("File or address", None, "--model", &anything)?,
             2 => "endpoint".to_owned(),
             _ => "echo".to_owned(),
         })
     }
 
     fn endpoint(&self) -> anyhow::Result<Model> {
-        let given = |flag: &Option<String>, question: &str, name: &str| match flag {
-            Some(given) => Ok(given.clone()),
-            None => self.ask.text(question, None, name),
-        };
-        let url =
-            given(&self.flags.endpoint, "Its address, such as https://api.example.com/v1", "--endpoint")?;
-        let is_url = url::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        ensure!(is_url, "`{url}` is no address of an endpoint; write it like `https://api.example.com/v1`");
-        let model = given(&self.flags.model_name, "The model's name there", "--model-name")?;
+        let flags = self.flags;
+        let question = "Its address, such as https://api.example.com/v1";
+        let url = self.text(&flags.endpoint, question, None, "--endpoint", &web_address)?;
+        let model =
+            self.text(&flags.model_name, "The model's name there", None, "--model-name", &anything)?;
         let key = self.secret(KEY_VARIABLE, "Its key (empty: it needs none)")?;
         let key = key.map(|key| Variable { name: KEY_VARIABLE.to_owned(), value: Some(key) });
         Ok(Model::Endpoint { url, model, key })
@@ -222,12 +224,11 @@ impl Asking<'_> {
         }
         let manifest =
             manifests.iter().find(|manifest| manifest.name == adapter && manifest.kind == Kind::Adapter);
-        let manifest = manifest
-            .with_context(|| format!("there is no adapter `{adapter}`; there are: {}", known.join(", ")))?;
-        let name = match &self.flags.channel_name {
-            Some(name) => name.clone(),
-            None => self.ask.text("A name for the channel", Some(CHANNEL), "--channel-name")?,
-        };
+        let manifest =
+            manifest.with_context(|| format!("there is no adapter `{adapter}`; {}", there_are(&known)))?;
+        let given = &self.flags.channel_name;
+        let name =
+            self.text(given, "A name for the channel", Some(CHANNEL), "--channel-name", &channel_name)?;
         let settings = self.settings(manifest)?;
         let secrets = self.secrets(manifest, &name)?;
         Ok(Some(Channel { name, manifest: manifest.clone(), settings, secrets }))
@@ -257,7 +258,7 @@ impl Asking<'_> {
             if !settings.contains_key(name) {
                 let about = schema["properties"][name]["description"].as_str().unwrap_or_default();
                 let flag = format!("--setting {name}=…");
-                let text = self.ask.text(&format!("{name}: {about}"), None, &flag)?;
+                let text = self.ask.text(&format!("{name}: {about}"), None, &flag, &anything)?;
                 settings.insert(name.to_owned(), value(manifest, name, &text));
             }
         }
@@ -278,6 +279,28 @@ impl Asking<'_> {
             }
         }
         Ok(secrets)
+    }
+}
+
+/// An answer that nothing has to be.
+fn anything(_text: &str) -> Result<(), String> {
+    Ok(())
+}
+
+fn web_address(text: &str) -> Result<(), String> {
+    let is_one = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if is_one { Ok(()) } else { Err(format!("`{text}` is no address; begin with `https://`")) }
+}
+
+fn channel_name(text: &str) -> Result<(), String> {
+    check_channel_name(text).map_err(|problem| format!("`{text}` {problem}"))
+}
+
+/// Of plugins; where there are none, their folder is another one.
+fn there_are(names: &[&str]) -> String {
+    match names.is_empty() {
+        true => "there are none; name the folder of the `.wasm` files by `--plugins`".to_owned(),
+        false => format!("there are: {}", names.join(", ")),
     }
 }
 

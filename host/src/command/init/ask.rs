@@ -4,9 +4,19 @@ use anyhow::bail;
 use dialoguer::theme::ColorfulTheme;
 use dialoguer::{Confirm, Input, Password, Select};
 
+/// What an answer must be; what is wrong with one comes back in words.
+pub type Fits<'a> = &'a dyn Fn(&str) -> Result<(), String>;
+
 /// Somebody who may be asked. `flag` is the way to answer without being asked.
 pub trait Ask {
-    fn text(&self, question: &str, default: Option<&str>, flag: &str) -> anyhow::Result<String>;
+    /// A person who answers something else is asked again.
+    fn text(
+        &self,
+        question: &str,
+        default: Option<&str>,
+        flag: &str,
+        fits: Fits<'_>,
+    ) -> anyhow::Result<String>;
     /// Not shown while it is typed; empty: left for later.
     fn secret(&self, question: &str) -> anyhow::Result<String>;
     fn yes(&self, question: &str, default: bool) -> anyhow::Result<bool>;
@@ -17,9 +27,16 @@ pub trait Ask {
 pub struct Terminal;
 
 impl Ask for Terminal {
-    fn text(&self, question: &str, default: Option<&str>, _flag: &str) -> anyhow::Result<String> {
+    fn text(
+        &self,
+        question: &str,
+        default: Option<&str>,
+        _flag: &str,
+        fits: Fits<'_>,
+    ) -> anyhow::Result<String> {
         let theme = ColorfulTheme::default();
         let mut input = Input::<String>::with_theme(&theme).with_prompt(question);
+        input = input.validate_with(|text: &String| fits(text.trim()));
         if let Some(default) = default {
             input = input.default(default.to_owned()).allow_empty(default.is_empty());
         }
@@ -63,7 +80,13 @@ impl Nobody {
 }
 
 impl Ask for Nobody {
-    fn text(&self, _question: &str, default: Option<&str>, flag: &str) -> anyhow::Result<String> {
+    fn text(
+        &self,
+        _question: &str,
+        default: Option<&str>,
+        flag: &str,
+        _fits: Fits<'_>,
+    ) -> anyhow::Result<String> {
         default.map(str::to_owned).map_or_else(|| self.refuse(flag), Ok)
     }
 

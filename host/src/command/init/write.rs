@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
@@ -13,22 +13,31 @@ use super::answers::{Answers, Channel, Model, Variable};
 use super::random_secret;
 use crate::command::load;
 use crate::command::model::pull::{from, name, quoted};
-use crate::config::secrets_file;
+use crate::config::{Config, secrets_file};
 
 const TOKENS_VARIABLE: &str = "PARLOR_JWT_SECRET";
 
 /// Writes both; the variables that somebody still has to fill in come back.
 pub fn files(answers: &Answers, config: &Path, secrets: &Path) -> anyhow::Result<Vec<String>> {
     let folder = load::folder(config);
+    let (written, (text, missing)) = (config_text(answers, config), secrets_text(answers)?);
+    refuse_unsound(&written, &folder)?;
     fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     if !answers.plugins.exists() {
         fs::create_dir_all(&answers.plugins)
             .with_context(|| format!("cannot make the folder `{}`", answers.plugins.display()))?;
     }
-    let (text, missing) = secrets_text(answers)?;
     put(secrets, 0o600, &text)?;
-    put(config, 0o644, &config_text(answers, config))?;
+    put(config, 0o644, &written)?;
     Ok(missing)
+}
+
+/// Secrets that are still missing count as given: somebody writes them later.
+fn refuse_unsound(text: &str, folder: &Path) -> anyhow::Result<()> {
+    let Err(problems) = Config::parse(text, folder, &|_| Some("x".repeat(64))) else { return Ok(()) };
+    let told: Vec<String> =
+        problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+    bail!("nothing was written, since no host could serve by it:\n{}", told.join("\n"))
 }
 
 /// Whole or not at all, and never readable by others in between.

@@ -64,11 +64,9 @@ fn chosen(path: &Path, wanted: &Verify) -> anyhow::Result<Vec<Candidate>> {
         Some(at) => Ok(vec![all.swap_remove(at)]),
         None if file.exists() => Ok(vec![Candidate { name: None, path: file.to_owned(), sha256: None }]),
         None => {
-            let names: Vec<_> = all.iter().filter_map(|one| one.name.clone()).collect();
-            anyhow::bail!(
-                "`{which}` is neither a file nor a model in a file; there are: {}",
-                names.join(", ")
-            )
+            let names: Vec<_> = all.iter().filter_map(|one| one.name.as_deref()).collect();
+            let there = if names.is_empty() { "none is configured" } else { "there are: " };
+            anyhow::bail!("`{which}` is neither a file nor a model in a file; {there}{}", names.join(", "))
         }
     }
 }

@@ -67,8 +67,8 @@ impl Adapter for Slate {
         }
         let field = |name: &str| body.text(name).ok_or_else(|| Fault::invalid(format!("send `{name}`")));
         let conversation = field("conversation")?;
-        let id = field("id")?;
-        let message = Message::new(id, conversation, "person-canary", field("text")?);
+        let (id, person) = (field("id")?, body.text("person").unwrap_or("person-canary"));
+        let message = Message::new(id, conversation, person, field("text")?);
         let message = Message { address: format!("{conversation}\n{id}").into_bytes(), ..message };
         Ok(match body.get("wait_ms").and_then(u32::from_json) {
             Some(wait_ms) => Reception::inquire(message, wait_ms, Vec::new()),
