@@ -183,3 +183,33 @@ async fn without_redis_nothing_is_acknowledged_and_with_it_all_goes_on() {
         assert_eq!(nodes.platform.seen(&format!("late {number}")).len(), 1);
     }
 }
+
+/// What the doctor says of the configuration's Redis: the level and the sentence.
+fn said_of_redis(host: &Host) -> Vec<(String, String)> {
+    let output = host.output(&["doctor", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter().filter(|it| it["check"] == "redis");
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    findings.map(|finding| (text(finding, "level"), text(finding, "what"))).collect()
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_a_redis_may_lose() {
+    let folder = quick_folder();
+    let careless = ["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"];
+    let redis = Server::start(folder.path(), &careless);
+    let host = Host::at_rest(&Settings::new().set("store", json!({ "redis": redis.url() })));
+    let said = said_of_redis(&host);
+    let levels: Vec<_> = said.iter().map(|(level, _)| level.as_str()).collect();
+    assert_eq!(levels, ["ok", "fail", "fail"], "{said:?}");
+    assert!(said[1].1.contains("keeps no log") && said[2].1.contains("throws away"), "{said:?}");
+    redis.kill();
+    let said = said_of_redis(&host);
+    assert!(matches!(&said[..], [(level, _)] if level == "fail"), "{said:?}");
+
+    let folder = quick_folder();
+    let sound = Server::start(folder.path(), &SYNCED);
+    let host = Host::at_rest(&Settings::new().set("store", json!({ "redis": sound.url() })));
+    let said = said_of_redis(&host);
+    assert!(matches!(&said[..], [(level, _)] if level == "ok"), "{said:?}");
+}

@@ -1,9 +1,9 @@
--- Turns. `t:<seq>` is a row; `ids:<channel>` leads from a message's id to it; `q:<place>` has a conversation's
--- unfinished turns in order, of which the first is the head and the only one that may be claimed. A head is in
--- `leased`, by when it may be claimed at the earliest, or in `due:<lane>`, by its time. A lane is a channel, and
+-- Turns. `t:<seq>` is a row, and `g:<seq>` has those that it answers too; `ids:<channel>` leads from a message's id to
+-- its row; `q:<place>` has a conversation's unfinished turns in order, of which one, its head, may be claimed. A head
+-- is in `leased`, by when it may be claimed at the earliest, or in `due:<lane>`, by its time. A lane is a channel, and
 -- the node that alone may claim there, if there is one; `lanes` has each lane by the time of its first turn.
 
--- Places of a history; see `bounds`.
+-- As every store has it; see `sqlite/history.rs`.
 local EXCHANGES_MAX = 200
 -- 2026 began then; counted from it a turn's number stays below 2^53 with its partition beside it.
 local EPOCH = 1767225600000000
@@ -77,8 +77,24 @@ local function promote(place)
   index(read(first))
 end
 
+-- What this turn answers too: behind it in its conversation, `generating` without being its head.
+local function gathered_by(turn)
+  local found = {}
+  for _, seq in ipairs(call('ZRANGE', base .. 'g:' .. turn.seq, 0, -1)) do
+    local other = read(seq)
+    if other and not other.ended then found[#found + 1] = other end
+  end
+  return found
+end
+
+local function let_go(turn)
+  for _, other in ipairs(gathered_by(turn)) do call('HSET', row(other.seq), 'state', 'received') end
+  call('DEL', base .. 'g:' .. turn.seq)
+end
+
 -- The turn is no longer one of its conversation's unfinished ones.
 local function leave(turn)
+  let_go(turn)
   local place = place_of(turn.channel, turn.conversation)
   call('ZREM', base .. 'open:' .. turn.channel, turn.seq)
   call('ZREM', base .. 'q:' .. place, turn.seq)
@@ -109,37 +125,17 @@ local function remember(turn, said)
   call('ZADD', base .. 'threads:' .. turn.channel, 'GT', int(clock), place)
 end
 
--- Unfinished turns that came after this one into its conversation. One that is `generating` there is gathered: this
--- turn answers it too.
-local function behind(turn)
-  local found = {}
-  local place = place_of(turn.channel, turn.conversation)
-  for _, seq in ipairs(call('ZRANGEBYSCORE', base .. 'q:' .. place, '(' .. turn.seq, '+inf')) do
-    local other = read(seq)
-    if not other.head then found[#found + 1] = other end
-  end
-  return found
-end
-
-local function let_go(turn)
-  for _, other in ipairs(behind(turn)) do
-    if other.state == 'generating' then call('HSET', row(other.seq), 'state', 'received') end
-  end
-end
-
 -- Ends what the turn answered too, the way that it ends itself. To be called before it has left.
 local function end_gathered(turn, state)
   local kept = call('HMGET', row(turn.seq), 'reply', 'receipt')
-  for _, other in ipairs(behind(turn)) do
-    if other.state == 'generating' then
-      if state == 'dead' then
-        call('HSET', row(other.seq), 'reason', 'it was answered with ' .. turn.id .. ', which died')
-      else
-        if kept[1] then call('HSET', row(other.seq), 'reply', kept[1]) end
-        if kept[2] then call('HSET', row(other.seq), 'receipt', kept[2]) end
-      end
-      end_as(other, state)
+  for _, other in ipairs(gathered_by(turn)) do
+    if state == 'dead' then
+      call('HSET', row(other.seq), 'reason', 'it was answered with ' .. turn.id .. ', which died')
+    else
+      if kept[1] then call('HSET', row(other.seq), 'reply', kept[1]) end
+      if kept[2] then call('HSET', row(other.seq), 'receipt', kept[2]) end
     end
+    end_as(other, state)
   end
 end
 
@@ -292,12 +288,12 @@ end
 function ops.behind()
   local turn, waiting = held(arg(1), arg(2)), {}
   if not turn then return waiting end
-  for _, other in ipairs(behind(turn)) do
-    if #waiting == tonumber(arg(3)) then break end
-    local kept = call('HMGET', row(other.seq), 'message', 'address', 'received')
+  local queue = base .. 'q:' .. place_of(turn.channel, turn.conversation)
+  for _, seq in ipairs(call('ZRANGEBYSCORE', queue, '(' .. turn.seq, '+inf', 'LIMIT', 0, arg(3))) do
+    local kept = call('HMGET', row(seq), 'id', 'message', 'address', 'received', 'state', 'hold')
     waiting[#waiting + 1] = {
-      other.channel, other.id, kept[1], kept[2], theirs(kept[3]), other.state == 'generating' and 1 or 0,
-      other.hold and 1 or 0,
+      turn.channel, kept[1], kept[2], kept[3], theirs(kept[4]), kept[5] == 'generating' and 1 or 0,
+      kept[6] and 1 or 0,
     }
   end
   return waiting
@@ -313,6 +309,7 @@ function ops.gather()
     local is_behind = other and other.conversation == turn.conversation and other.seq > turn.seq
     if is_behind and other.state == 'received' and not other.head then
       call('HSET', row(other.seq), 'state', 'generating')
+      call('ZADD', base .. 'g:' .. turn.seq, other.seq, other.seq)
     end
   end
   return 1
