@@ -147,6 +147,12 @@ impl Running {
         let _ = self.ends.send((key.clone(), ended));
     }
 
+    /// Turns that run now, of one channel or of all.
+    pub fn count(&self, channel: Option<&str>) -> usize {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.keys().filter(|(name, _)| channel.is_none_or(|channel| **name == *channel)).count()
+    }
+
     fn cancel(&self, key: &Key) {
         if let Some(underway) = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             underway.cancelled.cancel();
