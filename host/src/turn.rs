@@ -253,12 +253,14 @@ impl Turns {
                 self.enrich_all(turn).await?;
                 let (reply, forget, account) = match self.answer_and_show(turn).await? {
                     Answer::Say { reply, forget, account } => (reply, forget, account),
-                    Answer::Silence if turn.has_card() => (turn.cut_off(), false, Account::default()),
+                    Answer::Silence if turn.may_have_card() => (turn.cut_off(), false, Account::default()),
                     Answer::Silence => {
                         return self.end(turn, Ending::Delivered { receipt: Vec::new() }, None).await;
                     }
                 };
                 let delivery = self.keep(turn, &reply, forget).await?;
+                // Questions that failed are no failed deliveries.
+                turn.claim.attempts = 0;
                 self.tell(turn, End::Said { reply: reply.clone(), account });
                 if let Delivery::Held { .. } = delivery {
                     return Ok(Ended::Held);
