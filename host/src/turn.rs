@@ -69,7 +69,9 @@ pub struct Channel {
     pub time: Duration,
     pub meanwhile: Meanwhile,
     pub stale: Option<Stale>,
-    /// Turns of this channel at a time.
+    /// Turns of this channel at a time, over all nodes.
+    pub concurrent: usize,
+    /// Those that may still begin here.
     pub permits: Arc<Semaphore>,
     /// Open lines of the host's own door at a time: those whose turns run, and those that wait.
     pub places: Arc<Semaphore>,

@@ -144,6 +144,7 @@ impl Wiring<'_> {
             time: mouth.limits.time,
             meanwhile: Meanwhile::Queue,
             stale: None,
+            concurrent: mouth.limits.concurrent,
             permits: Arc::new(Semaphore::new(mouth.limits.concurrent)),
             places: Arc::new(Semaphore::new(mouth.limits.concurrent + mouth.queue)),
         }
