@@ -20,8 +20,12 @@ const DELIVERIES_MAX: u32 = 8;
 /// Attempts at a delivery that may have come through: a second one doubles a message at most once, where a
 /// platform has no key; none at all would lose one.
 const UNCERTAIN_DELIVERIES_MAX: u32 = 2;
+/// Attempts at a delivery that the platform puts off: it comes when it says, and that is no failure of ours.
+const THROTTLED_DELIVERIES_MAX: u32 = 16;
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Who waits for an answer is told that there is none rather than left alone for longer than this.
+const ASK_PAUSE_MAX: Duration = Duration::from_secs(120);
 /// A platform that asks for more is asked again after it: its conversation waits meanwhile.
 const PAUSE_ASKED_MAX: Duration = Duration::from_secs(3600);
 
@@ -149,9 +153,29 @@ impl Turns {
     }
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
+        if is_of_the_answer(error) {
+            self.say_instead(turn).await;
+        }
         let ending = Ending::Dead { reason: telemetry::chain(error) };
         self.persist(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[])).await?;
         Ok(Ended::Dead)
+    }
+
+    /// The answer itself cannot be sent, such as one that the platform refuses or the adapter traps at: one plain
+    /// sentence may come through. The answer stays with its checkpoint, for a replay.
+    async fn say_instead(&self, turn: &Turn) {
+        let reply = conversation::apology(&turn.claim.message);
+        let is_said = match &turn.claim.progress {
+            Progress::Answered { reply, .. } => conversation::is_apology(reply),
+            _ => false,
+        };
+        if is_said {
+            return;
+        }
+        match self.deliver_unrecorded(turn, &reply).await {
+            Ok(()) => tracing::info!("the person gets an apology instead of the answer"),
+            Err(error) => tracing::error!(error = telemetry::chain(&error), "nor can the person be told so"),
+        }
     }
 
     fn remedy(&self, turn: &Turn, error: &TurnError) -> Remedy {
@@ -168,7 +192,10 @@ impl Turns {
                 .map_or(Remedy::Bury, Remedy::Retry),
             // Who waits on an open line is told at once and asks again by himself.
             _ if turn.is_heard() => Remedy::Apologise,
-            _ => self.pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
+            _ => match self.pause(turn.claim.attempts, ASKS_MAX, error) {
+                Some(pause) if pause <= ASK_PAUSE_MAX => Remedy::Retry(pause),
+                _ => Remedy::Apologise,
+            },
         }
     }
 
@@ -179,13 +206,34 @@ impl Turns {
         }
         let doubled = PAUSE_MIN.saturating_mul(1 << failed.min(16)).min(PAUSE_MAX);
         let jittered = doubled.mul_f64(0.5 + self.random.fraction() / 2.0);
-        Some(asked_pause(error).unwrap_or(Duration::ZERO).min(PAUSE_ASKED_MAX).max(jittered))
+        Some(match asked_pause(error) {
+            // Not all at the same moment: those who wait for one rate were told the same.
+            Some(asked) => {
+                asked.clamp(PAUSE_MIN / 2, PAUSE_ASKED_MAX) + PAUSE_MIN.mul_f64(self.random.fraction() / 2.0)
+            }
+            None => jittered,
+        })
+    }
+}
+
+/// Whether another answer to the same address might come through.
+fn is_of_the_answer(error: &TurnError) -> bool {
+    match error {
+        TurnError::EndlessDelivery => true,
+        TurnError::Delivery(cause) => {
+            matches!(cause.fault().kind, FaultKind::Invalid | FaultKind::Internal | FaultKind::Other)
+        }
+        _ => false,
     }
 }
 
 fn deliveries_max(error: &TurnError) -> u32 {
     match error {
-        TurnError::Delivery(cause) if cause.fault().kind == FaultKind::Uncertain => UNCERTAIN_DELIVERIES_MAX,
+        TurnError::Delivery(cause) => match cause.fault().kind {
+            FaultKind::Uncertain => UNCERTAIN_DELIVERIES_MAX,
+            FaultKind::Throttled => THROTTLED_DELIVERIES_MAX,
+            _ => DELIVERIES_MAX,
+        },
         _ => DELIVERIES_MAX,
     }
 }

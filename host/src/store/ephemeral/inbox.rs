@@ -185,6 +185,9 @@ impl Turn {
             Some(_) => State::Answered,
             None => State::Received,
         };
+        if self.state == State::Received {
+            self.message.sent_at = None;
+        }
         (self.received_at, self.due_at, self.hold_until, self.lease_until) = (now, now, None, None);
         (self.claims, self.attempts, self.reason, self.ended_at) = (0, 0, None, None);
     }

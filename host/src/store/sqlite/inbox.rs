@@ -510,6 +510,8 @@ pub fn revive(db: &Connection, turn: i64, now: Millis) -> Result<bool, StoreErro
                                  FROM outbox WHERE turn = seq AND reply IS NOT NULL), 'received'),
                head = NOT EXISTS (SELECT 1 FROM inbox AS other WHERE other.channel = inbox.channel
                                   AND other.conversation = inbox.conversation AND other.ended_at IS NULL),
+               message = iif(EXISTS (SELECT 1 FROM outbox WHERE turn = seq AND reply IS NOT NULL), message,
+                             json_remove(message, '$.sent_at')),
                received_at = ?2, due_at = ?2, hold_until = NULL, lease_until = NULL, claims = 0, attempts = 0,
                reason = NULL, ended_at = NULL
              WHERE seq = ?1 AND state = 'dead'",
