@@ -24,9 +24,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::adapter::Permits;
-use crate::auth::{Issuer, Verifier};
+use crate::auth::{Issuer, Revocations, Verifier};
 use crate::clock::Clock;
 use crate::config::{self, CHAT_CHANNEL, Config, openai_channel};
+use crate::console::{self, Console};
 use crate::conversation::Listeners;
 use crate::doors::client::{Allowed, Origins};
 use crate::doors::{self, Doors, page::Page, webhook};
@@ -53,6 +54,12 @@ const NOWHERE: std::net::SocketAddr =
 
 /// Finished turns past their retention are deleted this often.
 const SWEEP: Duration = Duration::from_secs(600);
+
+/// How soon a token that another process revoked counts no more here.
+const REVOCATIONS_EVERY: Duration = Duration::from_secs(5);
+
+/// Connections of operators and of what scrapes figures.
+const OPERATORS_MAX: usize = 64;
 
 /// Folder of the compiled plugins, in the data folder.
 const COMPILED: &str = "compiled";
@@ -94,13 +101,17 @@ pub struct App {
     shelf: Arc<Shelf>,
     /// Files of the plugin folder that do not serve.
     pub rejected: Vec<Rejected>,
-    config: Config,
+    config: Arc<Config>,
     clock: Arc<dyn Clock>,
+    revocations: Revocations,
 }
 
 impl App {
     /// Wires a host. All that keeps a channel from serving is told at once.
     pub async fn build(config: Config, parts: Parts) -> anyhow::Result<App> {
+        if config.admin.is_some() && parts.place == Place::Server {
+            telemetry::log::recent().keep(telemetry::log::recent::BYTES_MAX);
+        }
         let data = &config.data;
         std::fs::create_dir_all(data)
             .with_context(|| format!("cannot make the data folder `{}`", data.display()))?;
@@ -125,7 +136,8 @@ impl App {
     fn wire(config: Config, parts: Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<App> {
         let shelf = ground.shelf.clone();
         let turns = turns(&config, &parts, ground, problems)?;
-        Ok(App { turns: Arc::new(turns), shelf, rejected: Vec::new(), clock: parts.clock, config })
+        let (turns, config, revocations) = (Arc::new(turns), Arc::new(config), Revocations::default());
+        Ok(App { turns, shelf, rejected: Vec::new(), clock: parts.clock, config, revocations })
     }
 
     /// The release that serves a plugin's name.
@@ -134,10 +146,24 @@ impl App {
     }
 
     /// Serves until the drain begins, then drains. Names of what still ran after the grace period come back.
-    pub async fn serve(&self, listener: TcpListener) -> anyhow::Result<Vec<String>> {
+    /// `admin` is where operators come in.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        admin: Option<TcpListener>,
+    ) -> anyhow::Result<Vec<String>> {
         let turns = self.begin();
         let drain = turns.drain.clone();
-        let router = self.router(listener.local_addr()?)?;
+        self.watch_revocations().await?;
+        if let Some(admin) = admin {
+            self.serve_operators(admin)?;
+        }
+        let address = listener.local_addr()?;
+        let router = self.router(address)?;
+        tracing::info!(address = %address, "serving");
+        if self.config.chat.is_some() {
+            tracing::info!("chat page: http://{address}/");
+        }
         let limits = &self.config.limits;
         let bounds = doors::server::Bounds {
             header_timeout: limits.header_timeout,
@@ -156,8 +182,67 @@ impl App {
     pub fn begin(&self) -> Arc<Turns> {
         let turns = self.turns.clone();
         drop(turns.drain.spawn("dispatch", turns.clone().dispatch()));
-        drop(turns.drain.spawn("sweep", sweep(turns.clone(), self.config.limits.retention)));
+        let kept = Kept { turns: self.config.limits.retention, audit: self.config.audit_retention };
+        drop(turns.drain.spawn("sweep", sweep(turns.clone(), kept)));
         turns
+    }
+
+    /// Knows the tokens that count no more before the first request, and learns of more.
+    async fn watch_revocations(&self) -> anyhow::Result<()> {
+        let (turns, revocations) = (self.turns.clone(), self.revocations.clone());
+        revocations.set(turns.store.revoked(turns.clock.now()).await?);
+        drop(self.turns.drain.spawn("revocations", look_for_revocations(turns, revocations)));
+        Ok(())
+    }
+
+    /// Opens the operators' door. It has connections of its own, so that it opens when all others are taken.
+    fn serve_operators(&self, listener: TcpListener) -> anyhow::Result<()> {
+        let address = listener.local_addr()?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                "`admin.listen` is reached from other machines, without TLS: tokens travel readable"
+            );
+        }
+        let turns = &self.turns;
+        let bounds = doors::server::Bounds {
+            header_timeout: self.config.limits.header_timeout,
+            connections_max: OPERATORS_MAX,
+        };
+        let router = console::router(self.console(address));
+        let serving =
+            doors::server::serve(listener, router, bounds, turns.drain.clone(), turns.metrics.clone());
+        drop(turns.drain.spawn("admin door", serving));
+        tracing::info!(address = %address, "admin door open");
+        Ok(())
+    }
+
+    fn console(&self, address: std::net::SocketAddr) -> Console {
+        let rejected = self.rejected.iter().map(|rejected| {
+            let file = rejected.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (file, telemetry::chain(&rejected.source))
+        });
+        Console {
+            turns: self.turns.clone(),
+            shelf: self.shelf.clone(),
+            config: self.config.clone(),
+            rejected: rejected.collect(),
+            readiness: Arc::new(readiness::State(self.turns.clone())),
+            verifier: self.verifier(),
+            revocations: self.revocations.clone(),
+            bounds: self.bounds(),
+            is_local: address.ip().is_loopback(),
+        }
+    }
+
+    fn verifier(&self) -> Verifier {
+        let auth = &self.config.auth;
+        let verifier = Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone());
+        verifier.without(self.revocations.clone())
+    }
+
+    fn bounds(&self) -> doors::body::Bounds {
+        let limits = &self.config.limits;
+        doors::body::Bounds { bytes_max: limits.body_bytes_max, timeout: limits.body_timeout }
     }
 
     /// Answers a function platform's events until it ends the process.
@@ -188,14 +273,13 @@ impl App {
 
     /// All doors of this host, which is reached at `address` if the configuration says nothing else.
     pub fn router(&self, address: std::net::SocketAddr) -> anyhow::Result<Router> {
-        let (auth, limits) = (&self.config.auth, &self.config.limits);
-        let bounds = doors::body::Bounds { bytes_max: limits.body_bytes_max, timeout: limits.body_timeout };
+        let bounds = self.bounds();
         let public =
             self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
         let lists = self.config.channels.iter();
         let allowed = lists.map(|(name, channel)| (name.clone(), Allowed(channel.allow.clone()))).collect();
         let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds, allowed };
-        let verifier = Verifier::new(&auth.jwt_secret, &auth.issuers, &auth.audience, self.clock.clone());
+        let verifier = self.verifier();
         let mut more = webhook::routes(webhooks);
         if let Some(door) = &self.config.openai {
             more = more.merge(doors::openai::routes(doors::openai::OpenAi {
@@ -353,17 +437,44 @@ fn names(config: &Config) -> metrics::Names {
     }
 }
 
-async fn sweep(turns: Arc<Turns>, retention: Duration) {
+/// How long what has ended is kept.
+struct Kept {
+    turns: Duration,
+    audit: Duration,
+}
+
+async fn sweep(turns: Arc<Turns>, kept: Kept) {
     loop {
         tokio::select! {
             () = turns.drain.cancelled() => return,
             () = tokio::time::sleep(SWEEP) => {}
         }
         let now = turns.clock.now();
-        let before = now.saturating_sub(retention.as_millis() as u64);
-        match turns.store.sweep(now, before).await {
-            Ok(swept) => tracing::debug!(swept, "finished turns past their retention are deleted"),
-            Err(error) => tracing::warn!(error = %error, "finished turns could not be deleted"),
+        let before = |kept: Duration| now.saturating_sub(kept.as_millis() as u64);
+        let swept = turns.store.sweep(now, before(kept.turns)).await;
+        let swept = match swept {
+            Ok(turns_swept) => {
+                turns.store.sweep_audit(before(kept.audit)).await.map(|entries| (turns_swept, entries))
+            }
+            Err(error) => Err(error),
+        };
+        match swept {
+            Ok((swept, audit)) => tracing::debug!(swept, audit, "what is past its retention is deleted"),
+            Err(error) => tracing::warn!(error = %error, "what is past its retention could not be deleted"),
+        }
+    }
+}
+
+/// Another process on the same store may have revoked a token.
+async fn look_for_revocations(turns: Arc<Turns>, revocations: Revocations) {
+    loop {
+        tokio::select! {
+            () = turns.drain.cancelled() => return,
+            () = tokio::time::sleep(REVOCATIONS_EVERY) => {}
+        }
+        match turns.store.revoked(turns.clock.now()).await {
+            Ok(revoked) => revocations.set(revoked),
+            Err(error) => tracing::warn!(error = %error, "revoked tokens could not be looked for"),
         }
     }
 }

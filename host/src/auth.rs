@@ -3,14 +3,19 @@
 //! It knows neither HTTP nor who is asked for what: a door names the scope it needs and turns an
 //! [`AuthError`] into 401 or 403. Claims follow RFC 7519, `scope` RFC 8693 (a string) or a plain array.
 
+mod role;
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
+
+pub use role::Role;
 
 use crate::clock::{Clock, Millis};
 
@@ -42,6 +47,8 @@ pub enum AuthError {
     Unauthorized(Reason),
     #[error("the token lacks the scope `{0}`; get one by `parlor token --scope {0}`")]
     MissingScope(String),
+    #[error("the token's bearer is no {0}; get a token by `parlor token --role {0}`")]
+    MissingRole(Role),
 }
 
 /// What exactly was wrong: for the log, never for the caller.
@@ -57,6 +64,7 @@ pub enum Reason {
     Expired,
     NotYet,
     Anonymous,
+    Revoked,
 }
 
 impl fmt::Display for Reason {
@@ -72,6 +80,7 @@ impl fmt::Display for Reason {
             Reason::Expired => "expired",
             Reason::NotYet => "issued in the future or not valid yet",
             Reason::Anonymous => "neither `sub` nor `jti`",
+            Reason::Revoked => "revoked",
         })
     }
 }
@@ -149,12 +158,28 @@ struct Issued<'a> {
     scope: &'a [&'a str],
 }
 
+/// Tokens that count no more, by their ids; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Revocations(Arc<RwLock<BTreeMap<String, Millis>>>);
+
+impl Revocations {
+    /// These and no others, each with the time until which it has to be remembered.
+    pub fn set(&self, revoked: BTreeMap<String, Millis>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = revoked;
+    }
+
+    fn holds(&self, token_id: &str) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(token_id)
+    }
+}
+
 /// Checks tokens against one secret and the configured issuers and audiences.
 #[derive(Clone)]
 pub struct Verifier {
     key: DecodingKey,
     rules: Validation,
     clock: Arc<dyn Clock>,
+    revocations: Revocations,
 }
 
 impl Verifier {
@@ -165,22 +190,45 @@ impl Verifier {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let key = DecodingKey::from_secret(secret.expose_secret().as_bytes());
-        Self { key, rules: rules(issuers, audiences), clock }
+        Self { key, rules: rules(issuers, audiences), clock, revocations: Revocations::default() }
     }
 
-    /// Who holds this token, if it is valid now and has the scope.
+    /// Refuses these as well.
+    pub fn without(self, revocations: Revocations) -> Self {
+        Self { revocations, ..self }
+    }
+
+    /// Who holds this token, if it is valid now.
+    pub fn caller(&self, token: &str) -> Result<Caller, AuthError> {
+        let caller = self.claims(token).and_then(|claims| {
+            self.check_times(&claims)?;
+            caller(claims)
+        });
+        let caller = caller.map_err(AuthError::Unauthorized)?;
+        if self.is_revoked(&caller) {
+            return Err(AuthError::Unauthorized(Reason::Revoked));
+        }
+        Ok(caller)
+    }
+
+    /// The same, if the token has the scope.
     pub fn verify(&self, token: &str, needed_scope: &str) -> Result<Caller, AuthError> {
-        let claims = self.claims(token).map_err(AuthError::Unauthorized)?;
-        self.check_times(&claims).map_err(AuthError::Unauthorized)?;
-        let caller = caller(claims).map_err(AuthError::Unauthorized)?;
+        let caller = self.caller(token)?;
         if caller.scopes.iter().any(|scope| scope == needed_scope) {
             return Ok(caller);
         }
         Err(AuthError::MissingScope(needed_scope.to_owned()))
     }
 
+    fn is_revoked(&self, caller: &Caller) -> bool {
+        caller.token_id.as_deref().is_some_and(|id| self.revocations.holds(id))
+    }
+
     /// How long a caller who stays may stay: nothing once `verify` would refuse the token.
     pub fn life_left(&self, caller: &Caller) -> Duration {
+        if self.is_revoked(caller) {
+            return Duration::ZERO;
+        }
         Duration::from_millis(caller.expires_at.saturating_sub(self.clock.now()))
     }
 

@@ -3,7 +3,11 @@
 //! Deadlines and leases inside a process use tokio's monotonic time; this is for times that outlive it or
 //! that somebody else's clock is compared with.
 
+mod date;
+
 use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use date::{from_rfc3339, rfc3339};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;

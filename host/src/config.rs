@@ -40,6 +40,10 @@ pub struct Config {
     /// The file's own; relative paths in a plugin's settings are relative to it, as all are.
     pub folder: PathBuf,
     pub listen: SocketAddr,
+    /// The operators' own door. None: closed.
+    pub admin: Option<Admin>,
+    /// How long the audit is kept.
+    pub audit_retention: Duration,
     /// Whom all doors are open to, by address. Empty: everybody.
     pub allow: Vec<IpNet>,
     /// Proxies whose word for a client's address counts.
@@ -62,6 +66,14 @@ pub struct Config {
     pub limits: Limits,
     /// What holds where a function platform runs the host.
     pub function: Function,
+}
+
+/// The door for operators.
+#[derive(Debug)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    /// Whom it is open to, by address. Empty: everybody who reaches it.
+    pub allow: Vec<IpNet>,
 }
 
 #[derive(Debug, Default)]

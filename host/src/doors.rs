@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::post;
 
 use crate::auth::Verifier;
 use crate::config::CHAT_CHANNEL;
@@ -52,10 +52,13 @@ pub struct Doors {
 
 /// The host's own paths and `more`, all in one frame.
 pub fn router(doors: Doors, more: Router) -> Router {
-    let mut router = Router::new()
-        .route("/health", get(health::health).post(health::health))
-        .route("/ready", get(health::ready).post(health::ready))
-        .route("/metrics", get(health::metrics));
+    let probes = health::routes(health::Probes {
+        readiness: doors.readiness.clone(),
+        metrics: doors.metrics.clone(),
+        drain: doors.drain.clone(),
+        verifier: Some(doors.verifier.clone()),
+    });
+    let mut router = Router::new();
     let gate = client::Gate { origins: Arc::new(doors.origins.clone()), metrics: doors.metrics.clone() };
     if let Some(talk) = doors.talk.clone() {
         let own = page::routes().route("/api/v1/chat", post(chat::chat).layer(axum::Extension(talk)));
@@ -66,6 +69,7 @@ pub fn router(doors: Doors, more: Router) -> Router {
     }
     router
         .with_state(Arc::new(doors))
+        .merge(probes)
         .merge(more)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

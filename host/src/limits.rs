@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::config::Rate;
-use crate::store::allowance::Buckets;
-use crate::store::{Allowance, Store, Verdict};
+use crate::store::allowance::{Buckets, Used};
+use crate::store::{Allowance, Store, StoreError, Verdict};
 use crate::telemetry::{self, Metrics};
 
 /// Refusals of one key are logged once in this time.
@@ -47,6 +47,35 @@ impl Limit {
             Limit::Person => "person",
             Limit::Key => "key",
         }
+    }
+}
+
+/// An allowance of which something is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drawn {
+    pub limit: Limit,
+    /// None: over all channels.
+    pub channel: Option<String>,
+    /// An address, a person or a token's id.
+    pub who: Option<String>,
+    /// When all of it is there again.
+    pub full_at: Millis,
+}
+
+impl Drawn {
+    /// None for what only remembers that somebody was told.
+    fn of(used: Used) -> Option<Drawn> {
+        let (kind, rest) = used.key.split_once(' ')?;
+        let (channel, who) = rest.split_once(' ').map_or((rest, None), |(channel, who)| (channel, Some(who)));
+        let (limit, channel, who) = match kind {
+            "channel" => (Limit::Channel, Some(channel), None),
+            "client" => (Limit::Client, Some(channel), who),
+            "person" | "aside" => (Limit::Person, Some(channel), who),
+            "key" => (Limit::Key, None, Some(rest)),
+            _ => return None,
+        };
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Some(Drawn { limit, channel: owned(channel), who: owned(who), full_at: used.full_at })
     }
 }
 
@@ -139,6 +168,12 @@ impl Limits {
         let once = Rate { interval: wait, burst: 1 };
         let told = allowance(format!("told {channel} {person}"), once);
         matches!(self.verdict(&[told]).await, Some(Verdict::Granted) | None)
+    }
+
+    /// The allowances of which most is used.
+    pub async fn drawn(&self, limit: u32) -> Result<Vec<Drawn>, StoreError> {
+        let used = self.store.used_allowances(self.clock.now(), limit).await?;
+        Ok(used.into_iter().filter_map(Drawn::of).collect())
     }
 
     /// Something was refused by a bound that is no rate: counted as the others are.

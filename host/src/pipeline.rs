@@ -81,8 +81,8 @@ pub struct Line {
     rounds: u32,
     /// The stage whose question is open; none: the host asked for all of them.
     asking: Option<usize>,
-    /// The stage whose filter stopped the model.
-    stopped: usize,
+    /// The stage that spoke last: its filter stopped the model, or it heard what the model said.
+    speaker: usize,
     /// A stage asked to forget the conversation; it stays so whatever those in front of it still ask.
     forget: bool,
     /// The turn's own model, as the last `next` left it.
@@ -179,6 +179,7 @@ impl Line {
         at: usize,
         completion: Result<Completion, Fault>,
     ) -> Result<Want, PipelineError> {
+        self.speaker = at;
         let outcome = self.open[at].run.resume(completion).await;
         let step = self.open[at].told(outcome)?;
         self.settle(at, step).await
@@ -232,7 +233,7 @@ impl Line {
                 Flow::Show(shown) if shown.is_empty() => return Ok(Flow::Show(shown)),
                 Flow::Show(shown) => text = shown,
                 Flow::Stop(reply) => {
-                    self.stopped = at;
+                    self.speaker = at;
                     return Ok(Flow::Stop(reply));
                 }
             }
@@ -240,10 +241,10 @@ impl Line {
         Ok(Flow::Show(text))
     }
 
-    /// A filter stopped the model: what it says instead passes those in front of it, as any reply.
-    pub async fn stop(&mut self, reply: Reply) -> Result<Want, PipelineError> {
+    /// A reply in the place of the speaker's own: it passes those in front of it, as any reply.
+    pub async fn say(&mut self, reply: Reply) -> Result<Want, PipelineError> {
         self.asking = None;
-        self.close(self.stopped, reply).await
+        self.close(self.speaker, reply).await
     }
 }
 

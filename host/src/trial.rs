@@ -173,7 +173,7 @@ impl Trial {
         let app = Arc::new(app);
         let serving = tokio::spawn({
             let app = app.clone();
-            async move { app.serve(listener).await }
+            async move { app.serve(listener, None).await }
         });
         Ok(Host { url, app, serving })
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parlor::auth::{AuthError, Caller, IssueError, Issuer, LIFE_MAX, Reason, TOKEN_BYTES_MAX, Verifier};
+use parlor::auth::{
+    AuthError, Caller, IssueError, Issuer, LIFE_MAX, Reason, Revocations, Role, TOKEN_BYTES_MAX, Verifier,
+};
 use parlor::clock::FixedClock;
 use ring::hmac;
 use secrecy::SecretString;
@@ -216,4 +218,31 @@ fn a_caller_learns_one_thing_alone() {
     let forged = forge(&json!({ "alg": "HS256" }), &claims(), "another secret of thirty-two bytes!");
     assert_eq!(said(&expired), said(&forged));
     assert_eq!(said(&expired), said(""));
+}
+
+#[test]
+fn a_revoked_token_is_refused_and_its_bearer_may_not_stay() {
+    let revocations = Revocations::default();
+    let verifier = verifier_at(NOW).without(revocations.clone());
+    let token = signed_with(json!({}));
+    let caller = verifier.verify(&token, SCOPE).unwrap();
+    assert!(!verifier.life_left(&caller).is_zero());
+    revocations.set([("t1".to_owned(), NOW * 1000)].into());
+    assert_eq!(verifier.verify(&token, SCOPE), Err(AuthError::Unauthorized(Reason::Revoked)));
+    assert!(verifier.life_left(&caller).is_zero(), "a line that it opened ends");
+    assert!(verifier.verify(&signed_with(json!({ "jti": "t2" })), SCOPE).is_ok());
+    revocations.set([].into());
+    assert!(verifier.verify(&token, SCOPE).is_ok());
+}
+
+#[test]
+fn the_highest_role_of_a_token_counts() {
+    let role =
+        |scopes: &[&str]| Role::of(&scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>());
+    assert_eq!(role(&["chat:write", "role:viewer"]), Some(Role::Viewer));
+    assert_eq!(role(&["role:viewer", "role:admin", "role:operator"]), Some(Role::Admin));
+    for none in [&[][..], &["admin"], &["role:root"], &["ROLE:ADMIN"], &["role:admin:x"]] {
+        assert_eq!(role(none), None, "{none:?}");
+    }
+    assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
 }

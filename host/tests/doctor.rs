@@ -242,6 +242,8 @@ async fn a_taken_port_is_found_and_who_has_it() {
     let (address, _taken) = listening();
     let told = at_rest(&Settings::new().set("listen", address.to_string())).await;
     told.fails("port", &[&address.to_string(), "is taken by another program", "set `listen`"]);
+    let told = at_rest(&Settings::new().set("admin.listen", address.to_string())).await;
+    told.fails("port", &[&address.to_string(), "is taken by another program", "set `admin.listen`"]);
     let process = format!("process {}", std::process::id());
     if cfg!(target_os = "linux") {
         told.fails("port", &[&process]);

@@ -506,6 +506,39 @@ async fn a_pipeline_that_stops_the_model_is_a_content_filter() {
     assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "content_filter");
 }
 
+/// An assistant takes an empty answer for a failure, and clients would ask again and again.
+#[tokio::test]
+async fn a_stop_or_a_length_that_leaves_nothing_is_an_empty_answer_and_no_failure() {
+    let house = House::with(|settings| {
+        let desk = json!({ "pipelines": ["assistant"], "model": "fake" });
+        settings.set("openai.assistants", json!({ "desk": desk }))
+    })
+    .await;
+    house.endpoint.script("pensive", Script::Text(" and so on"));
+    house.endpoint.script("mute", Script::Text(""));
+    for model in ["fake", "desk"] {
+        for (text, mut wish, finish, said) in [
+            ("canary stop", json!({ "stop": "answer" }), "stop", ""),
+            ("canary pensive", json!({ "max_tokens": 1 }), "length", if model == "fake" { " " } else { "" }),
+        ] {
+            wish["model"] = json!(model);
+            let answer = house.answer(text, wish.clone()).await;
+            let choice = &answer["choices"][0];
+            assert_eq!(
+                (&choice["message"]["content"], &choice["finish_reason"]),
+                (&json!(said), &json!(finish))
+            );
+            assert!(answer["usage"]["prompt_tokens"].as_u64().unwrap() > 0);
+            wish["stream"] = json!(true);
+            let chunks = chunks(house.ask(text, wish).await).await;
+            assert_eq!(text_of(&chunks).trim(), "");
+            assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], finish);
+        }
+    }
+    let mute = house.ask("canary mute", json!({ "model": "desk" })).await;
+    assert_eq!(refusal(mute).await, json!([500, "server_error", null, "internal"]), "nobody cut that short");
+}
+
 /// What a filter says instead of the model's words is said to a person like any other reply.
 #[tokio::test]
 async fn the_reply_of_a_filter_that_stops_passes_the_pipelines_in_front_of_it() {

@@ -15,6 +15,7 @@ use std::process::Command;
 
 use fail::FailScenario;
 use futures_util::future::join_all;
+use parlor::store::oversight::{Act, Actor, Oversight as _};
 use parlor::store::sqlite::SqliteStore;
 use parlor::store::vault::Vault;
 use parlor::store::{Acceptance, Store, StoreError};
@@ -91,5 +92,30 @@ async fn a_panic_or_a_failed_commit_answers_everybody_and_the_writer_goes_on() {
     }
     let outcomes = accept_all(&store, &["1", "2", "3", "4"]).await;
     assert!(outcomes.iter().all(|it| it.as_ref().is_ok_and(|it| *it == [Acceptance::New])), "{outcomes:?}");
+    scenario.teardown();
+}
+
+/// An act and its entry are one commit: what fails leaves neither.
+#[tokio::test]
+async fn what_cannot_be_written_down_is_not_done() {
+    let scenario = FailScenario::setup();
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let act = Act::Revoke { token: "t".to_owned(), until: NOW + 99 };
+    let actor = Actor {
+        person: "ada".to_owned(),
+        token: None,
+        role: "admin".to_owned(),
+        request_id: "r".to_owned(),
+        client: None,
+    };
+    fail::cfg("store::before_commit", "return").unwrap();
+    let failed = store.act(NOW, &act, &actor).await;
+    assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+    assert!(store.revoked(NOW).await.unwrap().is_empty());
+    assert_eq!(store.audit(None, 9).await.unwrap(), []);
+    fail::remove("store::before_commit");
+    assert!(store.act(NOW, &act, &actor).await.unwrap());
+    assert_eq!((store.revoked(NOW).await.unwrap().len(), store.audit(None, 9).await.unwrap().len()), (1, 1));
     scenario.teardown();
 }

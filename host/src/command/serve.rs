@@ -1,5 +1,6 @@
 //! `parlor serve`: the host, until SIGTERM or Ctrl-C.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,20 +38,21 @@ async fn answer_events(config: Config, parts: Parts) -> anyhow::Result<()> {
 
 async fn listen(config: Config, parts: Parts) -> anyhow::Result<()> {
     parts.drain.listen_to_signals().context("signals cannot be listened to")?;
-    let (listen, has_page) = (config.listen, config.chat.is_some());
     // Bound first: a taken port is told before anything slow begins.
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}; is another parlor running?"))?;
+    let listener =
+        bind(config.listen, "is another parlor running? If not, set `listen` to another port").await?;
+    let admin = match &config.admin {
+        Some(admin) => Some(bind(admin.listen, "set `admin.listen` to another port").await?),
+        None => None,
+    };
     let app = App::build(config, parts).await?;
-    let address = listener.local_addr()?;
-    tracing::info!(address = %address, "serving");
-    if has_page {
-        tracing::info!("chat page: http://{address}/");
-    }
-    let late = app.serve(listener).await?;
+    let late = app.serve(listener, admin).await?;
     if !late.is_empty() {
         tracing::warn!(tasks = late.join(", "), "the grace period is over; these go on at the next start");
     }
     Ok(())
+}
+
+async fn bind(address: SocketAddr, advice: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; {advice}"))
 }

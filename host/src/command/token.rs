@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::auth::Issuer;
+use crate::auth::{Issuer, Role};
 use crate::clock::SystemClock;
+use crate::doors::guard;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, clap::Args)]
 pub struct Token {
-    /// What its bearer may do; may be given several times
-    #[arg(long, default_values_t = ["chat:write".to_owned()])]
+    /// What its bearer may do, such as `metrics:read`; may be given several times. Without it and `--role`: `chat:write`
+    #[arg(long)]
     scope: Vec<String>,
+    /// What its bearer is at the admin door: `viewer`, `operator` or `admin`
+    #[arg(long)]
+    role: Option<Role>,
     /// Days until it expires, at most 90
     #[arg(long, default_value_t = 30)]
     days: u32,
@@ -29,7 +33,14 @@ pub fn run(path: &Path, wanted: &Token) -> anyhow::Result<()> {
     let issuer = config.auth.issuers.first().context("`auth.issuer` names no issuer")?;
     let audience = config.auth.audience.first().context("`auth.audience` names no audience")?;
     let issuer = Issuer::new(&config.auth.jwt_secret, issuer, audience, Arc::new(SystemClock));
-    let scopes: Vec<&str> = wanted.scope.iter().map(String::as_str).collect();
-    println!("{}", issuer.issue(&scopes, DAY * wanted.days, wanted.subject.as_deref())?);
+    println!("{}", issuer.issue(&wanted.scopes(), DAY * wanted.days, wanted.subject.as_deref())?);
     Ok(())
+}
+
+impl Token {
+    fn scopes(&self) -> Vec<&str> {
+        let role = self.role.map(Role::scope);
+        let scopes: Vec<&str> = self.scope.iter().map(String::as_str).chain(role).collect();
+        if scopes.is_empty() { vec![guard::CHAT_WRITE] } else { scopes }
+    }
 }

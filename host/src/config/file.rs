@@ -18,8 +18,8 @@ use super::reader::{Environment, Reader};
 use super::section::{Stray, section, unknown};
 use super::tree::{self, Node};
 use super::{
-    Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Meanwhile, Model,
-    OpenAi, OpenAiDoor, Plugins, Rate, Stale, WhenStale, references,
+    Admin, Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Meanwhile,
+    Model, OpenAi, OpenAiDoor, Plugins, Rate, Stale, WhenStale, references,
 };
 
 /// Some ten thousand channels; a larger file is not a configuration.
@@ -33,6 +33,8 @@ type ReadTime = Time<100, 600_000>;
 type GraceTime = Time<0, 3_600_000>;
 /// Platforms repeat a message for up to 24 h: what is forgotten sooner would be answered twice.
 type Retention = Time<86_400_000, 31_536_000_000>;
+/// From a weekend to ten years, as the longest duties to keep records ask for.
+type AuditTime = Time<259_200_000, 315_360_000_000>;
 /// Less holds no webhook, more no machine that this is for, since each is held in memory.
 type BodySize = Size<1024, 67_108_864>;
 /// More than this no descriptor table and no model serves.
@@ -56,9 +58,11 @@ type Threads = Count<1, 1024>;
 section! {
     /// Parlor's configuration. `${NAME}` in a value is the environment's; `$$` is a dollar sign.
     ConfigFile {
-        /// Address and port of all doors.
+        /// Address and port of all doors but the operators' own.
         listen: Address = "127.0.0.1:18789";
-        /// Addresses and networks that all doors are open to; an empty list is everybody.
+        /// The operators' own door.
+        admin: AdminFile = "{}";
+        /// Addresses and networks that all doors but the operators' own are open to; an empty list is everybody.
         allow: Networks = "[]";
         /// Proxies in front of this host: theirs is the last word in `X-Forwarded-For`.
         trusted_proxies: Networks = "[]";
@@ -86,6 +90,20 @@ section! {
         limits: LimitsFile = "{}";
         /// What holds where a function platform runs the host; elsewhere it has no effect.
         function: FunctionFile = "{}";
+    }
+}
+
+section! {
+    /// The operators' own door: the admin API, and figures without a token.
+    AdminFile {
+        /// Address and port; on this machine alone unless you say otherwise.
+        listen: Address = "127.0.0.1:8080";
+        /// Addresses and networks that it is open to; an empty list is everybody who reaches it.
+        allow: Networks = "[]";
+        /// Closes it.
+        enabled: bool = "true";
+        /// How long what operators did is kept.
+        audit: AuditTime = "30d";
     }
 }
 
@@ -448,9 +466,12 @@ impl ConfigFile {
         let models: BTreeMap<String, Model> =
             file.models.into_iter().map(|(name, model)| (name.0, model.into())).collect();
         let openai = file.openai.map(|door| door.with(&models));
+        let audit_retention = file.admin.audit.0;
         Config {
             folder: folder.to_owned(),
             listen: file.listen.0,
+            admin: file.admin.into(),
+            audit_retention,
             allow: file.allow.0,
             trusted_proxies: file.trusted_proxies.0,
             public_url: file.public_url.map(|url| url.0),
@@ -466,6 +487,12 @@ impl ConfigFile {
             limits: file.limits.into(),
             function: Function { queue: file.function.queue.map(|url| url.0) },
         }
+    }
+}
+
+impl From<AdminFile> for Option<Admin> {
+    fn from(file: AdminFile) -> Self {
+        file.enabled.then_some(Admin { listen: file.listen.0, allow: file.allow.0 })
     }
 }
 

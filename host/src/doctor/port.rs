@@ -1,4 +1,4 @@
-//! Who is at `listen`: nobody, this configuration's own host, or somebody else.
+//! Who is at `listen` and `admin.listen`: nobody, this configuration's own host, or somebody else.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -81,7 +81,10 @@ pub fn findings(config: &Config, server: &Server) -> Vec<Finding> {
             "another parlor serves here, from another data folder",
             "stop it, or set `listen` to another port",
         )],
-        Server::None => vec![bind(config.listen)],
+        Server::None => {
+            let admin = config.admin.as_ref().map(|admin| bind(admin.listen, "admin.listen"));
+            std::iter::once(bind(config.listen, "listen")).chain(admin).collect()
+        }
     }
 }
 
@@ -109,8 +112,8 @@ fn turned_away(about: &str, status: u16, message: &str) -> Finding {
     Finding::fail("serving", about, what, "see its log; raise `limits.connections` if all of them are wanted")
 }
 
-/// Takes the port for a moment, as `serve` would for long.
-fn bind(listen: SocketAddr) -> Finding {
+/// Takes the port for a moment, as `serve` would for long. `key` is where the configuration has it.
+fn bind(listen: SocketAddr, key: &str) -> Finding {
     let about = listen.to_string();
     let error = match TcpListener::bind(listen) {
         Ok(_) => return Finding::ok(CHECK, &about, "is free"),
@@ -123,7 +126,7 @@ fn bind(listen: SocketAddr) -> Finding {
                 CHECK,
                 &about,
                 format!("is taken by another program{holder}"),
-                "stop it, or set `listen` to another port",
+                format!("stop it, or set `{key}` to another port"),
             )
         }
         ErrorKind::AddrNotAvailable => Finding::fail(
@@ -131,7 +134,7 @@ fn bind(listen: SocketAddr) -> Finding {
             &about,
             "is no address of this machine",
             format!(
-                "set `listen` to `127.0.0.1:{0}`, or to `0.0.0.0:{0}` for all of its addresses",
+                "set `{key}` to `127.0.0.1:{0}`, or to `0.0.0.0:{0}` for all of its addresses",
                 listen.port()
             ),
         ),
@@ -145,7 +148,7 @@ fn bind(listen: SocketAddr) -> Finding {
             CHECK,
             &about,
             format!("cannot be taken: {error}"),
-            "set `listen` to another address",
+            format!("set `{key}` to another address"),
         ),
     }
 }

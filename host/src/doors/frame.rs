@@ -21,10 +21,19 @@ use crate::telemetry;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The paths that a log names; all others are `other`.
-const ROUTES: [&str; 8] =
-    ["/health", "/ready", "/metrics", "/api/v1/chat", "/chat", "/v1/chat/completions", "/v1/models", "/"];
+const ROUTES: [&str; 9] = [
+    "/health",
+    "/ready",
+    "/metrics",
+    "/api/v1/chat",
+    "/chat",
+    "/v1/chat/completions",
+    "/v1/models",
+    "/api/v1/openapi.json",
+    "/",
+];
 /// And those of which it names the first part alone.
-const PREFIXES: [&str; 3] = ["/webhook", "/page", "/v1/models"];
+const PREFIXES: [&str; 4] = ["/webhook", "/page", "/v1/models", "/api/v1/admin"];
 
 /// The id of this request, for handlers: an extension.
 #[derive(Debug, Clone)]

@@ -8,11 +8,12 @@ use http::{HeaderMap, StatusCode};
 use url::form_urlencoded;
 
 use super::problem::Problem;
-use crate::auth::{AuthError, Caller, Reason, Verifier};
+use crate::auth::{AuthError, Caller, Reason, Role, Verifier};
 use crate::telemetry;
 
 pub const CHAT_WRITE: &str = "chat:write";
 pub const METRICS_READ: &str = "metrics:read";
+pub const LOGS_READ: &str = "logs:read";
 
 /// The query's field for a token.
 const TOKEN: &str = "token";
@@ -38,6 +39,19 @@ pub fn caller_by_query(
     verify(verifier, in_query.as_ref().map(|(_, token)| &**token).or(in_header), needed_scope)
 }
 
+/// Who calls, if he is at least this.
+pub fn operator(verifier: &Verifier, headers: &HeaderMap, needed: Role) -> Result<(Caller, Role), Problem> {
+    let verified = match bearer(headers) {
+        Some(token) => verifier.caller(token),
+        None => Err(AuthError::Unauthorized(Reason::Missing)),
+    };
+    let ranked = verified.and_then(|caller| match Role::of(&caller.scopes) {
+        Some(role) if role >= needed => Ok((caller, role)),
+        _ => Err(AuthError::MissingRole(needed)),
+    });
+    Ok(ranked.inspect_err(log_refusal)?)
+}
+
 fn verify(verifier: &Verifier, token: Option<&str>, needed_scope: &str) -> Result<Caller, Problem> {
     let verified = match token {
         Some(token) => verifier.verify(token, needed_scope),
@@ -60,6 +74,9 @@ fn log_refusal(error: &AuthError) {
                 scope,
                 "token lacks a scope"
             );
+        }
+        AuthError::MissingRole(role) => {
+            tracing::info!(event.action = "authorize", event.outcome = "failure", %role, "token lacks a role");
         }
     }
 }

@@ -53,6 +53,10 @@ impl From<AuthError> for Problem {
                 let challenge = format!(", error=\"insufficient_scope\", scope=\"{scope}\"");
                 (StatusCode::FORBIDDEN, "missing_scope", challenge)
             }
+            AuthError::MissingRole(role) => {
+                let challenge = format!(", error=\"insufficient_scope\", scope=\"{}\"", role.scope());
+                (StatusCode::FORBIDDEN, "missing_role", challenge)
+            }
         };
         let challenge = Some(format!("Bearer realm=\"parlor\"{challenge}"));
         Self { challenge, ..Self::new(status, code, message) }

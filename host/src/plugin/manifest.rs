@@ -132,6 +132,13 @@ const USES: &[(&str, SecretUse)] = &[
     ("egress", SecretUse::Egress),
 ];
 
+impl SecretUse {
+    /// Its name in a manifest.
+    pub fn as_str(self) -> &'static str {
+        USES.iter().find(|(_, serves)| *serves == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl Manifest {
     /// Reads `plugin.toml`. All problems come at once, in the order of their lines.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {

@@ -1,10 +1,12 @@
 //! Log lines: one JSON object a line with ECS field names, or a line that a person reads.
 //!
 //! The fields of all open spans are flattened into each event, so that the request id and the channel follow
-//! every stage. It does not know what is logged. Next: `fields` collects them, `line` writes them down.
+//! every stage. It does not know what is logged. Next: `fields` collects them, `line` writes them down, `recent` keeps
+//! the last of them for whoever asks.
 
 mod fields;
 mod line;
+pub mod recent;
 
 use std::io::{IsTerminal, Write};
 use std::panic::PanicHookInfo;
@@ -25,6 +27,7 @@ use fields::Fields;
 use line::Line;
 
 pub use fields::FIELD_BYTES_MAX;
+pub use recent::recent;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
@@ -173,6 +176,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
             message: fields.take_text("message").unwrap_or_default(),
             fields: &fields,
         };
+        recent().push(&line);
         self.write(&line);
     }
 }

@@ -60,11 +60,16 @@ impl Turns {
                     Said::Completion(completion) => {
                         note(&mut account, &completion, prompt.show, line.is_plain());
                         let told = completion.as_ref().map_err(ModelError::fault).cloned();
-                        line.resume(told).await.map_err(|error| handed_on(error, completion.err()))?
+                        match line.resume(told).await {
+                            Err(PipelineError::Fault { .. }) if is_cut_to_nothing(turn, &completion) => {
+                                line.say(Reply::text("")).await?
+                            }
+                            next => next.map_err(|error| handed_on(error, completion.err()))?,
+                        }
                     }
                     Said::Stopped(reply) => {
                         account.finish_reason = FinishReason::Filtered;
-                        line.stop(reply).await?
+                        line.say(reply).await?
                     }
                 },
                 Want::Say { reply, forget } => return Ok(Answer::Say { reply, forget, account }),
@@ -206,6 +211,14 @@ fn note(
     account.tool_calls = if is_callers { completion.tool_calls.clone() } else { Vec::new() };
 }
 
+/// A caller's own bounds left nothing of an answer: that is what he asked for, though no pipeline can say it.
+fn is_cut_to_nothing(turn: &Turn, completion: &Result<Completion, ModelError>) -> bool {
+    let wishes = turn.claim.message.wishes.as_ref();
+    let is_bounded = wishes.is_some_and(|wishes| !wishes.stop.is_empty() || wishes.max_tokens.is_some());
+    let is_empty = |said: &Completion| said.text.trim().is_empty() && said.tool_calls.is_empty();
+    is_bounded && completion.as_ref().is_ok_and(is_empty)
+}
+
 /// A pipeline that hands on a model's failure as it was told it: then that is what went wrong.
 fn handed_on(error: PipelineError, failure: Option<ModelError>) -> TurnError {
     match (&error, failure) {
@@ -252,8 +265,12 @@ impl Hearing {
     }
 
     fn completion(self, usage: Usage) -> Completion {
-        let finish_reason =
-            if self.tool_calls.is_empty() { usage.finish_reason } else { FinishReason::ToolCalls };
+        let finish_reason = match usage.finish_reason {
+            FinishReason::Stop | FinishReason::Other if !self.tool_calls.is_empty() => {
+                FinishReason::ToolCalls
+            }
+            reason => reason,
+        };
         Completion {
             model: self.model,
             text: self.text,

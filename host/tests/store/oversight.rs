@@ -52,7 +52,7 @@ pub async fn a_dead_letter_is_shown_with_what_was_said(store: &dyn Store) {
 
     let all = store.dead_letters(None, None, 9).await.unwrap();
     assert_eq!(all, [second.clone(), first.clone()], "the latest first");
-    assert_eq!(store.dead_letters(Some(CHANNEL), None, 1).await.unwrap(), [second.clone()]);
+    assert_eq!(store.dead_letters(Some(CHANNEL), None, 1).await.unwrap(), all[..1]);
     assert_eq!(store.dead_letters(None, Some(second.turn), 9).await.unwrap(), [first]);
     assert_eq!(store.dead_letters(Some("other"), None, 9).await.unwrap(), []);
     assert_eq!(store.dead_letter(second.turn + 1000).await.unwrap(), None);

@@ -28,6 +28,7 @@ impl Settings {
     pub fn new() -> Self {
         let config = json!({
             "listen": "127.0.0.1:0",
+            "admin": { "listen": "127.0.0.1:0" },
             "data": "data",
             "auth": { "jwt_secret": JWT_SECRET },
             "plugins": { "folder": warm::plugins(), "allow_unsigned": true },
@@ -63,15 +64,20 @@ impl Settings {
 struct Log {
     lines: Mutex<Vec<String>>,
     address: Mutex<Option<SocketAddr>>,
+    admin: Mutex<Option<SocketAddr>>,
 }
 
 impl Log {
     fn note(&self, line: String) {
-        if let Ok(fields) = serde_json::from_str::<Value>(&line)
-            && fields["message"] == "serving"
-        {
-            let address = fields["labels.address"].as_str().expect("the line `serving` names the address");
-            *self.address.lock().unwrap() = Some(address.parse().unwrap());
+        let fields = serde_json::from_str::<Value>(&line).unwrap_or_default();
+        let door = match fields["message"].as_str() {
+            Some("serving") => Some(&self.address),
+            Some("admin door open") => Some(&self.admin),
+            _ => None,
+        };
+        if let Some(door) = door {
+            let address = fields["labels.address"].as_str().expect("the line of a door names its address");
+            *door.lock().unwrap() = Some(address.parse().unwrap());
         }
         self.lines.lock().unwrap().push(line);
     }
@@ -148,7 +154,12 @@ impl Host {
 
     /// A token for the host's own doors.
     pub fn token(&self) -> String {
-        let output = self.output(&["token"]);
+        self.token_with(&[])
+    }
+
+    /// A token by these options of `parlor token`.
+    pub fn token_with(&self, options: &[&str]) -> String {
+        let output = self.output(&[&["token"], options].concat());
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
@@ -184,7 +195,7 @@ impl Host {
     /// The same by another command, such as a shell that sets limits first.
     pub fn begin_with(&mut self, mut command: Command) {
         assert!(self.child.is_none(), "the host runs already");
-        *self.log.address.lock().unwrap() = None;
+        self.forget_address();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         self.log.follow(child.stdout.take().unwrap());
         self.log.follow(child.stderr.take().unwrap());
@@ -234,6 +245,7 @@ impl Host {
 
     fn forget_address(&self) {
         *self.log.address.lock().unwrap() = None;
+        *self.log.admin.lock().unwrap() = None;
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -244,6 +256,12 @@ impl Host {
     pub fn whereabouts(&self) -> impl Fn() -> Option<SocketAddr> + Send + Sync + Clone + 'static {
         let log = self.log.clone();
         move || *log.address.lock().unwrap()
+    }
+
+    /// At the operators' door, which opens a moment before the others.
+    pub fn admin_url(&self, path: &str) -> String {
+        let address = self.log.admin.lock().unwrap().expect("the admin door is open");
+        format!("http://{address}{path}")
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -69,6 +69,7 @@ fn prepare(plugins: &Path) -> PathBuf {
     lock.lock().unwrap();
     let config = json!({
         "listen": "127.0.0.1:0",
+        "admin": { "enabled": false },
         "data": "data",
         "auth": { "jwt_secret": "of no use to anybody, but long enough" },
         "plugins": { "folder": plugins, "allow_unsigned": true },

@@ -95,6 +95,7 @@ fn config_text(port: u16, folder: &Path, plugins: &Path) -> String {
     let data = data.display();
     format!(
         r#"listen: 127.0.0.1:{port}
+admin: {{ enabled: false }}
 data: '{data}'
 auth: {{ jwt_secret: "no door is opened with this secret", audience: parlor }}
 plugins: {{ folder: '{plugins}', allow_unsigned: true }}

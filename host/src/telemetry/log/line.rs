@@ -6,7 +6,7 @@ use std::fmt::Write;
 use tracing::Level;
 
 use super::fields::{Fields, Value};
-use crate::clock::Millis;
+use crate::clock::{Millis, rfc3339};
 
 /// The version of the field names: <https://www.elastic.co/docs/reference/ecs/ecs-ecs>.
 const ECS_VERSION: &str = "8.11.0";
@@ -139,40 +139,4 @@ fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{200e}' | '\u{200f}')
         || matches!(character, '\u{e0000}'..='\u{e007f}')
-}
-
-/// `2026-02-28T23:59:59.999Z`.
-fn rfc3339(time: Millis) -> String {
-    let (seconds, millis) = (time / 1000, time % 1000);
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
-
-/// The date of a day counted from 1970-01-01, by years that begin in March, so that a leap day comes last:
-/// <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rfc3339;
-
-    #[test]
-    fn times_are_written_in_rfc_3339() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(951_782_399_999), "2000-02-28T23:59:59.999Z");
-        assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
-        assert_eq!(rfc3339(1_709_251_199_001), "2024-02-29T23:59:59.001Z");
-        assert_eq!(rfc3339(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
-        assert_eq!(rfc3339(1_767_225_599_500), "2025-12-31T23:59:59.500Z");
-    }
 }

@@ -52,6 +52,10 @@ function overflow(page) {
   }, page.viewportSize().width);
 }
 
+/** Waits until the drawer has come to rest: while it slides, a box of 44 pixels measures a hair less. */
+const settled = (page) =>
+  page.locator("#drawer").evaluate((drawer) => Promise.all(drawer.getAnimations().map(({ finished }) => finished)));
+
 const colour = (page, selector, property) =>
   page.locator(selector).evaluate((each, property) => getComputedStyle(each)[property], property);
 
@@ -166,6 +170,7 @@ export const cases = {
     assert.ok(await page.locator("#talks").isHidden());
     await page.tap("#menu");
     await page.locator("#drawer[open] .entry a").waitFor();
+    await settled(page);
     assert.deepEqual(await smallTargets(page, 44), []);
     await page.keyboard.press("Escape");
     assert.equal(await page.locator("#drawer[open]").count(), 0);
@@ -250,7 +255,7 @@ export const cases = {
       await assertAccessible(world, visit, `${where} conversation`);
       if (wishes.isMobile) {
         await page.tap("#menu");
-        await page.locator("#drawer").evaluate((drawer) => Promise.all(drawer.getAnimations().map(({ finished }) => finished)));
+        await settled(page);
         await assertAccessible(world, visit, `${where} drawer`);
       }
       await page.locator(".entry button").first().click();
