@@ -634,13 +634,15 @@ async fn a_key_has_a_rate_of_its_own_and_all_keys_have_one_together() {
 #[tokio::test]
 async fn a_rate_is_shared_by_all_who_share_a_store() {
     let platform = Platform::start(ok).await;
+    // Of four a minute, three are for what may be left undone; it waits for none.
+    let manifest = MANIFEST.replace("2/1m", "4/1m");
     let store: Arc<dyn Store> = Arc::new(EphemeralStore::default());
     let clock = Arc::new(SteppedClock::default());
     let gates: Vec<_> = (0..2)
         .map(|_| {
             let stand_in = BTreeMap::from([("https://slow.example.com".to_owned(), url(&platform.origin))]);
             let egress = Egress::new(stand_in).expect("a client").sharing_rates(store.clone(), clock.clone());
-            gate_of(&egress, MANIFEST, "https://nowhere.example.com/")
+            gate_of(&egress, &manifest, "https://nowhere.example.com/").leaving_room()
         })
         .collect();
     let request = || Outbound { limit_key: Some("a".to_owned()), ..get("https://slow.example.com/") };
@@ -652,10 +654,10 @@ async fn a_rate_is_shared_by_all_who_share_a_store() {
                 Err(failure) => assert_eq!(failure.kind, FailureKind::Throttled),
             }
         }
-        assert!(sent <= 2 * (second / 60 + 1), "{sent} in {second} s");
+        assert!(sent <= 3 * (second / 60 + 1), "{sent} in {second} s");
         clock.0.fetch_add(1000, Ordering::Relaxed);
     }
-    assert!(sent >= 7, "{sent} of both together in four minutes");
+    assert!(sent >= 11, "{sent} of both together in four minutes");
 }
 
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use crate::conversation::{self, End};
 use crate::message::{FaultKind, Reply};
 use crate::model::ModelError;
 use crate::pipeline::PipelineError;
-use crate::store::{Delivery, Ending, Progress, StoreError};
+use crate::store::{Claim, Delivery, Ending, Progress, StoreError};
 use crate::telemetry;
 
 /// Attempts at an answer before the person gets an apology. A model's own retries come on top.
@@ -81,7 +81,12 @@ impl Turns {
             Remedy::Leave => Ok(Ended::Left),
             Remedy::Retry(pause) => self.retry(turn, pause, &error).await,
             Remedy::Apologise => self.apologise(turn, &error).await,
-            Remedy::Bury => self.bury(turn, &error).await,
+            Remedy::Bury => {
+                if is_of_the_answer(&error) {
+                    self.say_instead(turn).await;
+                }
+                self.bury(turn, &error).await
+            }
             Remedy::Withdraw => self.take_back(turn).await,
             Remedy::BreakOff => self.break_off(turn).await,
         };
@@ -99,8 +104,8 @@ impl Turns {
 
     async fn retry(&self, turn: &Turn, pause: Duration, error: &TurnError) -> Result<Ended, TurnError> {
         let due: Millis = self.clock.now() + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        let reason = telemetry::chain(error);
-        self.persist(|| self.store.postpone(turn.claim.lease, due, Some(&reason))).await?;
+        let reason = (!is_put_off(error)).then(|| telemetry::chain(error));
+        self.persist(|| self.store.postpone(turn.claim.lease, due, reason.as_deref())).await?;
         Ok(Ended::Retried)
     }
 
@@ -116,7 +121,7 @@ impl Turns {
             Ok(receipt) => {
                 self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
             }
-            Err(error) => match self.pause(0, deliveries_max(&error), &error) {
+            Err(error) => match self.delivery_pause(turn, &error) {
                 Some(pause) => self.retry(turn, pause, &error).await,
                 None => self.bury(turn, &error).await,
             },
@@ -145,7 +150,7 @@ impl Turns {
             Ok(receipt) => return Ok(Some(receipt)),
             Err(error) => error,
         };
-        if let Some(pause) = self.pause(turn.claim.attempts, deliveries_max(&error), &error) {
+        if let Some(pause) = self.delivery_pause(turn, &error) {
             return self.retry(turn, pause, &error).await.map(|_| None);
         }
         tracing::error!(error = telemetry::chain(&error), "what was shown of an answer stays unfinished");
@@ -153,9 +158,6 @@ impl Turns {
     }
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
-        if is_of_the_answer(error) {
-            self.say_instead(turn).await;
-        }
         let ending = Ending::Dead { reason: telemetry::chain(error) };
         self.persist(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[])).await?;
         Ok(Ended::Dead)
@@ -187,9 +189,9 @@ impl Turns {
                 Progress::Unanswered { .. } => Remedy::Apologise,
                 Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
             },
-            TurnError::Delivery(_) | TurnError::EndlessDelivery => self
-                .pause(turn.claim.attempts, deliveries_max(error), error)
-                .map_or(Remedy::Bury, Remedy::Retry),
+            TurnError::Delivery(_) | TurnError::EndlessDelivery => {
+                self.delivery_pause(turn, error).map_or(Remedy::Bury, Remedy::Retry)
+            }
             // Who waits on an open line is told at once and asks again by himself.
             _ if turn.is_heard() => Remedy::Apologise,
             _ => match self.pause(turn.claim.attempts, ASKS_MAX, error) {
@@ -197,6 +199,11 @@ impl Turns {
                 _ => Remedy::Apologise,
             },
         }
+    }
+
+    fn delivery_pause(&self, turn: &Turn, error: &TurnError) -> Option<Duration> {
+        let (failed, attempts_max) = deliveries(&turn.claim, error);
+        self.pause(failed, attempts_max, error)
     }
 
     /// How long to wait before the next attempt; none if a further one is not worth it.
@@ -227,15 +234,21 @@ fn is_of_the_answer(error: &TurnError) -> bool {
     }
 }
 
-fn deliveries_max(error: &TurnError) -> u32 {
+/// Failed attempts at a delivery, and how many there may be. What the platform puts off is no failure and counts with
+/// the claims, so that a delivery that may have come through is still tried once more after it.
+fn deliveries(claim: &Claim, error: &TurnError) -> (u32, u32) {
     match error {
         TurnError::Delivery(cause) => match cause.fault().kind {
-            FaultKind::Uncertain => UNCERTAIN_DELIVERIES_MAX,
-            FaultKind::Throttled => THROTTLED_DELIVERIES_MAX,
-            _ => DELIVERIES_MAX,
+            FaultKind::Uncertain => (claim.attempts, UNCERTAIN_DELIVERIES_MAX),
+            FaultKind::Throttled => (claim.claims - 1, THROTTLED_DELIVERIES_MAX),
+            _ => (claim.attempts, DELIVERIES_MAX),
         },
-        _ => DELIVERIES_MAX,
+        _ => (claim.attempts, DELIVERIES_MAX),
     }
+}
+
+fn is_put_off(error: &TurnError) -> bool {
+    matches!(error, TurnError::Delivery(cause) if cause.fault().kind == FaultKind::Throttled)
 }
 
 fn asked_pause(error: &TurnError) -> Option<Duration> {

@@ -42,8 +42,10 @@ pub(super) struct Pace {
     /// What is shown fades, or can be changed no more, unless it is touched within this.
     keep_alive: Option<Duration>,
     due: Instant,
-    /// When something was shown last.
+    /// When the platform was last called.
     touched: Instant,
+    /// When something new was shown.
+    moved: Instant,
     /// There is something to show: before that, nobody is told that work has begun.
     has_begun: bool,
     manner: Manner,
@@ -64,6 +66,7 @@ impl Pace {
             keep_alive,
             due: due.unwrap_or(now),
             touched: now,
+            moved: now,
             has_begun: false,
             manner: Manner::Stream,
             shown: None,
@@ -92,25 +95,35 @@ impl Pace {
     /// When something is due though nothing new came.
     fn wakes_at(&self) -> Instant {
         let fades = self.keep_alive.filter(|_| self.has_begun).map(|keep_alive| self.touched + keep_alive);
-        let patience = self.is_waiting.then(|| self.touched + BLOCK_PATIENCE);
+        let patience = self.is_waiting.then(|| self.moved + BLOCK_PATIENCE);
         let first = [fades, patience].into_iter().flatten().min();
         first.map_or_else(|| Instant::now() + PAUSE_MAX, |first| first.max(self.due))
     }
 
     /// What is to be shown now. Without a word it is shown only to open a card, or to keep one alive.
     pub(super) fn next(&mut self, text: &str, is_open: bool) -> Option<String> {
-        let untouched = self.touched.elapsed();
-        if self.has_begun && self.keep_alive.is_some_and(|keep_alive| untouched >= keep_alive) {
-            return Some(text.to_owned());
-        }
+        self.news(text, is_open).or_else(|| self.fades().then(|| self.same(text)))
+    }
+
+    fn news(&mut self, text: &str, is_open: bool) -> Option<String> {
         let is_new = self.shown != Some(text.len()) && !(text.is_empty() && is_open);
         self.is_waiting = false;
         match self.manner {
             _ if !is_new => None,
             Manner::Whole => None,
-            Manner::Blocks if is_open && untouched < BLOCK_PATIENCE => self.next_block(text),
+            Manner::Blocks if is_open && self.moved.elapsed() < BLOCK_PATIENCE => self.next_block(text),
             Manner::Stream | Manner::Blocks => Some(text.to_owned()),
         }
+    }
+
+    fn fades(&self) -> bool {
+        let is_due = |keep_alive| self.touched.elapsed() >= keep_alive;
+        self.has_begun && self.keep_alive.is_some_and(is_due)
+    }
+
+    /// What is shown already; all that there is if an attempt at the answer failed and began anew.
+    fn same(&self, text: &str) -> String {
+        text.get(..self.shown.unwrap_or(0)).unwrap_or(text).to_owned()
     }
 
     /// The text up to its last paragraph that is whole, if that is not shown yet.
@@ -125,10 +138,14 @@ impl Pace {
     }
 
     pub(super) fn shown(&mut self, bytes: usize, next_change: Option<Instant>) {
-        (self.shown, self.failures, self.held) = (Some(bytes), 0, 0);
+        let is_new = self.shown.replace(bytes) != Some(bytes);
+        (self.failures, self.held) = (0, 0);
         self.touched = Instant::now();
         self.due = next_change.unwrap_or(self.due);
-        if self.manner == Manner::Blocks {
+        if is_new {
+            self.moved = self.touched;
+        }
+        if is_new && self.manner == Manner::Blocks {
             self.due = self.due.max(self.touched + BLOCK_PAUSE);
             self.calm += 1;
             if self.calm >= CALM {
