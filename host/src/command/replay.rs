@@ -97,7 +97,8 @@ pub async fn run(path: &Path, wanted: &Replay) -> anyhow::Result<()> {
 }
 
 fn place(config: &Config, wanted: &Replay) -> anyhow::Result<Place> {
-    let serves = sqlite::is_in_use(&config.data);
+    // What several nodes share is theirs to change: any of them will do.
+    let serves = config.redis.is_some() || sqlite::is_in_use(&config.data);
     if wanted.url.is_none() && !serves {
         return Ok(Place::Stopped(Stopped::open(&config.data)?));
     }

@@ -34,8 +34,7 @@ pub struct Actor {
 /// What an operator does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// A dead letter is tried once more: its stored answer is delivered, or it is asked as if it had been written
-    /// just now, without the platform's time of it.
+    /// A dead letter is tried once more: its stored answer is delivered, or it is asked again.
     Replay {
         turn: i64,
         /// Also where an answer is stored, which is given up then.

@@ -10,7 +10,7 @@ use crate::conversation::{self, End};
 use crate::message::{FaultKind, Reply};
 use crate::model::ModelError;
 use crate::pipeline::PipelineError;
-use crate::store::{Claim, Delivery, Ending, Progress, StoreError};
+use crate::store::{Delivery, Ending, Progress, StoreError};
 use crate::telemetry;
 
 /// Attempts at an answer before the person gets an apology. A model's own retries come on top.
@@ -71,8 +71,12 @@ impl Turns {
     /// Turns an error into what the store, the operator and the person get to know. Returns how it ended.
     pub(super) async fn fail(&self, turn: &Turn, error: TurnError) -> Ended {
         let error = match error {
-            // The store refused the answer to a message that was taken back meanwhile.
-            TurnError::Store(StoreError::LeaseLost) if turn.cancelled.is_cancelled() => TurnError::Withdrawn,
+            // The store refused the answer to a message that was taken back meanwhile, perhaps at another node.
+            TurnError::Store(StoreError::LeaseLost)
+                if turn.cancelled.is_cancelled() || self.is_taken_back(&turn.key()).await =>
+            {
+                TurnError::Withdrawn
+            }
             error => error,
         };
         let remedy = self.remedy(turn, &error);
@@ -128,24 +132,22 @@ impl Turns {
         }
     }
 
-    /// Nobody wants the answer any more. A card that is open already is closed all the same.
+    /// Nobody wants the answer any more. A card that is open already is closed all the same, and so is one of which
+    /// nobody knows whether it is: the adapter finds it by its key, or the person reads that the answer was stopped.
     async fn take_back(&self, turn: &Turn) -> Result<Ended, TurnError> {
-        match self.close_card(turn, &turn.cut_off()).await? {
-            Some(_) => self.end(turn, Ending::Withdrawn, None).await,
-            None => Ok(Ended::Retried),
+        if turn.may_have_left_a_card() && self.close_card(turn, &turn.cut_off()).await?.is_none() {
+            return Ok(Ended::Retried);
         }
+        self.end(turn, Ending::Withdrawn, None).await
     }
 
-    /// Closes the card of an answer that does not come, if one is open; returns the platform's ids of it. None: the
-    /// whole turn is tried again later.
+    /// Closes the card of an answer that does not come; returns the platform's ids of it. None: the whole turn is
+    /// tried again later.
     pub(super) async fn close_card(
         &self,
         turn: &Turn,
         reply: &Reply,
     ) -> Result<Option<Vec<String>>, TurnError> {
-        if !turn.has_card() {
-            return Ok(Some(Vec::new()));
-        }
         let error = match self.deliver(turn, reply).await {
             Ok(receipt) => return Ok(Some(receipt)),
             Err(error) => error,
@@ -202,7 +204,7 @@ impl Turns {
     }
 
     fn delivery_pause(&self, turn: &Turn, error: &TurnError) -> Option<Duration> {
-        let (failed, attempts_max) = deliveries(&turn.claim, error);
+        let (failed, attempts_max) = deliveries(turn, error);
         self.pause(failed, attempts_max, error)
     }
 
@@ -236,10 +238,13 @@ fn is_of_the_answer(error: &TurnError) -> bool {
 
 /// Failed attempts at a delivery, and how many there may be. What the platform puts off is no failure and counts with
 /// the claims, so that a delivery that may have come through is still tried once more after it.
-fn deliveries(claim: &Claim, error: &TurnError) -> (u32, u32) {
+///
+/// To write into an open card again doubles nothing, and to leave it would show people a reply without an end.
+fn deliveries(turn: &Turn, error: &TurnError) -> (u32, u32) {
+    let claim = &turn.claim;
     match error {
         TurnError::Delivery(cause) => match cause.fault().kind {
-            FaultKind::Uncertain => (claim.attempts, UNCERTAIN_DELIVERIES_MAX),
+            FaultKind::Uncertain if !turn.has_card() => (claim.attempts, UNCERTAIN_DELIVERIES_MAX),
             FaultKind::Throttled => (claim.claims - 1, THROTTLED_DELIVERIES_MAX),
             _ => (claim.attempts, DELIVERIES_MAX),
         },

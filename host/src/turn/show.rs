@@ -30,6 +30,8 @@ const THROTTLED_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Card {
     /// The adapter's own; empty as long as nothing is shown.
     checkpoint: Vec<u8>,
+    /// An update that may have opened it was not heard of.
+    may_be_open: bool,
     /// Before this the platform would find the next change too soon.
     next_change: Option<Instant>,
 }
@@ -41,7 +43,7 @@ impl Card {
         let interval = channel.adapter.as_ref().and_then(Adapter::update_interval);
         let next_change =
             interval.filter(|_| !checkpoint.is_empty()).map(|interval| Instant::now() + interval);
-        Card { checkpoint, next_change }
+        Card { checkpoint, may_be_open: false, next_change }
     }
 
     pub(super) fn checkpoint(&self) -> &[u8] {
@@ -66,9 +68,21 @@ impl Turn {
         self.card.is_open() && self.growing().is_some()
     }
 
-    /// What closes a card for which no answer comes.
+    /// The same, or nobody knows: its opening was not heard of.
+    pub(super) fn may_have_card(&self) -> bool {
+        (self.card.is_open() || self.card.may_be_open) && self.growing().is_some()
+    }
+
+    /// The same, or whoever had the turn before may have died between opening it and writing that down.
+    pub(super) fn may_have_left_a_card(&self) -> bool {
+        self.may_have_card() || self.claim.claims > 1 && self.growing().is_some()
+    }
+
+    /// What closes a card for which no answer comes. Of one that may not be there nothing was seen for sure.
     pub(super) fn cut_off(&self) -> Reply {
-        conversation::cut_off(&self.claim.message, &self.line.borrow().text)
+        let heard = self.line.borrow();
+        let shown = if self.card.is_open() { heard.text.as_str() } else { "" };
+        conversation::cut_off(&self.claim.message, shown)
     }
 
     /// The adapter and the shortest time between two updates, if its replies can grow in place.
@@ -112,7 +126,10 @@ impl Turns {
             card.next_change = Some(Instant::now() + interval);
             let goes_on = match outcome {
                 Ok(checkpoint) => self.shown(turn, card, &mut pace, &text, checkpoint).await,
-                Err(error) => self.not_shown(turn, card, &mut pace, &error),
+                Err(error) => {
+                    card.may_be_open |= verdict(&error, card.is_open()) == Verdict::GivenUp;
+                    self.not_shown(turn, card, &mut pace, &error)
+                }
             };
             if !goes_on {
                 return;

@@ -118,7 +118,7 @@ macro_rules! conformance {
         $(
             #[tokio::test]
             async fn $name() {
-                let (store, _kept) = $open();
+                let (store, _kept) = $open().await;
                 crate::conformance::$name(&store).await;
             }
         )*
@@ -153,7 +153,13 @@ pub fn message(conversation: &str, id: &str) -> Message {
 
 pub fn incoming(conversation: &str, id: &str) -> Incoming {
     let request_id = format!("request of {id}");
-    Incoming { message: message(conversation, id), request_id, hold_delivery_until: None, settled: None }
+    Incoming {
+        message: message(conversation, id),
+        request_id,
+        hold_delivery_until: None,
+        settled: None,
+        is_awaited: false,
+    }
 }
 
 pub async fn accept(store: &dyn Store, conversation: &str, id: &str) {

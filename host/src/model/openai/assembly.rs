@@ -33,6 +33,8 @@ struct Choice {
 #[derive(Debug, Deserialize)]
 struct Part {
     content: Option<Value>,
+    /// What a model says that was asked for a form and will not answer in it.
+    refusal: Option<Value>,
     tool_calls: Option<Vec<CallPart>>,
 }
 
@@ -111,6 +113,7 @@ impl Assembly {
             return Ok(());
         };
         append_text(part.content.as_ref(), text);
+        append_text(part.refusal.as_ref(), text);
         part.tool_calls.into_iter().flatten().try_for_each(|call| self.take_call(call))
     }
 

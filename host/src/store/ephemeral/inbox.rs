@@ -63,7 +63,7 @@ struct Turn {
 
 impl Turn {
     fn new(channel: &str, now: Millis, incoming: Incoming) -> Turn {
-        let Incoming { message, request_id, hold_delivery_until, settled } = incoming;
+        let Incoming { message, request_id, hold_delivery_until, settled, is_awaited: _ } = incoming;
         Turn {
             channel: channel.to_owned(),
             message,
@@ -185,9 +185,6 @@ impl Turn {
             Some(_) => State::Answered,
             None => State::Received,
         };
-        if self.state == State::Received {
-            self.message.sent_at = None;
-        }
         (self.received_at, self.due_at, self.hold_until, self.lease_until) = (now, now, None, None);
         (self.claims, self.attempts, self.reason, self.ended_at) = (0, 0, None, None);
     }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::letter::{Letter, read_message, to_json};
 use super::queue::leased;
 use super::{history, millis, queue, stamp};
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
+use crate::store::letter::{Letter, read_message, to_json};
 use crate::store::oversight::DEAD_KEPT;
 use crate::store::vault::Vault;
 use crate::store::{
@@ -45,7 +45,9 @@ pub fn accept(
          ON CONFLICT (channel, message_id) DO NOTHING",
     )?;
     let mut accept_one = |letter: &Letter| {
-        let Letter { id, conversation, message, address, request_id, hold_until } = letter;
+        // There is but this process: there is nobody whom an awaited one would have to be kept from.
+        let Letter { id, conversation, message, address, request_id, hold_until, is_awaited: _ } = letter;
+        let hold_until = hold_until.map(stamp);
         let row = params![channel, id, conversation, message, address, request_id, stamp(now), hold_until];
         Ok(if insert.execute(row)? == 1 { Acceptance::New } else { Acceptance::Duplicate })
     };
@@ -510,8 +512,6 @@ pub fn revive(db: &Connection, turn: i64, now: Millis) -> Result<bool, StoreErro
                                  FROM outbox WHERE turn = seq AND reply IS NOT NULL), 'received'),
                head = NOT EXISTS (SELECT 1 FROM inbox AS other WHERE other.channel = inbox.channel
                                   AND other.conversation = inbox.conversation AND other.ended_at IS NULL),
-               message = iif(EXISTS (SELECT 1 FROM outbox WHERE turn = seq AND reply IS NOT NULL), message,
-                             json_remove(message, '$.sent_at')),
                received_at = ?2, due_at = ?2, hold_until = NULL, lease_until = NULL, claims = 0, attempts = 0,
                reason = NULL, ended_at = NULL
              WHERE seq = ?1 AND state = 'dead'",

@@ -5,8 +5,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::letter::read_message;
 use super::millis;
+use crate::store::letter::read_message;
 use crate::store::vault::Vault;
 use crate::store::{BEHIND_MAX, Lease, StoreError, Waiting};
 
