@@ -17,7 +17,7 @@ mod warm;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use feishu::{Event, OpenPlatform, Seen};
+pub use feishu::{Call, Event, OpenPlatform, Seen};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use host::{Host, Settings};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
