@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 
 use super::show::Card;
 use super::{Channel, Ended, LEASE, Turn, TurnError, Turns};
+use crate::clock::Watch;
 use crate::conversation::Key;
 use crate::message::Message;
 use crate::store::{Claim, Ending, Lease, Progress, StoreError};
@@ -27,8 +28,9 @@ const RENEWAL: Duration = Duration::from_secs(10);
 impl Turns {
     /// Claims turns and starts them until the drain begins.
     pub async fn dispatch(self: Arc<Self>) {
-        let mut strangers = Vec::new();
+        let (mut strangers, mut watch) = (Vec::new(), Watch::begin(self.clock.now()));
         while !self.drain.draining() {
+            self.follow_clock(&mut watch).await;
             self.probe_store().await;
             self.all_recorded().await;
             let Some(permit) = self.permit().await else { break };
@@ -46,6 +48,21 @@ impl Turns {
             }
         }
         self.listeners.hang_up();
+    }
+
+    /// Before anything is claimed by a clock that was set, the times in the store are.
+    async fn follow_clock(&self, watch: &mut Watch) {
+        let now = self.clock.now();
+        let Some(by) = watch.set_by(now) else { return };
+        match self.store.clock_was_set(by).await {
+            Ok(()) => {
+                tracing::warn!(by_ms = by, "the clock was set; what is due, leased and kept moves with it");
+                *watch = Watch::begin(now);
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the clock was set, and the store's times were not")
+            }
+        }
     }
 
     /// Room for one more turn; none once the drain begins.
