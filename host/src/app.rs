@@ -155,6 +155,7 @@ impl App {
         let turns = self.begin();
         let drain = turns.drain.clone();
         self.watch_revocations().await?;
+        turns.look_for_ways().await?;
         if let Some(admin) = admin {
             self.serve_operators(admin)?;
         }

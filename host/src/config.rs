@@ -153,6 +153,17 @@ pub struct Channel {
     pub meanwhile: Meanwhile,
     /// None: every message is answered, however late.
     pub stale: Option<Stale>,
+    /// None: replies go back where the messages came from.
+    pub reply_via: Option<ReplyVia>,
+}
+
+/// Where the replies of a channel go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyVia {
+    /// A channel of the same file.
+    pub channel: String,
+    /// One of its conversations. None: its adapter's default destination.
+    pub conversation: Option<String>,
 }
 
 /// What becomes of a message that comes while another one of its conversation is being answered.

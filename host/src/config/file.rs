@@ -19,7 +19,7 @@ use super::section::{Stray, section, unknown};
 use super::tree::{self, Node};
 use super::{
     Admin, Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Meanwhile,
-    Model, OpenAi, OpenAiDoor, Plugins, Rate, Stale, WhenStale, references,
+    Model, OpenAi, OpenAiDoor, Plugins, Rate, ReplyVia, Stale, WhenStale, references,
 };
 
 /// Some ten thousand channels; a larger file is not a configuration.
@@ -212,6 +212,8 @@ section! {
         /// What becomes of a message that comes to its turn too late, as after a night without a host; without it
         /// every message is answered.
         stale: StaleFile = optional;
+        /// Replies go out through another channel; without it back where the messages came from.
+        reply_via: ReplyViaFile = optional;
         /// Bounds of this channel.
         limits: ChannelLimitsFile = "{}";
     }
@@ -224,6 +226,17 @@ section! {
         after: StaleTime = "10m";
         /// `notice` says one sentence in the person's language, `drop` nothing, `answer` answers all the same.
         then: OneOf<WhenStale> = "notice";
+    }
+}
+
+section! {
+    /// The way of replies through another channel.
+    ReplyViaFile {
+        /// A name out of `channels`, whose adapter says them.
+        channel: Name = required;
+        /// A conversation of that channel, by the name that the admin API tells, in which somebody wrote to the bot;
+        /// without it the adapter's default destination, such as a group robot.
+        conversation: Text = optional;
     }
 }
 
@@ -565,6 +578,10 @@ impl From<ChannelFile> for Channel {
             limits: file.limits.into(),
             meanwhile: file.while_answering.0,
             stale: file.stale.map(|stale| Stale { after: stale.after.0, then: stale.then.0 }),
+            reply_via: file.reply_via.map(|via| ReplyVia {
+                channel: via.channel.0,
+                conversation: via.conversation.map(|name| name.0),
+            }),
         }
     }
 }

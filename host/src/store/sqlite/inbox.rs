@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::letter::{Letter, read_message, to_json};
+use super::letter::{Letter, Told, read_message, to_json};
 use super::queue::leased;
 use super::{history, millis, queue, stamp};
 use crate::clock::Millis;
@@ -207,7 +207,7 @@ struct Claimed {
 impl Claimed {
     /// An error is one plain sentence, without a word of what was said.
     fn read(self, vault: &Vault) -> Result<Claim, &'static str> {
-        let (message, settled) =
+        let Told { message, settled, via } =
             read_message(vault, &self.channel, &self.message_id, &self.message, &self.address)?;
         let checkpoint = self.checkpoint.unwrap_or_default();
         let progress = match self.reply {
@@ -225,6 +225,7 @@ impl Claimed {
             request_id: self.request_id,
             received_at: self.received_at,
             settled,
+            via,
             progress,
             claims: self.claims,
             attempts: self.attempts,
