@@ -51,6 +51,8 @@ pub struct Config {
     /// How the outside reaches `listen`; platforms that sign the URL need it. None: `http://{listen}`.
     pub public_url: Option<url::Url>,
     pub data: PathBuf,
+    /// What several nodes share. None: all is in `data`.
+    pub redis: Option<Redis>,
     pub auth: Auth,
     pub plugins: Plugins,
     pub models: BTreeMap<String, Model>,
@@ -80,6 +82,16 @@ pub struct Admin {
 pub struct Function {
     /// A FIFO queue, since order and deduplication are its own there.
     pub queue: Option<url::Url>,
+}
+
+#[derive(Debug)]
+pub struct Redis {
+    /// At least one, a password perhaps in it; several are nodes of a Cluster.
+    pub urls: Vec<SecretString>,
+    /// Begins the names of all keys.
+    pub prefix: String,
+    /// Replicas that must have what counts as stored.
+    pub wait_replicas: u32,
 }
 
 #[derive(Debug)]

@@ -16,6 +16,7 @@ mod plugins;
 mod port;
 mod quota;
 mod reach;
+mod redis;
 mod scratch;
 mod signatures;
 mod weights;
@@ -54,6 +55,9 @@ pub async fn examine(config: &Config, compiler: PathBuf) -> Vec<Finding> {
     let server = port::server(config, &client).await;
     let mut findings = port::findings(config, &server);
     findings.extend(data::findings(&config.data, server.runs()));
+    if let Some(redis) = &config.redis {
+        findings.extend(redis::findings(redis).await);
+    }
     findings.extend(descriptors::findings(config.limits.connections_max));
     findings.extend(memory_of_models(config, server.runs()).await);
     let (plugins, manifests) = plugins::findings(config, &parts).await;

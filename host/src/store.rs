@@ -1,7 +1,8 @@
 //! What must outlive the process: the inbox, the outbox, histories, plugin memories, minted tokens.
 //!
-//! The trait is what the stages need; `sqlite` keeps it on one node, `ephemeral` in the memory of the process. It
-//! does not know HTTP, plugins or models, and it takes the time from its caller so that a test can step it.
+//! The trait is what the stages need; `sqlite` keeps it on one node, `redis` for several, `ephemeral` in the memory of
+//! the process. It does not know HTTP, plugins or models, and it takes the time from its caller so that a test can
+//! step it.
 //!
 //! A turn's row goes `received → generating → answered → delivering → delivered | dead | withdrawn`.
 //! A claim is a lease on the oldest unfinished turn of a conversation, so that turns of one conversation
@@ -10,7 +11,9 @@
 
 pub mod allowance;
 pub mod ephemeral;
+mod letter;
 pub mod oversight;
+pub mod redis;
 pub mod sqlite;
 pub mod vault;
 
@@ -27,8 +30,9 @@ use crate::message::{Message, Reply, Utterance};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The disk is full, or the file cannot be written: nothing was stored.
-    #[error("the store cannot write: {0}; free space or mend the disk, nothing needs a restart")]
+    /// The disk is full, the file cannot be written, or the server does not answer: nothing was stored, or nobody
+    /// can tell.
+    #[error("the store cannot write: {0}; nothing needs a restart once it can")]
     Unavailable(String),
     /// Another claim holds this turn by now.
     #[error("the lease of this turn is lost: another worker holds it")]
@@ -56,6 +60,9 @@ pub struct Incoming {
     pub settled: Option<Reply>,
     /// None: the reply goes back where the message came from.
     pub via: Option<Via>,
+    /// Somebody hears the answer on an open line of this process: of several nodes no other claims the turn, for
+    /// as long as this one lives.
+    pub is_awaited: bool,
 }
 
 /// The way of a reply that goes out through another channel. It stays as it was when the message came in, so that
@@ -299,6 +306,12 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
 
     /// When the next turn may be claimed, a leased one at its lease's end; none if there is nothing to do.
     async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError>;
+
+    /// Returns when another node has put something in that may be claimed by now, or never. It is a hint, which
+    /// may get lost: whoever waits for it looks for himself now and then.
+    async fn stirred(&self) {
+        std::future::pending().await
+    }
 
     async fn queue(&self) -> Result<Queue, StoreError>;
 

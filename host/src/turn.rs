@@ -149,6 +149,12 @@ impl Running {
         let _ = self.ends.send((key.clone(), ended));
     }
 
+    /// Turns that run now, of one channel or of all.
+    pub fn count(&self, channel: Option<&str>) -> usize {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.keys().filter(|(name, _)| channel.is_none_or(|channel| **name == *channel)).count()
+    }
+
     fn cancel(&self, key: &Key) {
         if let Some(underway) = self.turns.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             underway.cancelled.cancel();
@@ -252,12 +258,14 @@ impl Turns {
                 self.enrich_all(turn).await?;
                 let (reply, forget, account) = match self.answer_and_show(turn).await? {
                     Answer::Say { reply, forget, account } => (reply, forget, account),
-                    Answer::Silence if turn.has_card() => (turn.cut_off(), false, Account::default()),
+                    Answer::Silence if turn.may_have_card() => (turn.cut_off(), false, Account::default()),
                     Answer::Silence => {
                         return self.end(turn, Ending::Delivered { receipt: Vec::new() }, None).await;
                     }
                 };
                 let delivery = self.keep(turn, &reply, forget).await?;
+                // Questions that failed are no failed deliveries.
+                turn.claim.attempts = 0;
                 self.tell(turn, End::Said { reply: reply.clone(), account });
                 if let Delivery::Held { .. } = delivery {
                     return Ok(Ended::Held);

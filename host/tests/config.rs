@@ -132,6 +132,10 @@ fn a_channel_names_another_one_for_its_replies() {
 fn the_full_sample_is_read_key_by_key() {
     let config = parse(&sample("full.yaml")).unwrap();
     assert_eq!(config.public_url.unwrap().as_str(), "https://bot.example.com/");
+    let redis = config.redis.unwrap();
+    let url = format!("redis://:REDIS_PASSWORD{CANARY}@10.0.0.5:6379");
+    assert_eq!(redis.urls[0].expose_secret(), url);
+    assert_eq!((redis.prefix.as_str(), redis.wait_replicas), ("parlor", 0));
     assert_eq!(config.auth.issuers, ["parlor", "https://login.example.com"]);
     let local = &config.models["local"];
     let Backend::Gguf(gguf) = &local.backend else { panic!("{local:?}") };
@@ -158,6 +162,59 @@ fn the_full_sample_is_read_key_by_key() {
     assert!(config.chat.unwrap().open_page);
     assert_eq!(config.endpoints["https://api.example.com"].as_str(), "http://127.0.0.1:9001/");
     assert_eq!((config.limits.turns_max, config.limits.connections_max), (64, 1024));
+}
+
+#[test]
+fn a_redis_is_one_url_or_the_nodes_of_a_cluster() {
+    assert!(load("").redis.is_none(), "all is in `data`");
+    let urls = |yaml: &str| -> Vec<String> {
+        let redis = load(yaml).redis.unwrap();
+        redis.urls.iter().map(|url| url.expose_secret().to_owned()).collect()
+    };
+    assert_eq!(urls("store: { redis: redis://10.0.0.5 }"), ["redis://10.0.0.5"]);
+    let sealed = "store: { redis: 'rediss://app:${REDIS}@cache.example.com:6380/2' }";
+    assert_eq!(urls(sealed), [format!("rediss://app:REDIS{CANARY}@cache.example.com:6380/2")]);
+    assert!(!format!("{:?}", load(sealed)).contains(CANARY));
+    let nodes = "store:\n  redis: [redis://a:7000, 'redis://b:7000/', redis://c:7000/0]\n  wait_replicas: 1";
+    assert_eq!(urls(nodes).len(), 3);
+    let redis = load(nodes).redis.unwrap();
+    assert_eq!((redis.prefix.as_str(), redis.wait_replicas), ("parlor", 1));
+    assert_eq!(urls("store: { redis: 'redis+unix:///run/redis.sock' }"), ["redis+unix:///run/redis.sock"]);
+}
+
+#[test]
+fn a_redis_that_cannot_be_used_is_refused() {
+    let encode = "a password with `/`, `@`, `#`, `?` or `%` in it has to be percent-encoded";
+    assert_problem("store: {}", "1:8: store.redis: missing; it has no default");
+    assert_problem(
+        "store: { redis: 'http://a' }",
+        "1:17: store.redis: expected a URL that begins with `redis://`, or with `rediss://` for TLS",
+    );
+    assert_problem("store: { redis: [] }", "1:17: store.redis: the list is empty");
+    assert_problem(
+        "store: { redis: 'redis://:a#b@c' }",
+        &format!("1:17: store.redis: expected a URL such as `redis://10.0.0.5:6379`: empty host; {encode}"),
+    );
+    assert_problem(
+        "store: { redis: 'redis://a/#b' }",
+        &format!("1:17: store.redis: a URL here ends before `?` and `#`; {encode}"),
+    );
+    assert_problem(
+        "store: { redis: 'redis://a/b' }",
+        &format!("1:17: store.redis: behind the host stands a database's number or nothing; {encode}"),
+    );
+    assert_problem(
+        "store: { redis: ['redis://a/1', 'redis://b'] }",
+        "1:17: store.redis: the nodes of a Cluster have no databases; take `/…` away",
+    );
+    assert_problem(
+        "store: { redis: redis://a, wait_replicas: 9 }",
+        "1:43: store.wait_replicas: `9` is not a whole number from 0 to 5",
+    );
+    assert_problem(
+        "store: { redis: redis://a, prefix: A_B }",
+        "1:36: store.prefix: `A_B` is not a name: 1 to 63 of `a-z`, `0-9` and `-`, a letter or digit first",
+    );
 }
 
 #[test]
@@ -661,6 +718,7 @@ fn the_parser_has_the_keys_of_the_schema() {
     let cases = [
         ("zzzzzzzzzzzz: 1".to_owned(), table(&[])),
         ("auth: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["auth"])),
+        ("store: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["store"])),
         ("plugins: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["plugins"])),
         ("limits: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["limits"])),
         ("chat: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["chat"])),

@@ -133,7 +133,7 @@ async fn each_role_may_what_is_its_own_and_no_more() {
 
 #[tokio::test]
 async fn channels_and_plugins_are_shown_without_a_secret() {
-    let (host, platform, _model) = team().await;
+    let (host, platform, model) = team().await;
     assert_eq!(platform.direct("ann", "canary one").post(&host.url(TEAM)).await, Some(200));
     host.wait_for_line(&["turn ends", "delivered"]).await;
     let viewer = Operator::new(&host, "viewer");
@@ -156,6 +156,13 @@ async fn channels_and_plugins_are_shown_without_a_secret() {
     assert_eq!(one["digest"].as_str().unwrap().len(), 64);
     assert!(one["egress"].as_array().unwrap().iter().all(|to| to["to"].is_string()), "{one}");
     assert_eq!(viewer.status(Method::GET, "/plugins/none").await, 404);
+
+    model.hold("canary slow");
+    assert_eq!(platform.direct("ann", "canary slow").post(&host.url(TEAM)).await, Some(200));
+    eventually("the turn asks", || (model.times_asked("canary slow") == 1).then_some(())).await;
+    assert_eq!(viewer.get("/channels/team").await["running"], json!(1));
+    assert_eq!(viewer.get("/limits").await["host"]["running"], json!(1), "and not what waits for one");
+    model.release("canary slow");
 
     let overview = viewer.get("/overview").await;
     assert_eq!((&overview["is_ready"], &overview["channels"]), (&json!(true), &json!(2)));

@@ -603,7 +603,7 @@ async fn look_with_disk(host: &Host, options: &str) -> Option<Told> {
 }
 
 /// `doctor` with this file over another one, for as long as the command runs.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "native"))]
 async fn look_with_file(host: &Host, text: &str, over: &str) -> Option<Told> {
     let mut command = apart("--mount")?;
     let (doctor, file) = (host.command(&["doctor", "--json"]), host.folder().join("laid-over"));

@@ -273,10 +273,16 @@ async fn what_the_queue_s_owner_did_not_sign_is_no_2xx() {
 #[tokio::test]
 async fn without_a_queue_a_channel_that_answers_later_is_refused_at_the_start() {
     let (platform, model) = (Platform::start().await, Model::start().await);
-    let mut function = Function::at_rest(&model.join(platform.join(Settings::new()))).await;
+    // A chat platform, and a webhook whose replies are pushed.
+    let settings =
+        platform.join_webhook(platform.join(Settings::new()), json!({ "answer": "callback" }), true);
+    let mut function = Function::at_rest(&model.join(settings)).await;
     assert_eq!(function.host.ended().await.code(), Some(1));
     let told = function.host.log_text();
-    assert!(told.contains("channel `team`") && told.contains("set `function.queue`"), "{told}");
+    for channel in ["team", "hook"] {
+        let line = told.lines().find(|line| line.contains(&format!("channel `{channel}`")));
+        assert!(line.is_some_and(|line| line.contains("set `function.queue`")), "{told}");
+    }
 }
 
 #[tokio::test]

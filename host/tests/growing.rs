@@ -358,6 +358,21 @@ async fn a_card_of_a_message_that_was_taken_back_is_closed_also_at_the_second_at
     assert_eq!(scene.model.times_asked(text), 1);
 }
 
+/// Found by the simulation: a card whose last word was twice not heard of was given up, and stayed open.
+#[tokio::test]
+async fn a_last_word_that_may_have_come_is_written_again_until_the_card_is_closed() {
+    let scene = Scene::set().await;
+    let text = "canary one two";
+    scene.model.let_through(text, 1);
+    scene.say("ann", text).await;
+    scene.sees("ann", &words(text, 1)).await;
+    scene.slate.refuse_last(502);
+    scene.slate.refuse_last(502);
+    scene.model.release(text);
+    scene.is_closed_with("ann", &Model::answer_to(text)).await;
+    assert_eq!(scene.slate.refusals(), 2);
+}
+
 #[tokio::test]
 async fn a_last_word_that_is_throttled_comes_into_the_same_card() {
     let scene = Scene::set().await;
@@ -509,6 +524,25 @@ mod killed {
         scene.host.run().await;
         scene.is_closed_with("ann", super::STOPPED).await;
         assert_eq!(scene.model.times_asked(TEXT), 1, "nobody asks for it again");
+    }
+
+    /// Found by the simulation: a card that was opened and not recorded stayed open.
+    #[tokio::test]
+    async fn a_card_whose_record_was_lost_is_closed_when_its_message_is_taken_back() {
+        let (mut scene, _) = Scene::prepare(|settings| settings).await;
+        scene.model.let_through(TEXT, 0);
+        let posting = post(&scene);
+        scene.host.begin_with_environment(&[("PARLOR_KILL_AT", "show::before_record 1")]);
+        assert_eq!(scene.host.ended().await.signal(), Some(SIGKILL));
+        scene.slate.refuse_updates(Some(503));
+        scene.host.run_with(&[]).await;
+        // The platform sends again what was not acknowledged.
+        if !posting.await.unwrap() {
+            scene.say("ann", TEXT).await;
+        }
+        eventually("the card is looked for", || (scene.slate.refusals() > 0).then_some(())).await;
+        scene.take_back(TEXT).await;
+        scene.is_closed_with("ann", super::STOPPED).await;
     }
 
     /// A turn that ends the process each time is given up, and the apology closes its card.

@@ -269,6 +269,30 @@ async fn a_question_behind_too_many_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn conversations_past_a_channels_bound_wait_and_hold_up_no_other_channel() {
+    let (platform, model) = (Platform::start().await, Model::start().await);
+    let settings = platform.join_webhook(platform.join(Settings::new()), json!({}), false);
+    let settings = model.join(settings).set("channels.team.limits", json!({ "concurrent": 2 }));
+    let host = Host::start(&settings).await;
+    for person in ["ann", "bob", "cem"] {
+        model.hold(&format!("canary {person}"));
+        let callback = platform.direct(person, &format!("canary {person}"));
+        assert_eq!(callback.post(&host.url(TEAM)).await, Some(200));
+    }
+    eventually("two turns ask", || (model.asked().len() == 2).then_some(())).await;
+    let aside = Envelope::new("m-1", "session", "canary aside").post(&host.url(HOOK)).await.unwrap();
+    assert_eq!(aside.1["reply"], Model::answer_to("canary aside"), "the dispatcher goes on");
+    assert_eq!(model.times_asked("canary cem"), 0, "two at a time");
+    model.release("canary ann");
+    sees(&platform, "ann", 1).await;
+    eventually("the third asks", || (model.times_asked("canary cem") == 1).then_some(())).await;
+    for person in ["bob", "cem"] {
+        model.release(&format!("canary {person}"));
+        assert_eq!(sees(&platform, person, 1).await, [Model::answer_to(&format!("canary {person}"))]);
+    }
+}
+
+#[tokio::test]
 async fn a_request_ends_in_its_time_whether_it_runs_or_waits() {
     let (host, model) = chat(json!({ "concurrent": 1, "time": "1s" })).await;
     let token = host.token();

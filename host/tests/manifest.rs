@@ -163,6 +163,14 @@ fn all_problems_come_at_once_in_the_order_of_their_lines() {
 }
 
 #[test]
+fn what_is_known_is_told_once() {
+    let told = problem("[limits]\nmemory = \"8MiB\"\nwhatsoever = 1\n");
+    assert!(told.ends_with("unknown key `whatsoever`: known are `memory`, `time`"), "{told}");
+    let told = problem("whatsoever = 1\n");
+    assert_eq!(told.matches("`settings`").count(), 1, "{told}");
+}
+
+#[test]
 fn broken_toml_is_told_by_its_line() {
     let found = problems("name = \"a\"\nversion = = 2\n");
     assert!(found.iter().any(|problem| problem.line == 2), "{found:?}");

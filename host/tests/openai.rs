@@ -376,6 +376,38 @@ async fn a_tool_call_whose_arguments_are_no_json_is_not_passed_on() {
     assert_eq!(breach(asked).await, "the arguments of tool call `add` are no JSON");
 }
 
+/// Models that were asked for a form refuse in a field of its own, and say nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_heard_in_the_models_own_words() {
+    let server = Server::new().await;
+    let asked = ask(server.model());
+    let mut call = server.call().await;
+    call.begin().await;
+    call.event(json!({"choices": [{"index": 0, "delta": {"content": null, "refusal": "I cannot "}}]})).await;
+    call.event(json!({"choices": [{"index": 0, "delta": {"refusal": "do that."}}]})).await;
+    call.finish().await;
+    assert_eq!(text_of(asked).await, "I cannot do that.");
+}
+
+/// It ends as a text does that the length cut, and not as a failure, or worse, as a call without arguments.
+#[tokio::test(start_paused = true)]
+async fn a_tool_call_that_the_length_cut_is_no_call() {
+    for arguments in ["", "{\"x\":"] {
+        let server = Server::new().await;
+        let asked = ask(server.model());
+        let mut call = server.call().await;
+        call.begin().await;
+        let whole = json!({"index": 0, "id": "a", "function": {"name": "add", "arguments": "{}"}});
+        let cut = json!({"index": 1, "id": "b", "function": {"name": "sub", "arguments": arguments}});
+        call.event(call_part(&whole)).await;
+        call.event(call_part(&cut)).await;
+        call.event(json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]})).await;
+        call.send("data: [DONE]\n\n").await;
+        let (_, calls, usage) = asked.await.unwrap().unwrap();
+        assert_eq!((calls, usage.finish_reason), (vec![tool_call("a", "add", "{}")], FinishReason::Length));
+    }
+}
+
 /// One refusal with these headers: the next request comes after `wait` and not before.
 async fn comes_back_after(server: &Server, headers: &str, wait: Duration) {
     let asked = ask(server.model());

@@ -18,19 +18,26 @@ use parlor::store::oversight::{Act, Actor, Chain, Oversight as _};
 use parlor::store::sqlite::{DATABASE_FILE, EXCHANGES_MAX, Options, SqliteStore};
 use parlor::store::vault::{KEY_FILE, Vault, VaultError};
 use parlor::store::{Acceptance, Allowance, Delivery, Outcome, Progress, Store, StoreError, Verdict};
+use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use interleavings::AfterRestart;
+
 use conformance::{CHANNEL, LEASE, NOW, accept, claim, delivered, exchange, incoming, message};
 
-conformance!(fresh);
+conformance!(opened);
+
+async fn opened() -> (SqliteStore, TempDir) {
+    fresh()
+}
 
 mod ephemeral {
     use parlor::store::ephemeral::EphemeralStore;
 
     conformance!(fresh);
 
-    fn fresh() -> (EphemeralStore, ()) {
+    async fn fresh() -> (EphemeralStore, ()) {
         (EphemeralStore::default(), ())
     }
 }
@@ -42,6 +49,23 @@ fn fresh() -> (SqliteStore, TempDir) {
 
 fn open(folder: &Path) -> SqliteStore {
     try_open(folder).unwrap()
+}
+
+/// Restarts and commits without a disk's latency, where the system has such a place.
+fn quick_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_interleaving_loses_doubles_or_reorders_a_turn(steps in interleavings::steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let folder = quick_folder();
+        let opens = async || open(folder.path());
+        runtime.block_on(interleavings::run(opens, AfterRestart::NobodyHoldsALease, steps));
+    }
 }
 
 fn try_open(folder: &Path) -> Result<SqliteStore, StoreError> {

@@ -421,6 +421,19 @@ async fn a_message_that_may_have_come_through_is_sent_once_more_at_most() {
     assert_eq!(seen[2], Model::answer_to("canary next"), "a dead turn holds up nobody");
 }
 
+/// Found by the simulation: a question that failed once took one of the attempts at the delivery with it.
+#[tokio::test]
+async fn a_question_that_failed_is_no_failed_delivery() {
+    const TRIES_OF_ONE_QUESTION: usize = 4;
+    let (host, platform, model) = team().await;
+    model.refuse("canary stumble", 503, TRIES_OF_ONE_QUESTION);
+    platform.garble(true);
+    assert_eq!(platform.direct("ann", "canary stumble").post(&host.url(TEAM)).await, Some(200));
+    host.wait_for_line(&["turn ends", "\"dead\""]).await;
+    assert_eq!(platform.seen("ann").len(), 2, "as many attempts as without");
+    assert_eq!(model.times_asked("canary stumble"), TRIES_OF_ONE_QUESTION + 1);
+}
+
 #[tokio::test]
 async fn a_session_that_ends_between_two_parts_is_replaced_for_the_rest() {
     let (host, platform, model) = team().await;

@@ -64,6 +64,7 @@ struct State {
     sent: Vec<Outbound>,
     expired: Vec<String>,
     store: BTreeMap<String, (Vec<u8>, Option<u64>)>,
+    is_store_down: bool,
     lines: Vec<LogLine>,
     /// The body of the request that is being received; none outside of `receive`.
     receiving: Option<Vec<u8>>,
@@ -115,6 +116,11 @@ impl Host {
     /// Moves the clock on.
     pub fn step_ms(&self, by_ms: u64) {
         self.state.borrow_mut().now_ms += by_ms;
+    }
+
+    /// Takes the plugin's store away, or brings it back with what was in it.
+    pub fn take_store_down(&self, is_down: bool) {
+        self.state.borrow_mut().is_store_down = is_down;
     }
 
     /// The next request that is sent gets this; unscripted ones fail as refused connections.

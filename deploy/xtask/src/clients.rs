@@ -1,7 +1,7 @@
 //! What the host's tests are held against: official clients, a browser, load tools.
 //!
 //! Python packages and Node.js come as pinned wheels into `target/clients`, npm packages by their lock file, the
-//! browser and the load tool from Debian. It does not know what the tests do with them; they find them by the
+//! browser, the load tool and Redis from Debian. It does not know what the tests do with them; they find them by the
 //! variables below. What to get stands in `host/tests/clients`.
 
 use crate::workspace::Workspace;
@@ -41,6 +41,7 @@ pub fn variables(workspace: &Workspace) -> Result<Vec<(&'static str, OsString)>>
         ("PARLOR_TEST_NODE_MODULES", packages.join("node_modules").into()),
         ("PARLOR_TEST_CHROMIUM", debian_program("chromium", "Chromium")?),
         ("PARLOR_TEST_SLOWHTTPTEST", debian_program("slowhttptest", "slowhttptest")?),
+        ("PARLOR_TEST_REDIS", redis_server(&folder)?),
     ])
 }
 
@@ -96,6 +97,26 @@ fn debian_program(package: &str, what: &str) -> Result<OsString> {
     on_path(package)
         .map(Into::into)
         .with_context(|| format!("`{package}` was installed and is not on the PATH"))
+}
+
+/// Debian's package `redis-server` would start a service. The same program is in `redis-tools` under another name,
+/// and is the server when it is called so.
+fn redis_server(folder: &Path) -> Result<OsString> {
+    let link = folder.join("redis-server");
+    if let Some(path) = on_path("redis-server") {
+        return Ok(path.into());
+    }
+    if link.is_file() {
+        return Ok(link.into());
+    }
+    if on_path("redis-check-rdb").is_none() {
+        debian::install("redis-tools", "Redis")?;
+    }
+    let program = on_path("redis-check-rdb").context("`redis-tools` was installed without its programs")?;
+    fs::remove_file(&link).ok();
+    std::os::unix::fs::symlink(program, &link)
+        .with_context(|| format!("cannot make the link `{}`", link.display()))?;
+    Ok(link.into())
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

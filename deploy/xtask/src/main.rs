@@ -12,6 +12,7 @@ mod debian;
 mod faults;
 mod model;
 mod pip;
+mod planted;
 mod serve;
 mod setup;
 mod test;
@@ -77,6 +78,12 @@ const TASKS: &[Task] = &[
         usage: "faults [f11] [f12]",
         about: "2,000 slow and 10,000 idle connections against a release build, with figures",
         run: faults::run,
+    },
+    Task {
+        name: "planted",
+        usage: "planted [NAME…]",
+        about: "plant each known bug into a copy of the tree and let the simulation look for it",
+        run: planted::run,
     },
     Task { name: "setup", usage: "setup", about: "get what a build needs", run: setup::run },
     Task {

@@ -189,8 +189,9 @@ impl Wiring<'_> {
             );
             self.note(mouth.name, problem);
         }
-        if via.conversation.is_some() && self.parts.place == Place::Function {
-            let problem = "a function forgets where `reply_via.conversation` is; leave it out, \
+        let forgets = self.parts.place == Place::Function && self.config.redis.is_none();
+        if via.conversation.is_some() && forgets {
+            let problem = "a function without `store.redis` forgets where `reply_via.conversation` is; leave it out, \
                            so that replies go to the adapter's default destination";
             self.note(mouth.name, problem.to_owned());
         }

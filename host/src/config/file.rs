@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::kinds::{
     Address, Any, Count, FilePath, Frequency, ModelName, Name, Networks, OneOf, OneOrMore, Origin, QueueUrl,
-    Read, Secret, SettingName, Sha256, SigningSecret, Size, Temperature, Text, Time, WebUrl,
+    Read, RedisUrls, Secret, SettingName, Sha256, SigningSecret, Size, Temperature, Text, Time, WebUrl,
 };
 use super::problem::{Place, Problem, Problems};
 use super::reader::{Environment, Reader};
@@ -19,7 +19,7 @@ use super::section::{Stray, section, unknown};
 use super::tree::{self, Node};
 use super::{
     Admin, Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Meanwhile,
-    Model, OpenAi, OpenAiDoor, Plugins, Rate, ReplyVia, Stale, WhenStale, references,
+    Model, OpenAi, OpenAiDoor, Plugins, Rate, Redis, ReplyVia, Stale, WhenStale, references,
 };
 
 /// Some ten thousand channels; a larger file is not a configuration.
@@ -54,6 +54,8 @@ type AnswerTokens = Count<1, 1_048_576>;
 /// llama.cpp's own bound of sequences.
 type BatchSize = Count<1, 256>;
 type Threads = Count<1, 1024>;
+/// More copies than anybody keeps.
+type Replicas = Count<0, 5>;
 
 section! {
     /// Parlor's configuration. `${NAME}` in a value is the environment's; `$$` is a dollar sign.
@@ -70,6 +72,8 @@ section! {
         public_url: WebUrl = optional;
         /// Folder of the database and the caches.
         data: FilePath = "./data";
+        /// What several nodes share; without it all is in `data`, for one node.
+        store: StoreFile = optional;
         /// The tokens of the host's own doors.
         auth: AuthFile = required;
         /// Where plugins come from.
@@ -112,6 +116,18 @@ section! {
     FunctionFile {
         /// The URL of an SQS queue, FIFO: webhooks are put in and worked off by the same function.
         queue: QueueUrl = optional;
+    }
+}
+
+section! {
+    /// What several nodes share.
+    StoreFile {
+        /// URL of a Redis 7 or Valkey; a list is the nodes of a Cluster. `rediss://` is TLS.
+        redis: RedisUrls = required;
+        /// Begins the names of all keys, so that hosts that have nothing to do with each other may share a Redis.
+        prefix: Name = "parlor";
+        /// Replicas that must have a message before the platform is told that it is stored.
+        wait_replicas: Replicas = "0";
     }
 }
 
@@ -489,6 +505,7 @@ impl ConfigFile {
             trusted_proxies: file.trusted_proxies.0,
             public_url: file.public_url.map(|url| url.0),
             data: file.data.0,
+            redis: file.store.map(Redis::from),
             auth: file.auth.into(),
             plugins: Plugins { folder: file.plugins.folder.0, allow_unsigned: file.plugins.allow_unsigned },
             models,
@@ -500,6 +517,12 @@ impl ConfigFile {
             limits: file.limits.into(),
             function: Function { queue: file.function.queue.map(|url| url.0) },
         }
+    }
+}
+
+impl From<StoreFile> for Redis {
+    fn from(file: StoreFile) -> Self {
+        Redis { urls: file.redis.0, prefix: file.prefix.0, wait_replicas: file.wait_replicas.0 }
     }
 }
 

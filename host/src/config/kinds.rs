@@ -412,6 +412,74 @@ impl Read for QueueUrl {
     }
 }
 
+/// The URLs of a Redis: one, or the nodes of a Cluster.
+pub(super) struct RedisUrls(pub Vec<SecretString>);
+
+const A_REDIS: &str = "a URL such as `redis://10.0.0.5:6379`";
+/// Nodes to begin with; a Cluster tells of all others itself.
+const A_REDIS_PATTERN: &str = r"^(rediss?://|redis\+unix:///)|\$\{";
+
+impl Read for RedisUrls {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        let urls = match &node.what {
+            What::List(items) if items.is_empty() => {
+                reader.problem(node.place, "the list is empty");
+                return None;
+            }
+            What::List(_) => Vec::<RedisUrl>::read(node, reader)?,
+            _ => vec![RedisUrl::read(node, reader)?],
+        };
+        if urls.len() > 1 && urls.iter().any(|url| !matches!(url.0.path(), "" | "/" | "/0")) {
+            reader.problem(node.place, "the nodes of a Cluster have no databases; take `/…` away");
+            return None;
+        }
+        Some(RedisUrls(urls.into_iter().map(|url| url.0.as_str().into()).collect()))
+    }
+
+    fn schema() -> Value {
+        let mut list = Vec::<RedisUrl>::schema();
+        list["minItems"] = json!(1);
+        json!({"anyOf": [RedisUrl::schema(), list]})
+    }
+}
+
+struct RedisUrl(Url);
+
+impl Read for RedisUrl {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        // Not shown: a password may be in it.
+        let scalar = reader.text(node, A_REDIS, "")?;
+        redis_url(&scalar.text).map_err(|reason| reader.problem(node.place, reason)).ok().map(RedisUrl)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": A_REDIS_PATTERN})
+    }
+}
+
+fn redis_url(text: &str) -> Result<Url, String> {
+    const ENCODE: &str = "a password with `/`, `@`, `#`, `?` or `%` in it has to be percent-encoded";
+    let url = Url::parse(text).map_err(|reason| format!("expected {A_REDIS}: {reason}; {ENCODE}"))?;
+    let is_socket = url.scheme() == "redis+unix";
+    if !is_socket && !matches!(url.scheme(), "redis" | "rediss") {
+        return Err("expected a URL that begins with `redis://`, or with `rediss://` for TLS".to_owned());
+    }
+    if url.fragment().is_some() || (url.query().is_some() && !is_socket) {
+        return Err(format!("a URL here ends before `?` and `#`; {ENCODE}"));
+    }
+    if is_socket {
+        return Ok(url);
+    }
+    let database = url.path().trim_start_matches('/');
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("expected {A_REDIS}: it names no host; {ENCODE}"));
+    }
+    if !database.is_empty() && database.parse::<u16>().is_err() {
+        return Err(format!("behind the host stands a database's number or nothing; {ENCODE}"));
+    }
+    Ok(url)
+}
+
 fn web_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|reason| format!("expected {A_URL}: {reason}"))?;
     if !matches!(url.scheme(), "http" | "https") {

@@ -179,7 +179,7 @@ pub(super) fn unknown<'k>(what: &str, name: &str, known: impl Iterator<Item = &'
 }
 
 /// More names than this do not help anybody.
-const NAMES_SHOWN_MAX: usize = 16;
+const NAMES_SHOWN_MAX: usize = 24;
 
 fn known_names<'k>(known: impl Iterator<Item = &'k str>) -> Option<String> {
     let names: Vec<_> = known.take(NAMES_SHOWN_MAX).map(|name| format!("`{name}`")).collect();

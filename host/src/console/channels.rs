@@ -155,15 +155,13 @@ pub struct Facts<'c> {
 
 impl Facts<'_> {
     fn channel(&self, console: &Console, queue: store::Queue) -> Channel {
-        let wired = console.turns.channels.get(self.name.as_str());
-        let free = wired.map_or(self.limits.concurrent, |channel| channel.permits.available_permits());
         Channel {
             name: self.name.clone(),
             door: self.door,
             adapter: self.adapter.map(str::to_owned),
             pipelines: self.pipelines.to_vec(),
             model: self.model.map(str::to_owned),
-            running: self.limits.concurrent.saturating_sub(free),
+            running: console.turns.running.count(Some(&self.name)),
             queue: queue.into(),
         }
     }

@@ -97,7 +97,7 @@ impl HostBounds {
         HostBounds {
             connections: limits.connections_max,
             turns: limits.turns_max,
-            running: limits.turns_max.saturating_sub(console.turns.permits.available_permits()),
+            running: console.turns.running.count(None),
             body_bytes: limits.body_bytes_max,
             key_rate: limits.key.map(Frequency::from),
         }

@@ -9,7 +9,6 @@ mod audit;
 mod file;
 mod history;
 mod inbox;
-mod letter;
 mod memory;
 mod oversight;
 mod queue;
@@ -27,6 +26,7 @@ use rusqlite::{Connection, ErrorCode};
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
 use crate::store::allowance::Buckets;
+use crate::store::letter::{Letter, to_json};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{
     Acceptance, Allowance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
@@ -36,7 +36,7 @@ use crate::store::{
 pub use file::DATABASE_FILE;
 pub use file::examine::{examine, is_in_use};
 pub use history::EXCHANGES_MAX;
-pub use memory::{KEY_BYTES_MAX, KEYS_MAX, VALUE_BYTES_MAX};
+pub use memory::{KEY_BYTES_MAX, KEYS_MAX, VALUE_BYTES_MAX, check_size};
 pub use writer::WriterStats;
 
 /// Reads are short; more connections would wait for the same disk.
@@ -105,7 +105,7 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(Code::DatabaseCorrupt | Code::NotADatabase) => file::damaged(),
             Some(Code::DiskFull) => {
-                StoreError::Unavailable("the disk or the file's bound is full".to_owned())
+                StoreError::Unavailable("the disk or the file's bound is full: free space".to_owned())
             }
             Some(
                 Code::SystemIoFailure
@@ -117,7 +117,7 @@ impl From<rusqlite::Error> for StoreError {
                 | Code::FileLockingProtocolFailed
                 | Code::OutOfMemory
                 | Code::OperationInterrupted,
-            ) => StoreError::Unavailable(error.to_string()),
+            ) => StoreError::Unavailable(format!("{error}: mend the disk")),
             _ => StoreError::Unusable(error.to_string()),
         }
     }
@@ -137,7 +137,7 @@ impl Store for SqliteStore {
         now: Millis,
         messages: Vec<Incoming>,
     ) -> Result<Vec<Acceptance>, StoreError> {
-        let letters = messages.into_iter().map(|message| letter::Letter::new(&self.vault, channel, message));
+        let letters = messages.into_iter().map(|message| Letter::new(&self.vault, channel, message));
         let letters = letters.collect::<Result<Vec<_>, _>>()?;
         let channel = channel.to_owned();
         self.writer.write(move |db| inbox::accept(db, &channel, now, &letters)).await
@@ -174,7 +174,7 @@ impl Store for SqliteStore {
     }
 
     async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError> {
-        let reply = letter::to_json(reply)?;
+        let reply = to_json(reply)?;
         self.writer.write(move |db| inbox::answer(db, lease, now, &reply)).await
     }
 

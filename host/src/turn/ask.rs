@@ -265,8 +265,12 @@ impl Hearing {
     }
 
     fn completion(self, usage: Usage) -> Completion {
-        let finish_reason =
-            if self.tool_calls.is_empty() { usage.finish_reason } else { FinishReason::ToolCalls };
+        let finish_reason = match usage.finish_reason {
+            FinishReason::Stop | FinishReason::Other if !self.tool_calls.is_empty() => {
+                FinishReason::ToolCalls
+            }
+            reason => reason,
+        };
         Completion {
             model: self.model,
             text: self.text,

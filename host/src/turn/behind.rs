@@ -63,7 +63,11 @@ impl Turns {
     /// history, since the next one goes on from it.
     pub(super) async fn break_off(&self, turn: &Turn) -> Result<Ended, TurnError> {
         let reply = turn.cut_off();
-        let Some(receipt) = self.close_card(turn, &reply).await? else { return Ok(Ended::Retried) };
+        let closed = match turn.may_have_card() {
+            true => self.close_card(turn, &reply).await?,
+            false => Some(Vec::new()),
+        };
+        let Some(receipt) = closed else { return Ok(Ended::Retried) };
         let said = if turn.channel.history > 0 {
             conversation::broken_off(&turn.claim.message, &reply)
         } else {

@@ -67,6 +67,7 @@ impl Turns {
         tokio::select! {
             biased;
             () = self.wake.notified() => {}
+            () = self.store.stirred() => {}
             () = tokio::time::sleep(wait) => {}
             () = self.drain.cancelled() => {}
         }

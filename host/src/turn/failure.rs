@@ -116,36 +116,34 @@ impl Turns {
             Ok(receipt) => {
                 self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
             }
-            Err(error) => match self.pause(0, deliveries_max(&error), &error) {
+            Err(error) => match self.pause(0, deliveries_max(turn, &error), &error) {
                 Some(pause) => self.retry(turn, pause, &error).await,
                 None => self.bury(turn, &error).await,
             },
         }
     }
 
-    /// Nobody wants the answer any more. A card that is open already is closed all the same.
+    /// Nobody wants the answer any more. A card that is open already is closed all the same, and so is one of which
+    /// nobody knows whether it is: the adapter finds it by its key, or the person reads that the answer was stopped.
     async fn take_back(&self, turn: &Turn) -> Result<Ended, TurnError> {
-        match self.close_card(turn, &turn.cut_off()).await? {
-            Some(_) => self.end(turn, Ending::Withdrawn, None).await,
-            None => Ok(Ended::Retried),
+        if turn.may_have_left_a_card() && self.close_card(turn, &turn.cut_off()).await?.is_none() {
+            return Ok(Ended::Retried);
         }
+        self.end(turn, Ending::Withdrawn, None).await
     }
 
-    /// Closes the card of an answer that does not come, if one is open; returns the platform's ids of it. None: the
-    /// whole turn is tried again later.
+    /// Closes the card of an answer that does not come; returns the platform's ids of it. None: the whole turn is
+    /// tried again later.
     pub(super) async fn close_card(
         &self,
         turn: &Turn,
         reply: &Reply,
     ) -> Result<Option<Vec<String>>, TurnError> {
-        if !turn.has_card() {
-            return Ok(Some(Vec::new()));
-        }
         let error = match self.deliver(turn, reply).await {
             Ok(receipt) => return Ok(Some(receipt)),
             Err(error) => error,
         };
-        if let Some(pause) = self.pause(turn.claim.attempts, deliveries_max(&error), &error) {
+        if let Some(pause) = self.pause(turn.claim.attempts, deliveries_max(turn, &error), &error) {
             return self.retry(turn, pause, &error).await.map(|_| None);
         }
         tracing::error!(error = telemetry::chain(&error), "what was shown of an answer stays unfinished");
@@ -173,7 +171,7 @@ impl Turns {
             },
             TurnError::NoOutlet => Remedy::Bury,
             TurnError::Delivery(_) | TurnError::EndlessDelivery => self
-                .pause(turn.claim.attempts, deliveries_max(error), error)
+                .pause(turn.claim.attempts, deliveries_max(turn, error), error)
                 .map_or(Remedy::Bury, Remedy::Retry),
             // Who waits on an open line is told at once and asks again by himself.
             _ if turn.is_heard() => Remedy::Apologise,
@@ -192,9 +190,12 @@ impl Turns {
     }
 }
 
-fn deliveries_max(error: &TurnError) -> u32 {
+/// To write into an open card again doubles nothing, and to leave it would show people a reply without an end.
+fn deliveries_max(turn: &Turn, error: &TurnError) -> u32 {
     match error {
-        TurnError::Delivery(cause) if cause.fault().kind == FaultKind::Uncertain => UNCERTAIN_DELIVERIES_MAX,
+        TurnError::Delivery(cause) if cause.fault().kind == FaultKind::Uncertain && !turn.has_card() => {
+            UNCERTAIN_DELIVERIES_MAX
+        }
         _ => DELIVERIES_MAX,
     }
 }

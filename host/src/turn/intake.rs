@@ -98,7 +98,9 @@ impl Turns {
             let is_asked = message.addressed && settled.is_none();
             interrupting.push(is_asked.then(|| (message.conversation.clone(), message.sender.id.clone())));
             let request_id = request_id.to_owned();
-            incoming.push(Incoming { message, request_id, hold_delivery_until, settled, via });
+            // The host's own doors have no adapter: whoever asks there hears the answer on this node.
+            let is_awaited = hold.is_some() || channel.adapter.is_none();
+            incoming.push(Incoming { message, request_id, hold_delivery_until, settled, via, is_awaited });
         }
         fail::fail_point!("intake::before_commit");
         let accepted = self.store.accept(&channel.name, now, incoming).await;

@@ -34,6 +34,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 pub(super) struct Card {
     /// The adapter's own; empty as long as nothing is shown.
     checkpoint: Vec<u8>,
+    /// An update that may have opened it was not heard of.
+    may_be_open: bool,
     /// Before this the platform would find the next change too soon.
     next_change: Option<Instant>,
 }
@@ -45,7 +47,7 @@ impl Card {
         let interval = outlet.and_then(|outlet| outlet.adapter.as_ref()?.update_interval());
         let next_change =
             interval.filter(|_| !checkpoint.is_empty()).map(|interval| Instant::now() + interval);
-        Card { checkpoint, next_change }
+        Card { checkpoint, may_be_open: false, next_change }
     }
 
     pub(super) fn checkpoint(&self) -> &[u8] {
@@ -70,9 +72,21 @@ impl Turn {
         self.card.is_open() && self.growing().is_some()
     }
 
-    /// What closes a card for which no answer comes.
+    /// The same, or nobody knows: its opening was not heard of.
+    pub(super) fn may_have_card(&self) -> bool {
+        (self.card.is_open() || self.card.may_be_open) && self.growing().is_some()
+    }
+
+    /// The same, or whoever had the turn before may have died between opening it and writing that down.
+    pub(super) fn may_have_left_a_card(&self) -> bool {
+        self.may_have_card() || self.claim.claims > 1 && self.growing().is_some()
+    }
+
+    /// What closes a card for which no answer comes. Of one that may not be there nothing was seen for sure.
     pub(super) fn cut_off(&self) -> Reply {
-        conversation::cut_off(&self.claim.message, &self.line.borrow().text)
+        let heard = self.line.borrow();
+        let shown = if self.card.is_open() { heard.text.as_str() } else { "" };
+        conversation::cut_off(&self.claim.message, shown)
     }
 
     /// The adapter, where it shows the reply, and the shortest time between two updates, if its replies can grow in
@@ -119,7 +133,10 @@ impl Turns {
             card.next_change = Some(Instant::now() + interval);
             let goes_on = match outcome {
                 Ok(checkpoint) => self.shown(turn, card, &mut pace, &text, checkpoint).await,
-                Err(error) => self.not_shown(turn, card, &mut pace, &error),
+                Err(error) => {
+                    card.may_be_open |= verdict(&error, card.is_open()) == Verdict::GivenUp;
+                    self.not_shown(turn, card, &mut pace, &error)
+                }
             };
             if !goes_on {
                 return;

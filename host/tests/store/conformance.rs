@@ -122,7 +122,7 @@ macro_rules! conformance {
         $(
             #[tokio::test]
             async fn $name() {
-                let (store, _kept) = $open();
+                let (store, _kept) = $open().await;
                 crate::conformance::$name(&store).await;
             }
         )*
@@ -163,6 +163,7 @@ pub fn incoming(conversation: &str, id: &str) -> Incoming {
         hold_delivery_until: None,
         settled: None,
         via: None,
+        is_awaited: false,
     }
 }
 

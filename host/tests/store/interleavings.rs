@@ -4,13 +4,10 @@
 //! off: each message was answered once, and each conversation in the order of arrival.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use parlor::clock::Millis;
 use parlor::message::{Reply, Utterance};
-use parlor::store::sqlite::SqliteStore;
-use parlor::store::vault::Vault;
 use parlor::store::{Acceptance, Delivery, Ending, Lease, Progress, Store, StoreError};
 use proptest::prelude::*;
 
@@ -19,7 +16,7 @@ use crate::conformance::{CHANNEL, NOW, delivered, exchange, incoming};
 const LEASE: Millis = 50;
 
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
     Accept { conversation: u8, id: u8 },
     Claim,
     Answer { claim: usize },
@@ -32,7 +29,7 @@ enum Step {
     Restart,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let claim = || 0..8_usize;
     let step = prop_oneof![
         6 => (0..3_u8, 0..16_u8).prop_map(|(conversation, id)| Step::Accept { conversation, id }),
@@ -106,18 +103,27 @@ fn is_won<T>(outcome: Result<T, StoreError>) -> bool {
     }
 }
 
-fn open(folder: &Path) -> SqliteStore {
-    SqliteStore::open(folder, Vault::open(folder).unwrap()).unwrap()
+/// What a store makes of the leases that there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "each binary of tests has its own stores")]
+pub enum AfterRestart {
+    /// It was alone, so that whoever held one is gone.
+    NobodyHoldsALease,
+    /// Others may hold them.
+    LeasesGoOn,
 }
 
-async fn run(folder: &Path, steps: Vec<Step>) {
-    let mut store = open(folder);
+/// Runs the steps against a store; `open` opens it, again and again on what it stored.
+pub async fn run<S: Store>(open: impl AsyncFn() -> S, after: AfterRestart, steps: Vec<Step>) {
+    let mut store = open().await;
     let mut model = Model { now: NOW, ..Model::default() };
     for step in steps {
         if matches!(step, Step::Restart) {
             drop(store);
-            store = open(folder);
-            model.turns.iter_mut().for_each(|turn| turn.lease = None);
+            store = open().await;
+            if after == AfterRestart::NobodyHoldsALease {
+                model.turns.iter_mut().for_each(|turn| turn.lease = None);
+            }
         } else {
             take(&store, &mut model, step).await;
         }
@@ -245,21 +251,5 @@ async fn work_off(store: &dyn Store, model: &mut Model) {
     assert_eq!(store.queue().await.unwrap().unfinished, 0);
     for (conversation, said) in &model.said {
         assert_eq!(&store.history(CHANNEL, &name(*conversation), 200).await.unwrap(), said);
-    }
-}
-
-/// Restarts and commits without a disk's latency, where the system has such a place.
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_interleaving_loses_doubles_or_reorders_a_turn(steps in steps()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let folder = folder();
-        runtime.block_on(run(folder.path(), steps));
     }
 }

@@ -66,7 +66,10 @@ pub(crate) fn store_increment(key: &str, by: i64, ttl_ms: Option<u64>) -> Result
 }
 
 fn with_store<T>(act: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
-    with_state(|state| if state.receiving.is_some() { Err(StoreError::Unavailable) } else { Ok(act(state)) })
+    with_state(|state| {
+        let is_down = state.is_store_down || state.receiving.is_some();
+        if is_down { Err(StoreError::Unavailable) } else { Ok(act(state)) }
+    })
 }
 
 fn live(state: &State, key: &str) -> Option<Vec<u8>> {

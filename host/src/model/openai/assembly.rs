@@ -33,6 +33,8 @@ struct Choice {
 #[derive(Debug, Deserialize)]
 struct Part {
     content: Option<Value>,
+    /// What a model says that was asked for a form and will not answer in it.
+    refusal: Option<Value>,
     tool_calls: Option<Vec<CallPart>>,
 }
 
@@ -111,6 +113,7 @@ impl Assembly {
             return Ok(());
         };
         append_text(part.content.as_ref(), text);
+        append_text(part.refusal.as_ref(), text);
         part.tool_calls.into_iter().flatten().try_for_each(|call| self.take_call(call))
     }
 
@@ -169,7 +172,11 @@ impl Assembly {
         if !self.has_choice {
             return Err(Flaw::Empty);
         }
-        let calls = std::mem::take(&mut self.calls);
+        let mut calls = std::mem::take(&mut self.calls);
+        // The length cut the last one off: half a call is none.
+        if self.finish == Some(FinishReason::Length) {
+            calls.pop_if(|last| !is_json(&last.arguments));
+        }
         let usage = self.usage(!calls.is_empty());
         let calls = calls.into_iter().map(|call| Ok(Delta::ToolCall(whole(call)?)));
         calls.chain([Ok(Delta::Done(usage))]).collect()
@@ -229,8 +236,9 @@ fn whole(call: Call) -> Result<ToolCall, Flaw> {
     if arguments.trim().is_empty() {
         return Ok(ToolCall { id, name, arguments: "{}".to_owned() });
     }
-    match serde_json::from_str::<serde::de::IgnoredAny>(&arguments) {
-        Ok(_) => Ok(ToolCall { id, name, arguments }),
-        Err(_) => Err(Flaw::Arguments(name)),
-    }
+    if is_json(&arguments) { Ok(ToolCall { id, name, arguments }) } else { Err(Flaw::Arguments(name)) }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }

@@ -3,6 +3,7 @@
 //! A table remembers which keys it was asked for; what is left in the end is unknown. It knows no key itself.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -255,10 +256,11 @@ pub(super) fn neighbour(word: &str, of: &[&str]) -> String {
     match nearest {
         Some((steps, name)) if steps <= 1 + word.chars().count() / 3 => format!(": did you mean `{name}`?"),
         _ if of.is_empty() => ": remove it".to_owned(),
-        _ => format!(
-            ": known are {}",
-            of.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-        ),
+        _ => {
+            // Some are looked for twice.
+            let known: BTreeSet<_> = of.iter().map(|name| format!("`{name}`")).collect();
+            format!(": known are {}", known.into_iter().collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

@@ -64,7 +64,7 @@ struct Turn {
 
 impl Turn {
     fn new(channel: &str, now: Millis, incoming: Incoming) -> Turn {
-        let Incoming { message, request_id, hold_delivery_until, settled, via } = incoming;
+        let Incoming { message, request_id, hold_delivery_until, settled, via, is_awaited: _ } = incoming;
         Turn {
             channel: channel.to_owned(),
             message,

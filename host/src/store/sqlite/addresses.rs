@@ -4,9 +4,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::letter::read_address;
 use super::stamp;
 use crate::clock::Millis;
+use crate::store::letter::read_address;
 use crate::store::vault::Vault;
 use crate::store::{ADDRESS_KEPT, StoreError};
 

@@ -6,9 +6,10 @@
 use ring::hmac;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{letter::to_json, millis, stamp};
+use super::{millis, stamp};
 use crate::clock::Millis;
 use crate::store::StoreError;
+use crate::store::letter::to_json;
 use crate::store::oversight::{Act, Actor, Chain, Entry};
 
 /// Entries deleted in one transaction of a sweep.

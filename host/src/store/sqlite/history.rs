@@ -5,10 +5,11 @@
 
 use rusqlite::{Connection, params};
 
-use super::{letter::to_json, stamp};
+use super::stamp;
 use crate::clock::Millis;
 use crate::message::Utterance;
 use crate::store::StoreError;
+use crate::store::letter::to_json;
 
 /// Exchanges kept for each conversation: far more than fits into a prompt, and a bound for a busy group.
 pub const EXCHANGES_MAX: u32 = 200;

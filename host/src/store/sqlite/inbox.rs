@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::letter::{Letter, Told, read_message, to_json};
 use super::queue::leased;
 use super::{history, millis, queue, stamp};
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
+use crate::store::letter::{Letter, Told, read_message, to_json};
 use crate::store::oversight::DEAD_KEPT;
 use crate::store::vault::Vault;
 use crate::store::{
@@ -45,7 +45,9 @@ pub fn accept(
          ON CONFLICT (channel, message_id) DO NOTHING",
     )?;
     let mut accept_one = |letter: &Letter| {
-        let Letter { id, conversation, message, address, request_id, hold_until } = letter;
+        // There is but this process: there is nobody whom an awaited one would have to be kept from.
+        let Letter { id, conversation, message, address, request_id, hold_until, is_awaited: _ } = letter;
+        let hold_until = hold_until.map(stamp);
         let row = params![channel, id, conversation, message, address, request_id, stamp(now), hold_until];
         Ok(if insert.execute(row)? == 1 { Acceptance::New } else { Acceptance::Duplicate })
     };

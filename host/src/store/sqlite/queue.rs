@@ -5,8 +5,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::letter::{Told, read_message};
 use super::millis;
+use crate::store::letter::{Told, read_message};
 use crate::store::vault::Vault;
 use crate::store::{BEHIND_MAX, Lease, StoreError, Waiting};
 

@@ -31,8 +31,8 @@ use crate::{
 
 /// A message that is replaced more often jerks, and the platform slows it down.
 const REPLACE_PAUSE_MS: u64 = 1_500;
-/// Failures at one card before its words go as a new message.
-const STUMBLES_MAX: u32 = 3;
+/// Failures at one card before its words go as a new message; the host pauses after each, so that they take minutes.
+const STUMBLES_MAX: u32 = 6;
 /// So long nobody asks again: an operator may have granted it.
 const DENIED_FOR: Duration = Duration::from_secs(600);
 /// For so long the platform drops another reply of the same key.
@@ -119,18 +119,19 @@ fn is_plain() -> Result<bool, Fault> {
 }
 
 impl<'a> Delivery<'a> {
-    /// Without a checkpoint, a card that an earlier attempt made and perhaps showed is taken up again.
+    /// Without a checkpoint, a card that an earlier attempt made and perhaps showed is taken up again. Where the store
+    /// does not tell whether there is one, no second one is made.
     fn new(address: &'a Address, key: &'a str, checkpoint: &[u8]) -> Result<Self, Fault> {
         let mut delivery = Self { address, key, checkpoint: Checkpoint::decode(checkpoint)? };
         if checkpoint.is_empty() && !is_plain()? {
-            delivery.checkpoint.card = delivery.remembered_card();
+            delivery.checkpoint.card = delivery.remembered_card()?;
         }
         Ok(delivery)
     }
 
-    fn remembered_card(&self) -> Option<String> {
-        let card = store::get(&self.card_name()).ok().flatten()?;
-        String::from_utf8(card).ok().filter(|card| !card.is_empty())
+    fn remembered_card(&self) -> Result<Option<String>, Fault> {
+        let card = store::get(&self.card_name())?.and_then(|card| String::from_utf8(card).ok());
+        Ok(card.filter(|card| !card.is_empty()))
     }
 
     /// Whether there is a card whose id outlives this call.
@@ -194,10 +195,19 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    /// Takes a step towards the end. A card that fails again and again is left, and its words go as a new message.
+    /// Takes a step towards the end. A card that fails again and again is left: if it has all its words the platform
+    /// itself closes it, else they go as a new message.
     fn take_last(&mut self, step: Step, words: &str) -> Result<(), Fault> {
         match self.take(step, words) {
-            Err(fault) if fault.kind == FaultKind::Unavailable && step.is_at_card() => self.stumble(),
+            Err(fault) if fault.kind == FaultKind::Unavailable && step.is_at_card() => {
+                if !self.has_failed_often() {
+                    return Err(fault);
+                }
+                match step {
+                    Step::Close => self.checkpoint.part_is_sent(self.checkpoint.message.clone()),
+                    _ => self.checkpoint.way = Way::Plain,
+                }
+            }
             Ok(true) if step == Step::Replace => {
                 let message = self.checkpoint.message.clone();
                 self.checkpoint.part_is_sent(message);
@@ -381,6 +391,12 @@ impl<'a> Delivery<'a> {
             Step::Send => return Err(refusal.fault()),
         }
         Ok(())
+    }
+
+    /// Counts a failure at the card. A fault leaves no checkpoint, so the plugin's store counts them.
+    fn has_failed_often(&self) -> bool {
+        let failures = store::increment(&format!("failures-{}", self.key()), 1, Some(KEY_LIFE));
+        failures.is_ok_and(|failures| failures >= i64::from(STUMBLES_MAX))
     }
 
     fn stumble(&mut self) {

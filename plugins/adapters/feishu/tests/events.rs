@@ -168,6 +168,23 @@ fn a_card_callback_brings_no_message() {
     }
 }
 
+/// The console saves the address of card callbacks only if its first call comes back.
+#[test]
+fn the_first_call_to_the_address_of_card_callbacks_is_answered() {
+    // SHA-1 of time, nonce, token and body, by another program.
+    let call = |token: &str, signature: &str| {
+        HttpRequest::post(format!(r#"{{"challenge":"c-1","token":"{token}","type":"url_verification"}}"#))
+            .with_header("x-lark-request-timestamp", "1")
+            .with_header("x-lark-request-nonce", "n")
+            .with_header("x-lark-signature", signature)
+    };
+    let right = call(TOKEN, "b57b3a5be32c084a4b76d35794f51c9d40996469");
+    let wrong = call("wrong", "dbc4e4b806df002943b42b138a6c004a2bf1cdbc");
+    let Ok(Reception::Answer(response)) = judge(&plain_host(), &right) else { panic!() };
+    assert_eq!(response.body, br#"{"challenge":"c-1"}"#);
+    assert_eq!(judge(&plain_host(), &wrong).unwrap_err().kind, FaultKind::Unauthorized);
+}
+
 #[test]
 fn without_any_secret_nothing_is_believed() {
     let host = Host::new();

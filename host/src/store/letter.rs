@@ -1,24 +1,29 @@
-//! A message in the form of its row: JSON that operators may read, and an address that they may not.
+//! A message in the form that a store keeps: JSON that operators may read, and an address that they may not.
+//!
+//! It does not know rows or keys; each store has its own.
 
 use serde::{Deserialize, Serialize};
 
-use super::stamp;
+use super::vault::Vault;
+use super::{Incoming, StoreError, Via};
+use crate::clock::Millis;
 use crate::message::{Message, Reply};
-use crate::store::vault::Vault;
-use crate::store::{Incoming, StoreError, Via};
 
-/// A message in the form of its row.
+/// A message on its way in.
 #[derive(Debug)]
 pub struct Letter {
     pub id: String,
     pub conversation: String,
+    /// JSON, without the address.
     pub message: String,
+    /// Sealed.
     pub address: Vec<u8>,
     pub request_id: String,
-    pub hold_until: Option<i64>,
+    pub hold_until: Option<Millis>,
+    pub is_awaited: bool,
 }
 
-/// A message as its column has it. Earlier versions pass over what they do not know.
+/// A message as it is written. Earlier versions pass over what they do not know.
 #[derive(Serialize, Deserialize)]
 struct Written<M> {
     #[serde(flatten)]
@@ -48,7 +53,7 @@ pub struct Told {
 impl Letter {
     /// Seals the address and writes the rest as JSON.
     pub fn new(vault: &Vault, channel: &str, incoming: Incoming) -> Result<Letter, StoreError> {
-        let Incoming { message, request_id, hold_delivery_until, settled, via } = incoming;
+        let Incoming { message, request_id, hold_delivery_until, settled, via, is_awaited } = incoming;
         let via = via.map(|via| WrittenVia::seal(vault, channel, &message.id, via)).transpose()?;
         Ok(Letter {
             address: vault.seal(&place(channel, &message.id), &message.address)?,
@@ -56,7 +61,8 @@ impl Letter {
             id: message.id,
             conversation: message.conversation,
             request_id,
-            hold_until: hold_delivery_until.map(stamp),
+            hold_until: hold_delivery_until,
+            is_awaited,
         })
     }
 }
@@ -107,7 +113,7 @@ pub fn read_message(
 }
 
 /// JSON of a noun of ours.
-pub fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+pub fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     // The error's own text may quote what was said.
     serde_json::to_string(value).map_err(|_| StoreError::Unusable("a value has no JSON form".to_owned()))
 }

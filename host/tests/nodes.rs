@@ -1,0 +1,215 @@
+//! Several nodes on one Redis: real `parlor` processes that share their messages and behave as one.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+#[path = "redis/server.rs"]
+#[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
+mod server;
+#[path = "support/parts.rs"]
+#[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use server::{Server, quick_folder};
+use support::{Callback, Host, Model, Platform, Settings, client, eventually};
+use tempfile::TempDir;
+
+/// Long enough for a second answer to show up if there were one.
+const MOMENT: Duration = Duration::from_millis(300);
+const TEAM: &str = "/webhook/team";
+const SYNCED: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+/// Two nodes of one host with the platform's channel `team`, its own door and a model.
+struct Nodes {
+    hosts: [Host; 2],
+    platform: Platform,
+    model: Model,
+    redis: Option<Server>,
+    folder: TempDir,
+}
+
+impl Nodes {
+    async fn start() -> Nodes {
+        let folder = quick_folder();
+        let redis = Server::start(folder.path(), &SYNCED);
+        let (platform, model) = (Platform::start().await, Model::start().await);
+        let settings = model.join(platform.join(Settings::new()));
+        let settings = settings.set("store", json!({ "redis": redis.url() })).set("chat", json!({}));
+        let hosts = [Host::start(&settings).await, Host::start(&settings).await];
+        Nodes { hosts, platform, model, redis: Some(redis), folder }
+    }
+
+    async fn post(&self, node: usize, callback: &Callback) -> Option<u16> {
+        callback.post(&self.hosts[node].url(TEAM)).await
+    }
+
+    /// Posts until it is acknowledged, as the platform does.
+    async fn deliver(&self, node: usize, callback: &Callback) {
+        let began = tokio::time::Instant::now();
+        while self.post(node, callback).await != Some(200) {
+            assert!(began.elapsed() < support::PATIENCE, "never acknowledged");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn sees(&self, conversation: &str, messages: usize) -> Vec<String> {
+        eventually(&format!("{messages} messages in `{conversation}`"), || {
+            let seen = self.platform.seen(conversation);
+            (seen.len() >= messages).then_some(seen)
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn whichever_node_hears_a_message_it_is_answered_once_and_in_order() {
+    const CONVERSATIONS: usize = 4;
+    const EACH: usize = 12;
+    let nodes = Nodes::start().await;
+    for number in 0..EACH {
+        for conversation in 0..CONVERSATIONS {
+            let callback = nodes
+                .platform
+                .group(&format!("g{conversation}"), &format!("canary {conversation} {number}."));
+            let node = (number + conversation) % 2;
+            assert_eq!(nodes.post(node, &callback).await, Some(200));
+            // The platform sends it again, to the other node.
+            assert_eq!(nodes.post(1 - node, &callback).await, Some(200));
+        }
+    }
+    for conversation in 0..CONVERSATIONS {
+        nodes.sees(&format!("g{conversation}"), EACH).await;
+    }
+    tokio::time::sleep(MOMENT).await;
+    for conversation in 0..CONVERSATIONS {
+        let seen = nodes.platform.seen(&format!("g{conversation}"));
+        assert_eq!(seen.len(), EACH, "{seen:?}");
+        for (number, seen) in seen.iter().enumerate() {
+            let text = format!("canary {conversation} {number}.");
+            assert!(seen.ends_with(&Model::answer_to(&text)), "{seen:?} is the answer to {text:?}");
+            assert_eq!(nodes.model.times_asked(&text), 1);
+        }
+    }
+    let worked = nodes.hosts.each_ref().map(|host| host.lines_with("turn ends").len());
+    assert_eq!(worked.iter().sum::<usize>(), CONVERSATIONS * EACH, "each turn ran once, on one of them");
+}
+
+#[tokio::test]
+async fn a_conversation_never_runs_on_two_nodes_at_once() {
+    let nodes = Nodes::start().await;
+    nodes.model.hold("canary first");
+    assert_eq!(nodes.post(0, &nodes.platform.group("ours", "canary first")).await, Some(200));
+    eventually("the first turn asks", || (nodes.model.times_asked("canary first") == 1).then_some(())).await;
+    assert_eq!(nodes.post(1, &nodes.platform.group("ours", "canary second")).await, Some(200));
+    assert_eq!(nodes.post(1, &nodes.platform.group("theirs", "canary aside")).await, Some(200));
+    nodes.sees("theirs", 1).await;
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!(nodes.model.times_asked("canary second"), 0, "it waits for the first, wherever that runs");
+    nodes.model.release("canary first");
+    let seen = nodes.sees("ours", 2).await;
+    for (seen, text) in seen.iter().zip(["canary first", "canary second"]) {
+        assert!(seen.ends_with(&Model::answer_to(text)), "{seen:?} is the answer to {text:?}");
+    }
+}
+
+async fn ask(host: &Host, token: &str, query: &str) -> Value {
+    let asked = client().post(host.url("/api/v1/chat")).bearer_auth(token).json(&json!({ "query": query }));
+    let response = asked.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.json().await.unwrap()
+}
+
+/// The other node would answer into the void.
+#[tokio::test]
+async fn who_waits_on_the_line_is_answered_by_the_node_that_he_is_connected_to() {
+    let nodes = Nodes::start().await;
+    let token = nodes.hosts[0].token();
+    for number in 0..10 {
+        let query = format!("canary question {number}.");
+        let answer = ask(&nodes.hosts[number % 2], &token, &query).await;
+        assert!(answer.to_string().contains(&Model::answer_to(&query)), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_turns_of_a_node_that_was_killed_are_taken_over() {
+    let mut nodes = Nodes::start().await;
+    nodes.model.hold("canary first");
+    assert_eq!(nodes.post(0, &nodes.platform.group("ours", "canary first")).await, Some(200));
+    let text = "canary first";
+    eventually("the first turn asks", || (nodes.model.times_asked(text) == 1).then_some(())).await;
+    let has_it = nodes.hosts.each_ref().map(|host| host.lines_with("turn begins").len());
+    let dead = has_it.iter().position(|begun| *begun == 1).unwrap();
+    nodes.hosts[dead].kill();
+    assert_eq!(nodes.post(1 - dead, &nodes.platform.group("ours", "canary second")).await, Some(200));
+    nodes.model.release("canary first");
+    let seen = nodes.sees("ours", 2).await;
+    assert!(seen[0].ends_with(&Model::answer_to(text)), "{seen:?}");
+    assert!(seen[1].ends_with(&Model::answer_to("canary second")), "{seen:?}");
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!(nodes.platform.seen("ours").len(), 2);
+}
+
+#[tokio::test]
+async fn without_redis_nothing_is_acknowledged_and_with_it_all_goes_on() {
+    let mut nodes = Nodes::start().await;
+    for number in 0..6 {
+        let callback =
+            nodes.platform.direct(&format!("before {number}"), &format!("canary before {number}."));
+        assert_eq!(nodes.post(number % 2, &callback).await, Some(200));
+    }
+    nodes.redis.take().unwrap().kill();
+    let late: Vec<_> = (0..6)
+        .map(|number| nodes.platform.direct(&format!("late {number}"), &format!("canary late {number}.")))
+        .collect();
+    for (number, callback) in late.iter().enumerate() {
+        assert_eq!(nodes.post(number % 2, callback).await, Some(503), "nothing keeps it");
+    }
+    nodes.redis = Some(Server::start(nodes.folder.path(), &SYNCED));
+    let back = std::time::Instant::now();
+    for (number, callback) in late.iter().enumerate() {
+        nodes.deliver(number % 2, callback).await;
+    }
+    println!("messages were taken again {:?} after Redis was back", back.elapsed());
+    for number in 0..6 {
+        nodes.sees(&format!("before {number}"), 1).await;
+        nodes.sees(&format!("late {number}"), 1).await;
+    }
+    tokio::time::sleep(MOMENT).await;
+    for number in 0..6 {
+        assert_eq!(nodes.model.times_asked(&format!("canary late {number}.")), 1);
+        assert_eq!(nodes.platform.seen(&format!("late {number}")).len(), 1);
+    }
+}
+
+/// What the doctor says of the configuration's Redis: the level and the sentence.
+fn said_of_redis(host: &Host) -> Vec<(String, String)> {
+    let output = host.output(&["doctor", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap().iter().filter(|it| it["check"] == "redis");
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    findings.map(|finding| (text(finding, "level"), text(finding, "what"))).collect()
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_a_redis_may_lose() {
+    let folder = quick_folder();
+    let careless = ["--appendonly", "no", "--maxmemory-policy", "allkeys-lru"];
+    let redis = Server::start(folder.path(), &careless);
+    let host = Host::at_rest(&Settings::new().set("store", json!({ "redis": redis.url() })));
+    let said = said_of_redis(&host);
+    let levels: Vec<_> = said.iter().map(|(level, _)| level.as_str()).collect();
+    assert_eq!(levels, ["ok", "fail", "fail"], "{said:?}");
+    assert!(said[1].1.contains("keeps no log") && said[2].1.contains("throws away"), "{said:?}");
+    redis.kill();
+    let said = said_of_redis(&host);
+    assert!(matches!(&said[..], [(level, _)] if level == "fail"), "{said:?}");
+
+    let folder = quick_folder();
+    let sound = Server::start(folder.path(), &SYNCED);
+    let host = Host::at_rest(&Settings::new().set("store", json!({ "redis": sound.url() })));
+    let said = said_of_redis(&host);
+    assert!(matches!(&said[..], [(level, _)] if level == "ok"), "{said:?}");
+}

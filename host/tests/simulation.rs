@@ -1,0 +1,215 @@
+//! Whole hosts under a seed: the clock, the random numbers, the store, the network and the model are the run's own, and
+//! everything between them is what `parlor serve` links.
+//!
+//! A run has one to three hosts on one store, people on several platforms, and a weather of faults. After it nothing
+//! may be lost, doubled, crossed, out of order, left open or stuck. A failure prints its seed and what happened;
+//! `PARLOR_TEST_SEED=7` runs that seed alone, and `PARLOR_TEST_SEEDS=100` as many from the first on.
+#![cfg(unix)]
+
+#[path = "support/parts.rs"]
+#[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
+mod support;
+
+#[path = "simulation/chance.rs"]
+mod chance;
+#[path = "simulation/ledger.rs"]
+mod ledger;
+#[path = "simulation/model.rs"]
+mod model;
+#[path = "simulation/network.rs"]
+mod network;
+#[path = "simulation/node.rs"]
+mod node;
+#[path = "simulation/nodes.rs"]
+mod nodes;
+#[path = "simulation/people.rs"]
+mod people;
+#[path = "simulation/platforms.rs"]
+mod platforms;
+#[path = "simulation/store.rs"]
+mod store;
+#[path = "simulation/tally.rs"]
+mod tally;
+#[path = "simulation/verdict.rs"]
+mod verdict;
+#[path = "simulation/weather.rs"]
+mod weather;
+#[path = "simulation/world.rs"]
+mod world;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parlor::plugin::Shelf;
+use parlor::store::Store as _;
+
+use nodes::Nodes;
+use tally::Tally;
+use world::World;
+
+const SEEDS: u64 = 10_000;
+const WORKERS: usize = 2;
+/// All pauses and all attempts together are over by then.
+const TIME_MAX: Duration = Duration::from_secs(3 * 3600);
+
+/// What all seeds together must have seen.
+const WANTED: [&str; 32] = [
+    "2xx unheard",
+    "died at accept",
+    "died at answer",
+    "died at ask",
+    "died at checkpoint",
+    "died at claim",
+    "died at delta",
+    "died at finish",
+    "died at history",
+    "died at postpone",
+    "died at request",
+    "died at withdraw",
+    "double excused",
+    "drained",
+    "message dead, answered",
+    "message delivered, an apology",
+    "message delivered, answered",
+    "message delivered, silent",
+    "message withdrawn",
+    "model breaks off",
+    "model busy",
+    "model hangs",
+    "model refuses",
+    "platform broken after it did it",
+    "platform silent after it did it",
+    "platform silent before it did it",
+    "platform throttles",
+    "platform unreachable",
+    "plugin loaded anew",
+    "store denies what it did",
+    "store refuses",
+    "webhook lost",
+];
+
+/// What came of one seed.
+#[derive(Debug)]
+struct Run {
+    seed: u64,
+    wrongs: Vec<String>,
+    trace: Vec<String>,
+    tally: Tally,
+}
+
+fn shelf() -> Arc<Shelf> {
+    static SHELF: OnceLock<Arc<Shelf>> = OnceLock::new();
+    let load = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(node::shelf())
+    };
+    SHELF.get_or_init(load).clone()
+}
+
+/// Runs one seed from the first message to the last end.
+fn run(seed: u64) -> Run {
+    let shelf = shelf();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let world = Arc::new(World::new(seed));
+        world.tell(format!("{:?}", world.weather));
+        let script = people::script(&world);
+        let nodes = Nodes::start(&world, &shelf);
+        let sayings =
+            script.into_iter().map(|said| tokio::spawn(people::say(world.clone(), nodes.clone(), said)));
+        let all = async {
+            for saying in join_all(sayings.collect::<Vec<_>>()).await {
+                saying.expect("nobody panics here");
+            }
+            while world.is_stormy() || world.store.queue().await.unwrap().unfinished > 0 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let is_over = tokio::time::timeout(TIME_MAX, all).await.is_ok();
+        let mut wrongs = verdict::wrongs(&world).await;
+        if !is_over {
+            wrongs.push(format!("something goes on after {TIME_MAX:?}"));
+        }
+        Run { seed, wrongs, trace: world.trace(), tally: world.tally() }
+    })
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("`{name}` is a number")))
+}
+
+fn blame(run: &Run) -> String {
+    let Run { seed, wrongs, trace, .. } = run;
+    format!(
+        "{}\n--- seed {seed}: {}\nPARLOR_TEST_SEED={seed} repeats it",
+        trace.join("\n"),
+        wrongs.join("\n")
+    )
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    if let Some(seed) = number("PARLOR_TEST_SEED") {
+        let run = run(seed);
+        println!("{}", run.trace.join("\n"));
+        assert!(run.wrongs.is_empty(), "{}", blame(&run));
+        return;
+    }
+    let seeds = number("PARLOR_TEST_SEEDS").unwrap_or(SEEDS);
+    let (next, began) = (AtomicU64::new(0), std::time::Instant::now());
+    let tally = Mutex::new(Tally::default());
+    let work = || {
+        let mut own = Tally::default();
+        let failed = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)))
+            .take_while(|seed| *seed < seeds)
+            .map(run)
+            .inspect(|run| own.add(&run.tally))
+            .find(|run| !run.wrongs.is_empty());
+        if failed.is_some() {
+            next.store(seeds, Ordering::Relaxed);
+        }
+        tally.lock().unwrap().add(&own);
+        failed
+    };
+    let failed: Vec<Run> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().filter_map(|worker| worker.join().unwrap()).collect()
+    });
+    let failed = failed.iter().min_by_key(|run| run.seed);
+    assert!(failed.is_none(), "{}", failed.map(blame).unwrap_or_default());
+    let tally = tally.into_inner().unwrap();
+    println!("{tally}{seeds} seeds in {:?}", began.elapsed());
+    let missing = if seeds < SEEDS { Vec::new() } else { tally.missing(&WANTED) };
+    assert!(missing.is_empty(), "these never happened, so nothing is shown of them: {missing:?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..20 {
+        let (first, second) = (run(seed), run(seed));
+        assert_eq!(first.trace, second.trace, "seed {seed}");
+        assert_eq!(first.wrongs, second.wrongs, "seed {seed}");
+    }
+}
+
+/// Bugs that a run of all seeds finds (`host/tests/simulation/planted/README.md`). One that cannot be planted any more
+/// shows nothing.
+#[test]
+fn every_planted_bug_still_fits() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the host lies in the workspace");
+    let folder = root.join("host/tests/simulation/planted");
+    let patches = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let patches: Vec<_> = patches.filter(|path| path.extension().is_some_and(|is| is == "patch")).collect();
+    assert!(patches.len() >= 10, "{patches:?}");
+    for patch in patches {
+        let check = Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(root).output();
+        let check = check.expect("git is there");
+        assert!(check.status.success(), "{}: {check:?}", patch.display());
+    }
+}
