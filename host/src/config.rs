@@ -65,6 +65,8 @@ pub struct Config {
     pub openai: Option<OpenAiDoor>,
     /// Origins that stand in for others: the only way to reach a private address.
     pub endpoints: BTreeMap<String, url::Url>,
+    /// The message bus, by its name. None: nothing of what people say is handed out.
+    pub bus: Option<String>,
     pub limits: Limits,
     /// What holds where a function platform runs the host.
     pub function: Function,

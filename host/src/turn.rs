@@ -20,6 +20,7 @@ mod resume;
 mod show;
 mod stale;
 mod talk;
+mod tell;
 mod trouble;
 mod way;
 mod wishes;
@@ -41,6 +42,7 @@ pub use talk::{Place, Refused, Talking};
 pub use work::NotDone;
 
 use crate::adapter::Adapter;
+use crate::bus::Bus;
 use crate::clock::{Clock, Millis};
 use crate::config::{Meanwhile, ReplyVia, Stale};
 use crate::conversation::{self, Account, End, Heard, Key, Listeners};
@@ -86,6 +88,7 @@ pub struct Turns {
     pub models: BTreeMap<String, Arc<dyn Model>>,
     pub limits: Limits,
     pub listeners: Listeners,
+    pub bus: Bus,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub metrics: Arc<Metrics>,
@@ -318,6 +321,9 @@ impl Turns {
             _ => Vec::new(),
         };
         self.record_sent(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &said)).await?;
+        if let (Ending::Delivered { .. }, Some(reply)) = (&ending, reply) {
+            self.tell_said(turn, reply);
+        }
         if reply.is_none() {
             self.tell(turn, if ending == Ending::Withdrawn { End::Withdrawn } else { End::Silent });
         }

@@ -123,9 +123,9 @@ fn a_channel_names_another_one_for_its_replies() {
     assert_eq!(load(&two("{ channel: ops }")).channels["ops"].reply_via, None);
     assert_problem(
         &two("{ channel: opps }"),
-        "2:56: channels.a.reply_via.channel: unknown channel `opps`; did you mean `ops`?",
+        "2:58: channels.a.reply_via.channel: unknown channel `opps`; did you mean `ops`?",
     );
-    assert_problem(&two("{ conversation: room }"), "2:45: channels.a.reply_via.channel: missing");
+    assert_problem(&two("{ conversation: room }"), "2:47: channels.a.reply_via.channel: missing");
 }
 
 #[test]

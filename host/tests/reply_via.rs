@@ -101,7 +101,7 @@ async fn without_a_conversation_it_goes_to_the_default_destination() {
 #[tokio::test]
 async fn where_nobody_has_written_yet_who_asks_gets_an_apology_and_nobody_is_asked() {
     let scene = Scene::set("team", json!({ "channel": "hook", "conversation": "s1" })).await;
-    scene.host.wait_for_line(&["WARN", "nobody has written yet in the conversation"]).await;
+    scene.host.wait_for_line(&["\"warn\"", "nobody has written yet in the conversation"]).await;
     assert_eq!(scene.platform.direct("ann", "canary lost").post(&scene.host.url(TEAM)).await, Some(200));
     assert_eq!(scene.sees("ann", 1).await, [APOLOGY]);
     assert!(scene.model.asked().is_empty());
@@ -146,7 +146,7 @@ async fn a_channel_that_is_gone_by_then_leaves_a_dead_letter_and_an_apology() {
     config["channels"]["team"].as_object_mut().unwrap().remove("reply_via");
     std::fs::write(scene.host.config_file(), serde_json::to_vec_pretty(&config).unwrap()).unwrap();
     scene.host.run().await;
-    scene.host.wait_for_line(&["ERROR", "not in the configuration; put it back"]).await;
+    scene.host.wait_for_line(&["\"error\"", "not in the configuration; put it back"]).await;
     scene.ended("\"dead\"", 1).await;
     assert_eq!(scene.platform.seen("ann"), [APOLOGY], "the answer itself goes nowhere else");
 }

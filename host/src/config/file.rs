@@ -90,6 +90,8 @@ section! {
         openai: OpenAiDoorFile = optional;
         /// Origins that stand in for others: the only way to reach a private address.
         endpoints: BTreeMap<Origin, Origin> = "{}";
+        /// What comes in and goes out, told to operators who listen. Without it nothing of what people say is handed out.
+        bus: BusFile = optional;
         /// Bounds of the whole host.
         limits: LimitsFile = "{}";
         /// What holds where a function platform runs the host; elsewhere it has no effect.
@@ -108,6 +110,14 @@ section! {
         enabled: bool = "true";
         /// How long what operators did is kept.
         audit: AuditTime = "30d";
+    }
+}
+
+section! {
+    /// The message bus.
+    BusFile {
+        /// By which those who listen know it.
+        name: Name = required;
     }
 }
 
@@ -514,6 +524,7 @@ impl ConfigFile {
             chat: file.chat.map(Chat::from),
             openai,
             endpoints: file.endpoints.into_iter().map(|(from, to)| (from.0, to.url())).collect(),
+            bus: file.bus.map(|bus| bus.name.0),
             limits: file.limits.into(),
             function: Function { queue: file.function.queue.map(|url| url.0) },
         }

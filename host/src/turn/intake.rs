@@ -102,12 +102,17 @@ impl Turns {
             let is_awaited = hold.is_some() || channel.adapter.is_none();
             incoming.push(Incoming { message, request_id, hold_delivery_until, settled, via, is_awaited });
         }
+        let notices = self.notices_of(channel, now, &incoming);
         fail::fail_point!("intake::before_commit");
         let accepted = self.store.accept(&channel.name, now, incoming).await;
         self.stores.store(accepted.is_ok(), Ordering::Relaxed);
         let accepted = accepted?;
         fail::fail_point!("intake::after_commit");
         self.interrupt(channel, &accepted, &interrupting);
+        for (notice, _) in notices.into_iter().zip(&accepted).filter(|(_, it)| **it == store::Acceptance::New)
+        {
+            self.bus.publish(notice);
+        }
         self.wake.notify_one();
         let is_new = accepted.contains(&store::Acceptance::New);
         tracing::info!(channel = %channel.name, new = is_new, "message stored");

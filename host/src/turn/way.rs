@@ -61,8 +61,11 @@ impl Turns {
         let message = &turn.claim.message;
         let (reply, key) = (conversation::apology(message), turn.excuse_key());
         let to = Destination { address: &message.address, key: &key };
-        if let Err(error) = say_all(adapter, &to, &reply).await {
-            tracing::error!(error = telemetry::chain(&error), "nor could whoever asked be told so");
+        match say_all(adapter, &to, &reply).await {
+            Ok(()) => self.tell_said_back(&turn.channel, message, &reply, &turn.claim.request_id),
+            Err(error) => {
+                tracing::error!(error = telemetry::chain(&error), "nor could whoever asked be told so");
+            }
         }
     }
 }
