@@ -274,6 +274,12 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// What came of a message; none if it is unknown.
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError>;
 
+    /// Whether a message was taken back, perhaps at another node. A store of one process need not say: there
+    /// whoever works on it hears so at once.
+    async fn is_taken_back(&self, _channel: &str, _message_id: &str) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     /// The answer was handed over on the line where it was asked for (`hold_delivery_until`): ends the
     /// turn if it is answered and unfinished. `said` enters the history.
     async fn handed_over(

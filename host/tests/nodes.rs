@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use server::{Server, quick_folder};
-use support::{Callback, Host, Model, Platform, Settings, client, eventually};
+use support::{Callback, Host, Model, Platform, Settings, Slate, client, eventually};
 use tempfile::TempDir;
 
 /// Long enough for a second answer to show up if there were one.
@@ -131,6 +131,27 @@ async fn who_waits_on_the_line_is_answered_by_the_node_that_he_is_connected_to()
         let answer = ask(&nodes.hosts[number % 2], &token, &query).await;
         assert!(answer.to_string().contains(&Model::answer_to(&query)), "{answer}");
     }
+}
+
+/// He who hears of it is not he who works on it.
+#[tokio::test]
+async fn a_message_that_is_taken_back_at_one_node_stops_at_the_other() {
+    const BOARD: &str = "/webhook/board";
+    let folder = quick_folder();
+    let redis = Server::start(folder.path(), &SYNCED);
+    let (slate, model) = (Slate::start().await, Model::start().await);
+    let settings = model.join(slate.join(Settings::new())).set("store", json!({ "redis": redis.url() }));
+    let hosts = [Host::start(&settings).await, Host::start(&settings).await];
+    let text = "canary one two";
+    model.hold(text);
+    assert!(Slate::say(&hosts[0].url(BOARD), text, "ann", text).await, "acknowledged");
+    eventually("a card is open", || slate.cards("ann").pop()).await;
+    let works = hosts.iter().position(|host| !host.lines_with("turn begins").is_empty()).unwrap();
+    assert!(Slate::take_back(&hosts[1 - works].url(BOARD), text).await, "acknowledged");
+    eventually("the card is closed", || slate.cards("ann").pop().filter(|card| card.is_closed)).await;
+    eventually("the model's caller leaves", || (model.left() == 1).then_some(())).await;
+    assert_eq!(hosts[works].lines_with("\"withdrawn\"").len(), 1);
+    assert_eq!(slate.wrongs(), [""; 0]);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 
 use super::show::Card;
 use super::{Channel, Ended, LEASE, Turn, TurnError, Turns};
+use crate::conversation::Key;
 use crate::message::Message;
 use crate::store::{Claim, Lease, Progress, StoreError};
 use crate::telemetry;
@@ -121,12 +122,12 @@ impl Turns {
 
     /// Runs one turn under a lease that is renewed, to its end or its failure.
     async fn work(&self, mut turn: Turn) {
-        let (began, lease) = (Instant::now(), turn.claim.lease);
+        let (began, lease, key) = (Instant::now(), turn.claim.lease, turn.key());
         tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
         let ended = tokio::select! {
             biased;
             ended = self.run_or_fail(&mut turn) => ended,
-            () = self.renew(lease) => Ended::Left,
+            () = self.renew(lease, &key) => Ended::Left,
         };
         self.running.leave(&turn.key(), ended);
         self.metrics.turn(&turn.channel.name, ended.as_str(), began.elapsed());
@@ -157,8 +158,9 @@ impl Turns {
         self.run(turn).await
     }
 
-    /// Ends only when the lease is lost: then another worker has the turn.
-    async fn renew(&self, lease: Lease) {
+    /// Ends only when the lease is lost: then another worker has the turn. A message that was taken back at another
+    /// node stops its turn here.
+    async fn renew(&self, lease: Lease, key: &Key) {
         loop {
             tokio::time::sleep(RENEWAL).await;
             let until = self.clock.now() + LEASE.as_millis() as u64;
@@ -168,7 +170,15 @@ impl Turns {
                     return;
                 }
             }
+            if self.is_taken_back(key).await {
+                self.running.cancel(key);
+            }
         }
+    }
+
+    /// Whether the person took the message back at another node.
+    pub(super) async fn is_taken_back(&self, (channel, message_id): &Key) -> bool {
+        self.store.is_taken_back(channel, message_id).await.unwrap_or(false)
     }
 }
 

@@ -71,8 +71,12 @@ impl Turns {
     /// Turns an error into what the store, the operator and the person get to know. Returns how it ended.
     pub(super) async fn fail(&self, turn: &Turn, error: TurnError) -> Ended {
         let error = match error {
-            // The store refused the answer to a message that was taken back meanwhile.
-            TurnError::Store(StoreError::LeaseLost) if turn.cancelled.is_cancelled() => TurnError::Withdrawn,
+            // The store refused the answer to a message that was taken back meanwhile, perhaps at another node.
+            TurnError::Store(StoreError::LeaseLost)
+                if turn.cancelled.is_cancelled() || self.is_taken_back(&turn.key()).await =>
+            {
+                TurnError::Withdrawn
+            }
             error => error,
         };
         let remedy = self.remedy(turn, &error);

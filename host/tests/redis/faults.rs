@@ -170,15 +170,42 @@ async fn two_nodes_on_a_cluster_share_the_work_and_do_each_turn_once() {
     share_the_work(&server::cluster().iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
-#[tokio::test]
-async fn a_node_is_told_of_what_another_took_in() {
-    let prefix = fresh_prefix();
-    let (one, other) = (node(&prefix).await, node(&prefix).await);
+async fn tell(settings: Settings) {
+    let (one, other) = (join(settings.clone()).await, join(settings).await);
     // The first word is that it listens.
     tokio::time::timeout(PATIENCE, other.stirred()).await.unwrap();
     take_in(&one, SystemClock.now(), "c", "1").await.unwrap();
     tokio::time::timeout(PATIENCE, other.stirred()).await.unwrap();
     assert!(other.claim(SystemClock.now(), LEASE, &[]).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_node_is_told_of_what_another_took_in() {
+    tell(unhurried(&[server::alone().url()], &fresh_prefix(), Arc::new(SystemClock))).await;
+}
+
+#[tokio::test]
+async fn a_node_on_a_cluster_is_told_of_what_another_took_in() {
+    let urls: Vec<&str> = server::cluster().iter().map(String::as_str).collect();
+    tell(unhurried(&urls, &fresh_prefix(), Arc::new(SystemClock))).await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_at_once_and_not_shown() {
+    let folder = quick_folder();
+    let server = Server::start(folder.path(), &["--appendonly", "yes"]);
+    let mut config = redis::cmd("CONFIG");
+    config.arg("SET").arg("requirepass").arg("right").exec(&mut server.line()).unwrap();
+    let at = |password: &str| {
+        let url = format!("{}?pass={password}", server.url());
+        RedisStore::connect(unhurried(&[&url], "t", Arc::new(SystemClock)), vault())
+    };
+    let refused = at("wr0ng").await;
+    let Err(StoreError::Unusable(reason)) = &refused else { panic!("{refused:?}") };
+    assert!(reason.contains("password") && !reason.contains("wr0ng"), "{reason}");
+    let store = at("right").await.unwrap();
+    assert_eq!(take_in(&store, SystemClock.now(), "c", "1").await.unwrap(), Acceptance::New);
+    assert!(!format!("{store:?}").contains("right"));
 }
 
 #[tokio::test]
@@ -419,4 +446,56 @@ async fn what_counts_as_stored_is_on_as_many_replicas_as_asked_for() {
         matches!(refused, Err(StoreError::Unavailable(_))),
         "a repeat is no better stored than the first: {refused:?}"
     );
+}
+
+/// A channel whose messages lie on this server.
+async fn channel_on(server: &Server, store: &RedisStore) -> String {
+    for number in 0.. {
+        let channel = format!("channel-{number}");
+        store.accept(&channel, SystemClock.now(), vec![incoming("c", "1")]).await.unwrap();
+        let mut keys = redis::cmd("KEYS");
+        let found: Vec<String> =
+            keys.arg(format!("{{t:*}}:ids:{channel}")).query(&mut server.line()).unwrap();
+        if !found.is_empty() {
+            return channel;
+        }
+    }
+    unreachable!("channels are spread")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_goes_on_with_the_replica_of_a_master_that_died() {
+    let folders = [quick_folder(), quick_folder(), quick_folder(), quick_folder()];
+    let (mut masters, replica) = server::cluster_with_replica(&folders);
+    let urls: Vec<String> = masters.iter().map(|master| master.url().to_owned()).collect();
+    let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+    let store = join(in_service(&urls, "t", Arc::new(SystemClock))).await;
+    let channel = channel_on(&masters[0], &store).await;
+    let has_it = || {
+        let mut line = replica.line();
+        redis::cmd("READONLY").exec(&mut line).unwrap();
+        let mut keys = redis::cmd("KEYS");
+        let found: Vec<String> = keys.arg(format!("{{t:*}}:ids:{channel}")).query(&mut line).unwrap();
+        !found.is_empty()
+    };
+    server::wait_until("the replica has the message", has_it);
+    masters.remove(0).kill();
+    let again = eventually("the replica has taken over", async || {
+        store.accept(&channel, SystemClock.now(), vec![incoming("c", "1"), incoming("c", "2")]).await.ok()
+    })
+    .await;
+    assert_eq!(again, [Acceptance::Duplicate, Acceptance::New], "what was there is there");
+    let mut ids = Vec::new();
+    while ids.len() < 2 {
+        let turn = eventually("turns are claimed", async || {
+            store.claim(SystemClock.now(), LEASE, &[]).await.ok().flatten()
+        })
+        .await;
+        let outcome = store.finish(turn.lease, SystemClock.now(), &delivered(), &[]).await;
+        if turn.channel == channel {
+            outcome.unwrap();
+            ids.push(turn.message.id);
+        }
+    }
+    assert_eq!(ids, ["1", "2"]);
 }

@@ -134,7 +134,7 @@ pub fn cluster() -> &'static [String] {
     static CLUSTER: OnceLock<(Vec<Server>, Vec<String>)> = OnceLock::new();
     &CLUSTER
         .get_or_init(|| {
-            let servers: Vec<Server> = (0..MASTERS).map(|_| start_master()).collect();
+            let servers: Vec<Server> = (0..MASTERS).map(|_| start_member(&lasting_folder())).collect();
             join(&servers);
             let urls = servers.iter().map(|server| server.url.clone()).collect();
             (servers, urls)
@@ -142,10 +142,34 @@ pub fn cluster() -> &'static [String] {
         .1
 }
 
-fn start_master() -> Server {
-    let (port, bus) = (free_port(), free_port());
-    let settings = ["--cluster-enabled", "yes", "--cluster-port", &bus.to_string(), "--appendonly", "yes"];
-    Server::start_at_port(&lasting_folder(), port, &settings)
+/// A Cluster of a test's own: three masters, and a replica of the first.
+pub fn cluster_with_replica(folders: &[TempDir; 4]) -> (Vec<Server>, Server) {
+    let mut servers: Vec<Server> = folders.iter().map(|folder| start_member(folder.path())).collect();
+    let replica = servers.pop().unwrap();
+    join(&servers);
+    let first: String = redis::cmd("CLUSTER").arg("MYID").query(&mut servers[0].line()).unwrap();
+    let (port, bus) = port_and_bus(&servers[0]);
+    meet(&replica, port, bus);
+    let copies = || {
+        let mut replicate = redis::cmd("CLUSTER");
+        replicate.arg("REPLICATE").arg(&first).exec(&mut replica.line()).is_ok()
+    };
+    wait_until("the replica knows its master", copies);
+    let is_copied = || {
+        let info: String = redis::cmd("INFO").arg("replication").query(&mut replica.line()).unwrap();
+        info.contains("master_link_status:up")
+    };
+    wait_until("the replica follows its master", is_copied);
+    (servers, replica)
+}
+
+/// A failover begins once a master was silent for as long.
+const SILENCE: &str = "1000";
+
+fn start_member(folder: &Path) -> Server {
+    let (port, bus) = (free_port(), free_port().to_string());
+    let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", SILENCE];
+    Server::start_at_port(folder, port, &[&cluster[..], &["--appendonly", "yes"]].concat())
 }
 
 pub fn free_port() -> u16 {
@@ -160,11 +184,27 @@ fn join(servers: &[Server]) {
         let last = (share * (number + 1)).min(CLUSTER_SLOTS) - 1;
         let mut add = redis::cmd("CLUSTER");
         add.arg("ADDSLOTSRANGE").arg(share * number).arg(last).exec(&mut line).unwrap();
-        let mut meet = redis::cmd("CLUSTER");
-        meet.arg("MEET").arg("127.0.0.1").arg(first).arg(bus).exec(&mut line).unwrap();
+        meet(server, first, bus);
     }
     for server in servers {
-        wait_until_joined(server);
+        let is_joined = || {
+            let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut server.line()).unwrap();
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        };
+        wait_until("the Cluster comes together", is_joined);
+    }
+}
+
+fn meet(server: &Server, port: u16, bus: u16) {
+    let mut meet = redis::cmd("CLUSTER");
+    meet.arg("MEET").arg("127.0.0.1").arg(port).arg(bus).exec(&mut server.line()).unwrap();
+}
+
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(GLANCE);
     }
 }
 
@@ -175,17 +215,4 @@ fn port_and_bus(server: &Server) -> (u16, u16) {
     let bus = address.rsplit('@').next().unwrap().split(',').next().unwrap().parse().unwrap();
     let port = server.url.rsplit(':').next().unwrap().parse().unwrap();
     (port, bus)
-}
-
-fn wait_until_joined(server: &Server) {
-    let began = Instant::now();
-    let mut line = server.line();
-    loop {
-        let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut line).unwrap();
-        if info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3") {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "the Cluster does not come together:\n{info}");
-        std::thread::sleep(GLANCE);
-    }
 }
