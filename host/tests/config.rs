@@ -125,7 +125,10 @@ fn a_channel_names_another_one_for_its_replies() {
         &two("{ channel: opps }"),
         "2:58: channels.a.reply_via.channel: unknown channel `opps`; did you mean `ops`?",
     );
-    assert_problem(&two("{ conversation: room }"), "2:47: channels.a.reply_via.channel: missing");
+    assert_problem(
+        &two("{ conversation: room }"),
+        "2:47: channels.a.reply_via.channel: missing; it has no default",
+    );
 }
 
 #[test]
