@@ -4,6 +4,8 @@
 //! know the store, pipelines or models; it knows which services each call may reach: `receive` sends
 //! nothing and remembers nothing, so that a webhook never waits for anyone.
 
+mod watched;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use crate::message::{Fault, FaultKind, HttpRequest, Message, Reply};
 use crate::plugin::release::Destination;
 use crate::plugin::services::{NoHttp, NoMemory, Services};
 use crate::plugin::{CallError, Delivered, Presentation, Reception, Release, Shelf, Snapshot};
+use watched::Watched;
 
 /// Webhooks that are read side by side; they have instances of their own, whatever turns do.
 pub const RECEPTIONS_MAX: usize = 64;
@@ -52,8 +55,14 @@ pub enum AdapterError {
     Crowded,
     #[error("all instances are busy delivering")]
     Busy,
+    /// The host itself kept an update back: the platform would have refused it.
+    #[error("the platform's rates leave no room for an update now")]
+    HeldBack(Duration),
     #[error(transparent)]
     Call(#[from] CallError),
+    /// The call broke off after a request of its own went out.
+    #[error("the adapter broke off after it had sent something")]
+    BrokeOff(#[source] CallError),
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -64,6 +73,10 @@ impl AdapterError {
         match self {
             AdapterError::Fault(fault) => fault.clone(),
             AdapterError::Busy => Fault::new(FaultKind::Throttled, self.to_string()),
+            AdapterError::HeldBack(wait) => {
+                Fault { retry_after: Some(*wait), ..Fault::new(FaultKind::Throttled, self.to_string()) }
+            }
+            AdapterError::BrokeOff(_) => Fault::new(FaultKind::Uncertain, self.to_string()),
             AdapterError::Crowded
             | AdapterError::NotLoaded(_)
             | AdapterError::Call(CallError::NoInstance(_)) => {
@@ -121,6 +134,11 @@ impl Adapter {
         self.release().ok()?.manifest.update_interval
     }
 
+    /// How often a reply that grows is touched at least, also when there is nothing new to show.
+    pub fn keep_alive(&self) -> Option<Duration> {
+        self.release().ok()?.manifest.keep_alive
+    }
+
     /// Shows the text so far; returns the next checkpoint. It waits for no instance: a later update shows more.
     pub async fn update(
         &self,
@@ -130,7 +148,12 @@ impl Adapter {
     ) -> Result<Vec<u8>, AdapterError> {
         let _update = self.permits.updates.try_acquire().map_err(|_| AdapterError::Busy)?;
         let _permit = self.permits.deliveries.try_acquire().map_err(|_| AdapterError::Busy)?;
-        Ok(self.release()?.update(self.for_updates.clone(), to, checkpoint, text).await??)
+        let way_out = Arc::new(Watched::new(self.for_updates.http.clone()));
+        let services = Services { http: way_out.clone(), ..self.for_updates.clone() };
+        let outcome = self.release()?.update(services, to, checkpoint, text).await;
+        way_out
+            .judge(outcome)
+            .map_err(|error| way_out.held_back().filter(|_| is_throttled(&error)).unwrap_or(error))
     }
 
     /// Sends the reply's next part, or completes what `update` began.
@@ -141,7 +164,10 @@ impl Adapter {
         reply: &Reply,
     ) -> Result<Delivered, AdapterError> {
         let _permit = self.delivery_permit().await;
-        Ok(self.release()?.finish(self.services.clone(), to, checkpoint, reply).await??)
+        let way_out = Arc::new(Watched::new(self.services.http.clone()));
+        let services = Services { http: way_out.clone(), ..self.services.clone() };
+        let outcome = self.release()?.finish(services, to, checkpoint, reply).await;
+        way_out.judge(outcome)
     }
 
     fn release(&self) -> Result<Arc<Release>, AdapterError> {
@@ -151,4 +177,8 @@ impl Adapter {
     async fn delivery_permit(&self) -> SemaphorePermit<'_> {
         self.permits.deliveries.acquire().await.expect("this semaphore is never closed")
     }
+}
+
+fn is_throttled(error: &AdapterError) -> bool {
+    matches!(error, AdapterError::Fault(fault) if fault.kind == FaultKind::Throttled)
 }

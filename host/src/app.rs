@@ -371,6 +371,7 @@ async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<Vec<Reje
 fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<Turns> {
     let Ground { shelf, store, egress, models, metrics } = ground;
     let permits = Arc::new(Permits::new(shelf.instances_max));
+    let egress = egress.sharing_rates(store.clone(), parts.clock.clone());
     let mut wiring =
         Wiring { config, parts, shelf: shelf.clone(), store: store.clone(), egress, permits, problems };
     let channels = wiring.channels();

@@ -5,7 +5,9 @@
 
 mod date;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 pub use date::{from_rfc3339, rfc3339};
 
@@ -27,6 +29,30 @@ impl Clock for SystemClock {
         let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         fail::fail_point!("clock::ahead", |ms| now + ms.and_then(|ms| ms.parse().ok()).unwrap_or(0_u64));
         now
+    }
+}
+
+/// Corrections up to this are no jump: less than any lease or pause.
+const DRIFT_MAX: Duration = Duration::from_secs(5);
+
+/// Notices when a clock was set: it then tells of more time than has passed, or of less.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch {
+    wall: Millis,
+    since: Instant,
+}
+
+impl Watch {
+    pub fn begin(now: Millis) -> Watch {
+        Watch { wall: now, since: Instant::now() }
+    }
+
+    /// By how many milliseconds the clock was set since this watch began; none if it was not.
+    pub fn set_by(&self, now: Millis) -> Option<i64> {
+        let passed = i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let told = now.cast_signed().saturating_sub(self.wall.cast_signed());
+        let by = told.saturating_sub(passed);
+        (by.unsigned_abs() > DRIFT_MAX.as_millis() as u64).then_some(by)
     }
 }
 

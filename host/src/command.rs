@@ -6,6 +6,7 @@ mod init;
 mod load;
 mod model;
 mod plugin;
+mod replay;
 mod serve;
 mod token;
 
@@ -56,6 +57,8 @@ enum Command {
     Model(model::Model),
     /// Issue a token for the doors
     Token(token::Token),
+    /// List what could not be answered or delivered, or try it once more
+    Replay(replay::Replay),
     /// Work with one plugin's file
     #[command(subcommand)]
     Plugin(plugin::Plugin),
@@ -77,6 +80,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Doctor(wanted) => doctor::run(&cli.config, &wanted).await,
         Command::Model(model) => model::run(&cli.config, model).await,
         Command::Token(token) => token::run(&cli.config, &token),
+        Command::Replay(wanted) => replay::run(&cli.config, &wanted).await,
         Command::Plugin(plugin) => plugin::run(plugin, &cli.log).await,
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP by permission: the only way out for a plugin.
 //!
 //! `Egress` is shared by all, `Gate` is one plugin on one channel. A request passes, in this order: the rules
-//! of the manifest (`destination`), the rate (`rate`), placeholders and tokens (`fill`, `token`), the network
+//! of the manifest (`destination`), placeholders and tokens (`fill`, `token`), the rate (`rate`), the network
 //! (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`). It knows no platform.
 
 mod address;
@@ -22,12 +22,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 use url::Url;
 
+use crate::clock::Clock;
 use crate::message::HttpResponse;
 use crate::plugin::manifest::{Manifest, Placeholder};
 use crate::plugin::secrets::{SecretError, Secrets};
 use crate::plugin::services::{FailureKind, Http, HttpFailure, Outbound};
+use crate::store::{Allowance, Store};
 
 pub use network::{Network, Request};
 pub use resolve::{Resolver, SystemResolver};
@@ -44,6 +47,8 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Longer than this no platform takes to answer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
+/// So long what must go out waits for its place in a rate; more is the turn's to wait for.
+const RATE_PATIENCE: Duration = Duration::from_secs(5);
 /// A chat's or a robot's id, and no more.
 const LIMIT_KEY_BYTES_MAX: usize = 256;
 
@@ -63,7 +68,7 @@ pub struct Egress {
 #[derive(Debug)]
 struct Shared {
     network: Arc<dyn Network>,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
     rates: Rates,
 }
 
@@ -83,8 +88,15 @@ impl Egress {
 
     /// The same over something else than the wire.
     pub fn over(network: Arc<dyn Network>) -> Self {
-        let shared = Shared { network, tokens: Tokens::default(), rates: Rates::default() };
+        let shared = Shared { network, tokens: Arc::default(), rates: Rates::default() };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// The same with rates counted in a store, for all nodes that share it.
+    #[must_use]
+    pub fn sharing_rates(self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        let (network, tokens) = (self.shared.network.clone(), self.shared.tokens.clone());
+        Self { shared: Arc::new(Shared { network, tokens, rates: Rates::shared(store, clock) }) }
     }
 
     /// The way out for one plugin on one channel. `settings` are complete, defaults included.
@@ -96,8 +108,8 @@ impl Egress {
     ) -> Arc<dyn Http> {
         Arc::new(Gate {
             scope: scope(manifest, settings, &secrets),
-            manifest: manifest.clone(),
-            settings: settings.clone(),
+            manifest: Arc::new(manifest.clone()),
+            settings: Arc::new(settings.clone()),
             secrets,
             shared: self.shared.clone(),
             leaves_room: false,
@@ -121,12 +133,12 @@ fn scope(manifest: &Manifest, settings: &BTreeMap<String, Value>, secrets: &Secr
 
 /// HTTP for one plugin on one channel.
 struct Gate {
-    manifest: Manifest,
-    settings: BTreeMap<String, Value>,
+    manifest: Arc<Manifest>,
+    settings: Arc<BTreeMap<String, Value>>,
     secrets: Arc<Secrets>,
     scope: String,
     shared: Arc<Shared>,
-    /// It takes no more of a rate than `Rate::with_room_left`.
+    /// It takes no more than its share of a rate, and waits for none.
     leaves_room: bool,
     /// The token that was last used, by its name.
     used: Mutex<BTreeMap<String, Used>>,
@@ -143,7 +155,7 @@ impl Http for Gate {
     async fn send(&self, request: Outbound) -> Result<HttpResponse, HttpFailure> {
         let destination = Destination::find(&self.manifest, &self.settings, &request)?;
         check_headers(&request)?;
-        self.take_rate(&destination, &request)?;
+        let allowances = self.allowances(&destination, &request)?;
         let places = &destination.rule.places;
         let values = self.values(fill::wanted(places, &destination.url, &request)).await?;
         let filled = fill::fill(places, &values, destination.url.clone(), &request)?;
@@ -158,6 +170,8 @@ impl Http for Gate {
             body: filled.body,
             timeout: request.timeout.unwrap_or(TIMEOUT_DEFAULT).min(TIMEOUT_MAX),
         };
+        // Last, so that what is counted goes out at once: a token that is minted first takes its time.
+        self.take_rates(&allowances).await?;
         match self.shared.network.exchange(outbound).await {
             Ok(response) => Ok(scrubbed(&scrubber, response)),
             Err(failure) => Err(HttpFailure { reason: scrubber.text(&failure.reason), ..failure }),
@@ -185,21 +199,42 @@ impl Http for Gate {
 }
 
 impl Gate {
-    fn take_rate(&self, destination: &Destination<'_>, request: &Outbound) -> Result<(), HttpFailure> {
-        let Some(mut rate) = destination.rule.rate else { return Ok(()) };
-        if self.leaves_room {
-            rate.count = rate::leaving_room(rate.count);
-        }
+    /// What a request takes of the rates of its destination.
+    fn allowances(
+        &self,
+        destination: &Destination<'_>,
+        request: &Outbound,
+    ) -> Result<Vec<Allowance>, HttpFailure> {
         let limit_key = request.limit_key.as_deref().unwrap_or_default();
         if limit_key.len() > LIMIT_KEY_BYTES_MAX {
             return Err(denied(format!("the limit key is over {LIMIT_KEY_BYTES_MAX} bytes")));
         }
-        let key = format!("{} {} {limit_key}", self.scope, destination.index);
-        self.shared.rates.take(key, rate).map_err(|wait| {
-            let per = rate.per;
-            let reason = format!("the manifest allows {} requests of one key in {per:?}", rate.count);
-            HttpFailure { retry_after: Some(wait), ..unsent(FailureKind::Throttled, reason) }
-        })
+        let (scope, index, rule) = (&self.scope, destination.index, destination.rule);
+        let of_key = rule.rate.map(|rate| (format!("{scope} {index} key {limit_key}"), rate));
+        let in_all = rule.rates_in_all.iter().enumerate();
+        let in_all = in_all.map(|(number, rate)| (format!("{scope} {index} all {number}"), *rate));
+        let rates = of_key.into_iter().chain(in_all);
+        Ok(rates.flat_map(|(key, rate)| rate::allowances(&key, rate, self.leaves_room)).collect())
+    }
+
+    /// What may be left undone is refused at once where there is no room; the rest waits for its place a while.
+    async fn take_rates(&self, allowances: &[Allowance]) -> Result<(), HttpFailure> {
+        if allowances.is_empty() {
+            return Ok(());
+        }
+        let patience = if self.leaves_room { Duration::ZERO } else { RATE_PATIENCE };
+        let until = Instant::now() + patience;
+        while let Err(wait) = self.shared.rates.take(allowances).await {
+            if Instant::now() + wait > until {
+                let reason = "the manifest's rates for this destination leave no room now".to_owned();
+                return Err(HttpFailure {
+                    retry_after: Some(wait),
+                    ..unsent(FailureKind::Throttled, reason)
+                });
+            }
+            sleep(wait).await;
+        }
+        Ok(())
     }
 
     async fn values(&self, wanted: impl IntoIterator<Item = Placeholder>) -> Result<Values, HttpFailure> {

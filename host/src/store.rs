@@ -215,6 +215,13 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// dies a claim brings the turn up as `withdrawn`. An answer of which a part was sent is sent whole.
     async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError>;
 
+    /// The machine's clock was set, ahead or back by so many milliseconds: what is to come moves with it, or a turn
+    /// would wait for an hour that was over already, or be claimed twice for one that never was. A store that goes by
+    /// a clock of its own has nothing to do.
+    async fn clock_was_set(&self, _by: i64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Leases the next turn that is due: the oldest unfinished one of a conversation that nobody leases.
     /// A turn that was `received` is `generating` by now. Channels that are `full` wait.
     async fn claim(

@@ -733,6 +733,34 @@ async fn a_drain_finishes_what_is_under_way_and_takes_nothing_new() {
     assert_eq!(draining.await.unwrap(), Vec::<String>::new());
 }
 
+/// Found by a SIGTERM under load: a connection that was taken a moment before, and one that waited to be taken, were
+/// reset with their requests in them.
+#[tokio::test]
+async fn what_was_sent_just_before_a_drain_is_answered() {
+    let house = House::open().await;
+    let mut early = house.connect().await;
+    eventually_open(&house, 1).await;
+    // This thread runs both sides: the second one waits in the system's queue until the first `await` below.
+    let late = std::net::TcpStream::connect(house.address).unwrap();
+    late.set_nonblocking(true).unwrap();
+    let mut late = TcpStream::from_std(late).unwrap();
+    house.drain.begin();
+    for stream in [&mut early, &mut late] {
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    }
+    for stream in [&mut early, &mut late] {
+        let said = read_all(stream).await;
+        assert!(said.starts_with("HTTP/1.1 200"), "{said:?}");
+    }
+    assert_eq!(house.drain.drain(PATIENCE).await, Vec::<String>::new());
+}
+
+async fn eventually_open(house: &House, connections: usize) {
+    while !house.metrics.encode().contains(&format!("parlor_connections {connections}\n")) {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_drain_names_the_connection_that_does_not_end() {
     let house = House::open().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,11 +16,14 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parlor::clock::Clock;
 use parlor::egress::{Egress, Resolver};
 use parlor::message::HttpResponse;
 use parlor::plugin::manifest::Manifest;
 use parlor::plugin::secrets::Secrets;
 use parlor::plugin::services::{FailureKind, Http, HttpFailure, Outbound};
+use parlor::store::Store;
+use parlor::store::ephemeral::EphemeralStore;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
@@ -570,50 +573,121 @@ async fn a_platform_that_does_not_mint_is_not_hammered() {
     assert_eq!(platform.seen().len(), 2);
 }
 
-#[tokio::test]
-async fn requests_of_one_key_keep_to_the_rate() {
-    let platform = Platform::start(ok).await;
-    let gate = gate(&platform);
-    let request =
-        |key: &str| Outbound { limit_key: Some(key.to_owned()), ..get("https://slow.example.com/") };
-    gate.send(request("a")).await.expect("sent");
-    pass(Duration::from_secs(40)).await;
-    gate.send(request("a")).await.expect("sent");
-    let failure = refusal(gate.send(request("a")).await);
-    assert_eq!((failure.kind, failure.request_sent), (FailureKind::Throttled, false));
-    let wait = failure.retry_after.expect("a wait");
-    assert!(wait > Duration::from_secs(15) && wait <= Duration::from_secs(20), "{wait:?}");
-    gate.send(request("b")).await.expect("another key has a rate of its own");
-    pass(wait).await;
-    gate.send(request("a")).await.expect("sent");
-    assert_eq!(
-        refusal(gate.send(request("a")).await).kind,
-        FailureKind::Throttled,
-        "never three in a minute"
-    );
-    assert_eq!(platform.seen().len(), 4);
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+/// One after another, each as soon as it is let through; when each went out.
+async fn drive(gate: &dyn Http, key: &str, times: usize) -> Vec<Duration> {
+    let (began, mut sent) = (tokio::time::Instant::now(), Vec::new());
+    while sent.len() < times {
+        let request = Outbound { limit_key: Some(key.to_owned()), ..get("https://slow.example.com/") };
+        match gate.send(request).await {
+            Ok(_) => sent.push(began.elapsed()),
+            Err(failure) => {
+                assert_eq!((failure.kind, failure.request_sent), (FailureKind::Throttled, false));
+                pass(failure.retry_after.expect("a wait")).await;
+            }
+        }
+    }
+    sent
+}
+
+/// The most that any span of this length saw.
+fn densest(sent: &[Duration], span: Duration) -> usize {
+    let within = |from: &Duration| sent.iter().filter(|at| (*from..*from + span).contains(*at)).count();
+    sent.iter().map(within).max().unwrap_or_default()
 }
 
 #[tokio::test]
-async fn what_may_be_left_undone_leaves_room_in_the_rate() {
+async fn no_span_of_time_sees_more_than_the_rate() {
     let platform = Platform::start(ok).await;
     let stand_in = BTreeMap::from([("https://slow.example.com".to_owned(), url(&platform.origin))]);
     let egress = Egress::new(stand_in).expect("a client");
-    for (rate, taken) in [("8/1m", 6), ("5/1m", 3), ("2/1m", 1), ("1/1m", 1)] {
-        let manifest = MANIFEST.replace("2/1m", rate);
+    for count in [1, 2, 5, 20] {
+        let manifest = MANIFEST.replace("2/1m", &format!("{count}/10m"));
         let gate = gate_of(&egress, &manifest, "https://nowhere.example.com/");
-        let spare = gate.leaving_room();
-        let request = || Outbound { limit_key: Some(rate.to_owned()), ..get("https://slow.example.com/") };
-        for _ in 0..taken {
-            spare.send(request()).await.expect("sent");
-        }
-        assert_eq!(refusal(spare.send(request()).await).kind, FailureKind::Throttled, "{rate}");
-        let all: usize = rate.split_once('/').unwrap().0.parse().unwrap();
-        for _ in taken..all {
-            gate.send(request()).await.expect("there is room left");
-        }
-        assert_eq!(refusal(gate.send(request()).await).kind, FailureKind::Throttled, "{rate}");
+        let sent = drive(&*gate, &format!("of {count}"), 3 * count + 2).await;
+        assert_eq!(densest(&sent, TEN_MINUTES), count, "as many as the platform takes, and never one more");
+        let spare = drive(&*gate.leaving_room(), &format!("spare of {count}"), 3 * count + 2).await;
+        let least = (count - count.div_ceil(4)).max(1);
+        assert_eq!(densest(&spare, TEN_MINUTES), least, "what may be left undone takes its share");
     }
+}
+
+#[tokio::test]
+async fn a_key_has_a_rate_of_its_own_and_all_keys_have_one_together() {
+    let platform = Platform::start(ok).await;
+    let stand_in = BTreeMap::from([("https://slow.example.com".to_owned(), url(&platform.origin))]);
+    let manifest = MANIFEST.replace("rate = \"2/1m\"", "rate = \"1/1m\"\nrates-in-all = [\"2/1m\"]");
+    let gate = gate_of(&Egress::new(stand_in).expect("a client"), &manifest, "https://nowhere.example.com/");
+    let request =
+        |key: &str| Outbound { limit_key: Some(key.to_owned()), ..get("https://slow.example.com/") };
+    gate.send(request("a")).await.expect("sent");
+    assert_eq!(refusal(gate.send(request("a")).await).kind, FailureKind::Throttled);
+    pass(Duration::from_secs(31)).await;
+    gate.send(request("b")).await.expect("another key has a rate of its own");
+    assert_eq!(refusal(gate.send(request("c")).await).kind, FailureKind::Throttled, "two of all keys");
+    pass(Duration::from_secs(31)).await;
+    gate.send(request("c")).await.expect("what was refused cost nothing");
+}
+
+/// Two nodes, or one that was started again.
+#[tokio::test]
+async fn a_rate_is_shared_by_all_who_share_a_store() {
+    let platform = Platform::start(ok).await;
+    // Of four a minute, three are for what may be left undone; it waits for none.
+    let manifest = MANIFEST.replace("2/1m", "4/1m");
+    let store: Arc<dyn Store> = Arc::new(EphemeralStore::default());
+    let clock = Arc::new(SteppedClock::default());
+    let gates: Vec<_> = (0..2)
+        .map(|_| {
+            let stand_in = BTreeMap::from([("https://slow.example.com".to_owned(), url(&platform.origin))]);
+            let egress = Egress::new(stand_in).expect("a client").sharing_rates(store.clone(), clock.clone());
+            gate_of(&egress, &manifest, "https://nowhere.example.com/").leaving_room()
+        })
+        .collect();
+    let request = || Outbound { limit_key: Some("a".to_owned()), ..get("https://slow.example.com/") };
+    let mut sent = 0;
+    for second in 0..240 {
+        for gate in &gates {
+            match gate.send(request()).await {
+                Ok(_) => sent += 1,
+                Err(failure) => assert_eq!(failure.kind, FailureKind::Throttled),
+            }
+        }
+        assert!(sent <= 3 * (second / 60 + 1), "{sent} in {second} s");
+        clock.0.fetch_add(1000, Ordering::Relaxed);
+    }
+    assert!(sent >= 11, "{sent} of both together in four minutes");
+}
+
+#[derive(Debug, Default)]
+struct SteppedClock(AtomicU64);
+
+impl Clock for SteppedClock {
+    fn now(&self) -> u64 {
+        1_790_000_000_000 + self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Time stands still for the one who waits, and goes on by itself.
+#[tokio::test]
+async fn what_must_go_out_waits_a_little_for_its_place() {
+    let platform = Platform::start(ok).await;
+    let stand_in = BTreeMap::from([("https://slow.example.com".to_owned(), url(&platform.origin))]);
+    let manifest = MANIFEST.replace("2/1m", "2/1s");
+    let gate = gate_of(&Egress::new(stand_in).expect("a client"), &manifest, "https://nowhere.example.com/");
+    let request = || Outbound { limit_key: Some("a".to_owned()), ..get("https://slow.example.com/") };
+    let began = tokio::time::Instant::now();
+    for _ in 0..4 {
+        gate.send(request()).await.expect("it waits for its place");
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
+    let spare = gate.leaving_room();
+    assert_eq!(
+        refusal(spare.send(request()).await).kind,
+        FailureKind::Throttled,
+        "the rest waits for nothing"
+    );
 }
 
 #[tokio::test]

@@ -233,6 +233,48 @@ async fn a_group_robot_signs_what_it_sends() {
     assert!(platform.calls().is_empty(), "the app's own door is not used");
 }
 
+/// Everybody is answered at once, word by word, by one app: the host keeps to the platform's rates by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_is_answered_within_every_rate_of_the_platform() {
+    const PEOPLE: usize = 24;
+    const WORDS: usize = 120;
+    let (platform, model) = (OpenPlatform::start().await, Model::start().await);
+    let settings = model.join(platform.join(Settings::new(), json!({})));
+    let settings = settings.set("channels.lark.limits", json!({ "concurrent": PEOPLE }));
+    let host = Host::start(&settings).await;
+    let text = |person: usize| format!("canary crowd {person}.");
+    let answer = |person: usize| -> String {
+        let words =
+            (0..WORDS).map(|word| if word % 12 == 11 { "canary.\n\n".into() } else { format!("w{word} ") });
+        words.chain([format!("the end for {person}")]).collect()
+    };
+    model.let_through("canary crowd", 0);
+    for person in 0..PEOPLE {
+        model.script(&text(person), &answer(person));
+        takes(&host, &platform.direct(&format!("oc_{person}"), &text(person))).await;
+    }
+    for words in 0..WORDS {
+        model.let_through("canary crowd", words);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    model.release("canary crowd");
+    delivered(&host, PEOPLE).await;
+    let seen: Vec<_> = (0..PEOPLE).map(|person| platform.seen(&format!("oc_{person}"))).collect();
+    let open = seen.iter().flatten().filter(|seen| seen.grows).count();
+    let equal = (0..PEOPLE).filter(|person| texts(&seen[*person]) == [answer(*person)]).count();
+    let calls = platform.calls();
+    let is_update = |call: &&support::Call| call.line.ends_with("/content");
+    let updates = calls.iter().filter(is_update).count();
+    let refused = calls.iter().filter(is_update).filter(|call| call.code != 0).count();
+    println!(
+        "a crowd of {PEOPLE}: {updates} updates, {refused} refused, {} calls refused in all, {open} cards left open, {equal} final texts equal",
+        platform.codes().len()
+    );
+    assert!(platform.codes().is_empty(), "{:?}", platform.codes());
+    assert_eq!((open, equal), (0, PEOPLE));
+    assert!(updates > 2 * PEOPLE, "they do grow: {updates}");
+}
+
 /// A reply that was sent and not recorded, as after a crash: the platform knows its key.
 #[cfg(feature = "failpoints")]
 #[tokio::test]

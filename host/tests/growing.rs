@@ -178,6 +178,47 @@ async fn updates_keep_within_the_rate_and_leave_room_for_the_last_word() {
     assert!(scene.host.lines_with("it is tried again").is_empty(), "the last word waits for no rate");
 }
 
+/// A model that thinks for long: the platform would close the card, or let its sign fade.
+#[tokio::test]
+async fn a_card_that_stays_as_it_is_is_kept_alive() {
+    let settings =
+        |settings: Settings| settings.set("channels.board.settings", json!({ "keeps_alive": true }));
+    let scene = Scene::set_with(settings).await;
+    scene.slate.limit_life(Duration::from_secs(5));
+    let text = "canary one two";
+    scene.model.hold(text);
+    scene.say("ann", text).await;
+    eventually("the card outlives its life twice", || {
+        scene.slate.cards("ann").first().filter(|card| card.touches >= 11).map(|_| ())
+    })
+    .await;
+    scene.model.release(text);
+    scene.is_closed_with("ann", &Model::answer_to(text)).await;
+}
+
+/// Where limits are near, paragraphs come whole; when they are not, the text streams again.
+#[tokio::test]
+async fn a_reply_that_is_slowed_down_comes_in_paragraphs() {
+    let scene = Scene::set().await;
+    let text = "canary at length";
+    let paragraphs: Vec<String> = (1..=6).map(|number| format!("p{number} of the canary\n\n")).collect();
+    let answer = paragraphs.concat() + "the end of it";
+    scene.model.script(text, &answer);
+    scene.model.hold(text);
+    scene.slate.refuse_updates(Some(429));
+    scene.say("ann", text).await;
+    eventually("the platform refuses one", || (scene.slate.refusals() >= 1).then_some(())).await;
+    scene.slate.refuse_updates(None);
+    scene.host.wait_for_line(&["the reply comes in blocks"]).await;
+    scene.sees("ann", "p1 ").await;
+    for words in 2..15 {
+        scene.model.let_through(text, words);
+    }
+    scene.sees("ann", &paragraphs[..4].concat()).await;
+    scene.model.release(text);
+    scene.is_closed_with("ann", &answer).await;
+}
+
 #[tokio::test]
 async fn a_card_may_wait_for_the_first_word() {
     let settings =
@@ -341,6 +382,34 @@ async fn a_message_that_is_taken_back_closes_its_card_with_what_was_shown() {
     let asked = scene.model.asked();
     let next = asked.iter().find(|asked| asked.to_string().contains("canary next")).unwrap();
     assert!(!next.to_string().contains(text), "it enters no history: {next}");
+}
+
+/// Some answers a platform does not take, whoever sends them: then the person is told that there is none.
+#[tokio::test]
+async fn an_answer_that_the_platform_refuses_is_replaced_by_a_sentence() {
+    let scene = Scene::set().await;
+    let text = "canary one two";
+    scene.model.hold(text);
+    scene.say("ann", text).await;
+    scene.sees("ann", &words(text, 1)).await;
+    scene.slate.refuse_last(400);
+    scene.model.release(text);
+    scene.is_closed_with("ann", APOLOGY).await;
+    scene.host.wait_for_line(&["turn ends", "\"dead\""]).await;
+}
+
+/// Found by review: a trap was tried eight times, also where the platform might have done what it was asked for.
+#[tokio::test]
+async fn a_trap_after_something_was_sent_is_tried_once_more_at_most() {
+    let scene = Scene::set().await;
+    for _ in 0..3 {
+        scene.slate.refuse_last(599);
+    }
+    // No card opens, into which it could be written again without a double.
+    scene.slate.refuse_updates(Some(410));
+    scene.say("ann", "canary once").await;
+    scene.host.wait_for_line(&["turn ends", "\"dead\""]).await;
+    assert_eq!(scene.host.lines_with("the turn stopped; it is tried again").len(), 1);
 }
 
 /// The turn is not ended before its card is closed, whatever the platform says to that.

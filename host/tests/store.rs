@@ -344,6 +344,22 @@ async fn an_earlier_file_is_brought_up_to_date() {
     assert_eq!(store.address(CHANNEL, "c").await.unwrap(), Some(message("c", "1").address));
 }
 
+/// Found by setting the clock under a running host: what was to be tried again in two seconds waited an hour more, and
+/// what was being answered was claimed a second time.
+#[tokio::test]
+async fn when_the_clock_is_set_what_is_due_and_leased_moves_with_it() {
+    const HOUR: u64 = 3_600_000;
+    let (store, _folder) = fresh();
+    accept(&store, "c", "1").await;
+    let claimed = claim(&store, NOW).await;
+    store.clock_was_set(HOUR as i64).await.unwrap();
+    assert!(store.claim(NOW + HOUR + 1000, LEASE, &[]).await.unwrap().is_none(), "it is still leased");
+    store.postpone(claimed.lease, NOW + HOUR + 2000, None).await.unwrap();
+    store.clock_was_set(-(HOUR as i64)).await.unwrap();
+    assert!(store.claim(NOW + 1999, LEASE, &[]).await.unwrap().is_none());
+    assert_eq!(claim(&store, NOW + 2000).await.message.id, "1");
+}
+
 #[tokio::test]
 async fn an_audit_that_was_changed_shows() {
     let (store, folder) = fresh();

@@ -1,7 +1,7 @@
 //! What the host's tests are held against: official clients, a browser, load tools.
 //!
 //! Python packages and Node.js come as pinned wheels into `target/clients`, npm packages by their lock file, the
-//! browser, the load tool and Redis from Debian. It does not know what the tests do with them; they find them by the
+//! browser, the load tool, tracer and clock, Redis and nginx from Debian. It does not know what the tests do with them; they find them by the
 //! variables below. What to get stands in `host/tests/clients`.
 
 use crate::workspace::Workspace;
@@ -41,7 +41,10 @@ pub fn variables(workspace: &Workspace) -> Result<Vec<(&'static str, OsString)>>
         ("PARLOR_TEST_NODE_MODULES", packages.join("node_modules").into()),
         ("PARLOR_TEST_CHROMIUM", debian_program("chromium", "Chromium")?),
         ("PARLOR_TEST_SLOWHTTPTEST", debian_program("slowhttptest", "slowhttptest")?),
+        ("PARLOR_TEST_STRACE", debian_program("strace", "strace")?),
+        ("PARLOR_TEST_FAKETIME", faketime()?),
         ("PARLOR_TEST_REDIS", redis_server(&folder)?),
+        ("PARLOR_TEST_NGINX", nginx(&folder)?),
     ])
 }
 
@@ -97,6 +100,33 @@ fn debian_program(package: &str, what: &str) -> Result<OsString> {
     on_path(package)
         .map(Into::into)
         .with_context(|| format!("`{package}` was installed and is not on the PATH"))
+}
+
+/// The library that stands between a program and the clock. Debian has it below `/usr/lib`, in the folder of the machine.
+fn faketime() -> Result<OsString> {
+    let path = Path::new("/usr/lib")
+        .join(format!("{}-linux-gnu", std::env::consts::ARCH))
+        .join("faketime/libfaketime.so.1");
+    if !path.is_file() {
+        debian::install("faketime", "libfaketime")?;
+    }
+    if !path.is_file() {
+        bail!("`faketime` was installed and there is no `{}`", path.display());
+    }
+    Ok(path.into())
+}
+
+/// Debian's package would start a service: it is unpacked instead.
+fn nginx(folder: &Path) -> Result<OsString> {
+    let folder = folder.join("nginx");
+    let (own, system) = (folder.join("usr/sbin/nginx"), Path::new("/usr/sbin/nginx"));
+    if system.is_file() {
+        return Ok(system.into());
+    }
+    if !own.is_file() {
+        debian::unpack("nginx", "nginx", &folder)?;
+    }
+    Ok(own.into())
 }
 
 /// Debian's package `redis-server` would start a service. The same program is in `redis-tools` under another name,

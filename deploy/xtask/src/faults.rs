@@ -1,14 +1,16 @@
-//! `cargo xtask faults [f11] [f12]`: a release build of the host under clients that are slow, silent or too many, with
+//! `cargo xtask faults [NAME…]`: a release build of the host under every fault that we know how to bring about, with
 //! figures and a verdict on each.
 //!
-//! F11 is 2,000 slow connections of each kind, F12 10,000 idle ones. The short forms are tests of the host
-//! (`host/tests/slow_clients.rs`); these need minutes, thousands of descriptors and a machine that does nothing else.
-//! Look next at `host` (the one under test), `slow` (F11) and `idle` (F12).
+//! Most of them are tests of the host with more rounds (`host/tests/faults.rs`, run by `suite`). F11 is 2,000 slow
+//! connections of each kind, F12 10,000 idle ones, whose short forms are `host/tests/slow_clients.rs`. All need
+//! minutes, some thousands of descriptors, and a machine that does nothing else. Look next at `suite`, and at `host`
+//! (the one under test), `slow` (F11) and `idle` (F12).
 
 mod host;
 mod idle;
 mod latency;
 mod slow;
+mod suite;
 
 use crate::build::{self, Profile};
 use crate::command;
@@ -26,10 +28,38 @@ const RAISED: &str = "PARLOR_XTASK_DESCRIPTORS";
 
 struct Fault {
     name: &'static str,
-    run: fn(&Host) -> Result<Vec<Line>>,
+    way: Way,
 }
 
-const FAULTS: [Fault; 2] = [Fault { name: "f11", run: slow::run }, Fault { name: "f12", run: idle::run }];
+enum Way {
+    /// By the host's own tests of that name.
+    Tests,
+    /// By a crowd that this process is.
+    Crowd(fn(&Host) -> Result<Vec<Line>>),
+}
+
+const fn tests(name: &'static str) -> Fault {
+    Fault { name, way: Way::Tests }
+}
+
+const FAULTS: [Fault; 16] = [
+    tests("f1"),
+    tests("f2"),
+    tests("f3"),
+    tests("f4"),
+    tests("f5"),
+    tests("f6"),
+    tests("f7"),
+    tests("f8"),
+    Fault { name: "f11", way: Way::Crowd(slow::run) },
+    Fault { name: "f12", way: Way::Crowd(idle::run) },
+    tests("f13"),
+    tests("f14"),
+    tests("f18"),
+    tests("f19"),
+    tests("f20"),
+    tests("rate"),
+];
 
 /// One figure, what it must be, and whether it is.
 pub struct Line {
@@ -59,19 +89,30 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
     let parlor = build::host(workspace, &environment, Profile::Release)?;
     build::plugins(workspace, &environment)?;
     let folder = workspace.target.join("faults");
-    let mut lines = Vec::new();
+    let (mut lines, mut names) = (Vec::new(), Vec::new());
     for fault in chosen {
-        eprintln!("── {}", fault.name);
-        let host = Host::start(&parlor, &workspace.plugins_folder(), &folder.join(fault.name))?;
-        lines.extend((fault.run)(&host)?);
-        host.stop()?;
+        match fault.way {
+            Way::Tests => names.push(fault.name),
+            Way::Crowd(run) => {
+                eprintln!("── {}", fault.name);
+                let host = Host::start(&parlor, &workspace.plugins_folder(), &folder.join(fault.name))?;
+                lines.extend(run(&host)?);
+                host.stop()?;
+            }
+        }
     }
-    let table: Vec<String> = lines.iter().map(Line::row).collect();
+    let mut table: Vec<String> = lines.iter().map(Line::row).collect();
+    let mut holds = lines.iter().all(|line| line.holds);
+    if !names.is_empty() {
+        let told = suite::run(workspace, &environment, &parlor, &names, &folder)?;
+        table.push(told.table);
+        holds &= told.holds;
+    }
     println!("\n{}", table.join("\n"));
     let report = folder.join("report.txt");
     fs::write(&report, table.join("\n") + "\n")
         .with_context(|| format!("cannot write `{}`", report.display()))?;
-    ensure!(lines.iter().all(|line| line.holds), "not everything holds");
+    ensure!(holds, "not everything holds");
     Ok(())
 }
 
@@ -125,8 +166,8 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_refused() {
-        let error = chosen(&["f13".to_owned()]).map(drop).unwrap_err();
-        assert_eq!(error.to_string(), "there is no fault `f13`, but f11, f12");
-        assert_eq!(chosen(&[]).unwrap().len(), 2);
+        let error = chosen(&["f99".to_owned()]).map(drop).unwrap_err();
+        assert!(error.to_string().starts_with("there is no fault `f99`, but f1, f2, "), "{error}");
+        assert_eq!(chosen(&[]).unwrap().len(), FAULTS.len());
     }
 }

@@ -75,8 +75,8 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "faults",
-        usage: "faults [f11] [f12]",
-        about: "2,000 slow and 10,000 idle connections against a release build, with figures",
+        usage: "faults [NAME…]",
+        about: "kills, full disks, ill models, wrong clocks, crowds and more against a release build, with figures",
         run: faults::run,
     },
     Task {

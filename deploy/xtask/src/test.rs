@@ -132,17 +132,23 @@ fn plugins(run: &Run) -> Result<Outcome> {
     Ok(format!("ok  {} built, and {} for tests", plugins.len(), guests.len()))
 }
 
-fn tests(run: &Run) -> Result<Outcome> {
+/// `cargo test` with all that the tests look for.
+pub fn prepared(workspace: &Workspace, environment: &Environment) -> Result<Command> {
     let model = model::fetch()?;
-    let clients = clients::variables(run.workspace)?;
+    let clients = clients::variables(workspace)?;
     // Fresh after the step before this one; there for whoever runs this step alone.
-    build::plugins(run.workspace, &run.environment)?;
-    build::test_guests(run.workspace, &run.environment)?;
-    let mut cargo = run.environment.cargo();
-    cargo.arg("test").args(FEATURES).arg("--no-fail-fast").args(run.args);
-    cargo.env("PARLOR_TEST_MODEL", model).env("PARLOR_TEST_PLUGINS", run.workspace.plugins_folder());
-    cargo.env("PARLOR_TEST_GUESTS", run.workspace.test_guests_folder()).envs(clients);
-    let count = count_while_shown(&mut cargo)?;
+    build::plugins(workspace, environment)?;
+    build::test_guests(workspace, environment)?;
+    let mut cargo = environment.cargo();
+    cargo.arg("test").args(FEATURES);
+    cargo.env("PARLOR_TEST_MODEL", model).env("PARLOR_TEST_PLUGINS", workspace.plugins_folder());
+    cargo.env("PARLOR_TEST_GUESTS", workspace.test_guests_folder()).envs(clients);
+    Ok(cargo)
+}
+
+fn tests(run: &Run) -> Result<Outcome> {
+    let mut cargo = prepared(run.workspace, &run.environment)?;
+    let count = count_while_shown(cargo.arg("--no-fail-fast").args(run.args))?;
     ensure!(count.passed > 0, "no test ran");
     Ok(format!("ok  {} passed, {} failed, {} ignored", count.passed, count.failed, count.ignored))
 }

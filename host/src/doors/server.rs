@@ -57,6 +57,10 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// connection.
 const QUESTION_MAX: Duration = Duration::from_millis(500);
 
+/// A connection that was taken before the shutdown, and has not asked yet, is waited for: its question may be on its
+/// way. One that opens connections ahead of need loses nothing by it.
+const LATE_QUESTION_MAX: Duration = Duration::from_millis(500);
+
 /// The answer to a connection too many.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 75\r\n\
@@ -88,7 +92,7 @@ struct Held {
 }
 
 /// Takes connections until the drain begins. Those that are open then finish the requests under way, as tasks
-/// that the drain waits for.
+/// that the drain waits for; so do those that the system has taken for us by then.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -100,7 +104,7 @@ pub async fn serve(
     let server = Arc::new(Server::new(router, bounds, drain, metrics));
     loop {
         let accepted = tokio::select! {
-            () = server.drain.cancelled() => return,
+            () = server.drain.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -108,6 +112,7 @@ pub async fn serve(
             Err(error) => server.pause_after(&error).await,
         }
     }
+    server.admit_waiting(listener);
 }
 
 struct Server {
@@ -159,6 +164,17 @@ impl Server {
         is_due
     }
 
+    /// What waits to be accepted would be reset when the listener closes, in the midst of its request.
+    fn admit_waiting(self: &Arc<Self>, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.admit(stream, Peer(peer));
+            }
+        }
+    }
+
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: Peer) {
         match self.places.clone().try_acquire_owned() {
             Ok(permit) => {
@@ -184,12 +200,18 @@ impl Server {
             tokio::select! {
                 ended = connection.as_mut() => return log_end(ended.err()),
                 () = &mut idle => return,
-                () = self.drain.cancelled(), if !is_leaving => {
+                () = self.may_leave(&activity), if !is_leaving => {
                     connection.as_mut().graceful_shutdown();
                     is_leaving = true;
                 }
             }
         }
+    }
+
+    /// Returns once the process wants to end, and this connection has asked something or has had the time to.
+    async fn may_leave(&self, activity: &Activity) {
+        self.drain.cancelled().await;
+        let _ = tokio::time::timeout(LATE_QUESTION_MAX, activity.asked()).await;
     }
 
     fn answer(

@@ -34,6 +34,11 @@ pub const UPDATE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// The last change of a reply may come this much later than its text.
 pub const UPDATE_INTERVAL_MAX: Duration = Duration::from_secs(30);
 
+/// More often than this no sign fades.
+pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
+/// Longer than any turn that people wait for.
+pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(3600);
+
 const MEMORY_BYTES_DEFAULT: u64 = 16 << 20;
 const TIME_DEFAULT: Duration = Duration::from_secs(2);
 
@@ -50,6 +55,8 @@ pub struct Manifest {
     /// The shortest time between two updates of one reply. None: the platform cannot edit what was sent, and
     /// `update` is never called.
     pub update_interval: Option<Duration>,
+    /// While an answer is made, `update` is called at least this often, also with the text of the last one.
+    pub keep_alive: Option<Duration>,
     /// Replies go out in the response to the request itself while these settings have these values; none: never.
     pub answers_in_response: Option<BTreeMap<String, Value>>,
     pub settings: Schema,
@@ -161,6 +168,7 @@ impl Manifest {
             license: table.need("license", quantity::line),
             description: table.need("description", quantity::line),
             update_interval: table.parsed("update-interval", update_interval),
+            keep_alive: table.parsed("keep-alive", keep_alive),
             answers_in_response: read_conditions(&table, &settings),
             egress: table.tables("egress").map(permissions::read_egress).collect(),
             limits: table.table("limits").map_or_else(Limits::default, read_limits),
@@ -173,6 +181,11 @@ impl Manifest {
         permissions::check_references(&table, &manifest);
         if kind == Kind::Pipeline && manifest.update_interval.is_some() {
             table.problem("`update-interval` is for adapters: leave it out");
+        }
+        if manifest.keep_alive.is_some() && manifest.update_interval.is_none() {
+            table.problem(
+                "`keep-alive` is for replies that are updated: name an `update-interval`, or leave it out",
+            );
         }
         table.finish();
         manifest
@@ -288,6 +301,13 @@ fn update_interval(text: &str) -> Result<Duration, String> {
     let interval = quantity::duration(text)?;
     let bounds = format!("name a time from {min:?} to {max:?}");
     if (min..=max).contains(&interval) { Ok(interval) } else { Err(bounds) }
+}
+
+fn keep_alive(text: &str) -> Result<Duration, String> {
+    let (min, max) = (KEEP_ALIVE_MIN, KEEP_ALIVE_MAX);
+    let time = quantity::duration(text)?;
+    let bounds = format!("name a time from {min:?} to {max:?}");
+    if (min..=max).contains(&time) { Ok(time) } else { Err(bounds) }
 }
 
 fn memory(text: &str) -> Result<u64, String> {

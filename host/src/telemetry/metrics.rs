@@ -255,7 +255,8 @@ impl Metrics {
         self.messages.get_or_create(&MessageLabels { channel: self.channel(channel), outcome }).inc();
     }
 
-    /// One update of a reply that grows in place, as `shown`, `throttled`, `failed` or `given_up`.
+    /// One update of a reply that grows in place, as `shown`, `held` (by the host, since there is no room), `throttled` (by
+    /// the platform), `failed` or `given_up`.
     pub fn update(&self, channel: &str, outcome: &'static str) {
         self.updates.get_or_create(&MessageLabels { channel: self.channel(channel), outcome }).inc();
     }

@@ -34,4 +34,21 @@ impl Turns {
         }
         Err(TurnError::EndlessDelivery)
     }
+
+    /// The same for what is said in place of a reply that goes no further: nothing of it is kept, so that the reply
+    /// can still go on from where it stands.
+    pub(super) async fn deliver_unrecorded(&self, turn: &Turn, reply: &Reply) -> Result<(), TurnError> {
+        let Some((adapter, address)) = turn.mouth() else { return Ok(()) };
+        turn.card.rest().await;
+        let mut checkpoint = turn.card.checkpoint().to_vec();
+        let key = turn.delivery_key();
+        let to = Destination { address, key: &key };
+        for _ in 0..PARTS_MAX {
+            match adapter.finish(&to, &checkpoint, reply).await.map_err(TurnError::Delivery)? {
+                Delivered::More(next) => checkpoint = next,
+                Delivered::Done(_) => return Ok(()),
+            }
+        }
+        Err(TurnError::EndlessDelivery)
+    }
 }

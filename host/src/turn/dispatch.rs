@@ -9,9 +9,10 @@ use tracing::Instrument as _;
 
 use super::show::Card;
 use super::{Channel, Ended, LEASE, Turn, TurnError, Turns};
+use crate::clock::Watch;
 use crate::conversation::Key;
 use crate::message::Message;
-use crate::store::{Claim, Lease, Progress, StoreError};
+use crate::store::{Claim, Ending, Lease, Progress, StoreError};
 use crate::telemetry;
 
 /// A due time that another node sets is noticed within it.
@@ -19,14 +20,17 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Far more than all attempts of asking and delivering together: a turn that was claimed as often ended the
 /// process, or failed in the store, each time.
 const CLAIMS_MAX: u32 = 20;
+/// Messages of a channel that was taken out wait so long for it to come back; then they are dead letters.
+const STRANGERS_KEPT: Duration = Duration::from_secs(86_400);
 /// A renewal may fail twice before the lease ends.
 const RENEWAL: Duration = Duration::from_secs(10);
 
 impl Turns {
     /// Claims turns and starts them until the drain begins.
     pub async fn dispatch(self: Arc<Self>) {
-        let mut strangers = Vec::new();
+        let (mut strangers, mut watch) = (Vec::new(), Watch::begin(self.clock.now()));
         while !self.drain.draining() {
+            self.follow_clock(&mut watch).await;
             self.probe_store().await;
             self.all_recorded().await;
             let Some(permit) = self.permit().await else { break };
@@ -34,7 +38,7 @@ impl Turns {
             match self.store.claim(self.clock.now(), LEASE, &passed_over).await {
                 Ok(Some(claim)) => match self.channels.get(claim.channel.as_str()) {
                     Some(channel) => self.clone().start(channel.clone(), claim, permit),
-                    None => strangers.push(self.leave_stranger(claim).await),
+                    None => strangers.extend(self.leave_stranger(claim).await),
                 },
                 Ok(None) => self.idle(&passed_over).await,
                 Err(error) => {
@@ -44,6 +48,21 @@ impl Turns {
             }
         }
         self.listeners.hang_up();
+    }
+
+    /// Before anything is claimed by a clock that was set, the times in the store are.
+    async fn follow_clock(&self, watch: &mut Watch) {
+        let now = self.clock.now();
+        let Some(by) = watch.set_by(now) else { return };
+        match self.store.clock_was_set(by).await {
+            Ok(()) => {
+                tracing::warn!(by_ms = by, "the clock was set; what is due, leased and kept moves with it");
+                *watch = Watch::begin(now);
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the clock was set, and the store's times were not")
+            }
+        }
     }
 
     /// Room for one more turn; none once the drain begins.
@@ -109,15 +128,27 @@ impl Turns {
         drop(drain.spawn("turn", work.instrument(span)));
     }
 
-    /// The channel of this turn is not configured: its messages wait, since a name may be mistyped. Returns it,
-    /// to be passed over from now on.
-    async fn leave_stranger(&self, claim: Claim) -> Arc<str> {
+    /// The channel of this turn is not configured: its messages wait, since a name may be mistyped, and die in the
+    /// end, so that an operator finds them. Returns it, to be passed over from now on.
+    async fn leave_stranger(&self, claim: Claim) -> Option<Arc<str>> {
+        let now = self.clock.now();
+        if now.saturating_sub(claim.received_at)
+            > u64::try_from(STRANGERS_KEPT.as_millis()).unwrap_or(u64::MAX)
+        {
+            let reason = format!(
+                "the channel `{}` is not in the configuration; put it back and replay",
+                claim.channel
+            );
+            tracing::error!(channel = %claim.channel, "a stored message of a channel that is no more is dead");
+            drop(self.store.finish(claim.lease, now, &Ending::Dead { reason }, &[]).await);
+            return None;
+        }
         tracing::error!(
             channel = %claim.channel,
             "stored messages wait for a channel that is not in the configuration; put it back and start again"
         );
-        drop(self.store.postpone(claim.lease, self.clock.now(), None).await);
-        claim.channel.into()
+        drop(self.store.postpone(claim.lease, now, None).await);
+        Some(claim.channel.into())
     }
 
     /// Runs one turn under a lease that is renewed, to its end or its failure.

@@ -20,8 +20,12 @@ const DELIVERIES_MAX: u32 = 8;
 /// Attempts at a delivery that may have come through: a second one doubles a message at most once, where a
 /// platform has no key; none at all would lose one.
 const UNCERTAIN_DELIVERIES_MAX: u32 = 2;
+/// Attempts at a delivery that the platform puts off: it comes when it says, and that is no failure of ours.
+const THROTTLED_DELIVERIES_MAX: u32 = 16;
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Who waits for an answer is told that there is none rather than left alone for longer than this.
+const ASK_PAUSE_MAX: Duration = Duration::from_secs(120);
 /// A platform that asks for more is asked again after it: its conversation waits meanwhile.
 const PAUSE_ASKED_MAX: Duration = Duration::from_secs(3600);
 
@@ -85,7 +89,12 @@ impl Turns {
             Remedy::Leave => Ok(Ended::Left),
             Remedy::Retry(pause) => self.retry(turn, pause, &error).await,
             Remedy::Apologise => self.apologise(turn, &error).await,
-            Remedy::Bury => self.bury(turn, &error).await,
+            Remedy::Bury => {
+                if is_of_the_answer(&error) {
+                    self.say_instead(turn).await;
+                }
+                self.bury(turn, &error).await
+            }
             Remedy::Withdraw => self.take_back(turn).await,
             Remedy::BreakOff => self.break_off(turn).await,
         };
@@ -103,8 +112,8 @@ impl Turns {
 
     async fn retry(&self, turn: &Turn, pause: Duration, error: &TurnError) -> Result<Ended, TurnError> {
         let due: Millis = self.clock.now() + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        let reason = telemetry::chain(error);
-        self.persist(|| self.store.postpone(turn.claim.lease, due, Some(&reason))).await?;
+        let reason = (!is_put_off(error)).then(|| telemetry::chain(error));
+        self.persist(|| self.store.postpone(turn.claim.lease, due, reason.as_deref())).await?;
         Ok(Ended::Retried)
     }
 
@@ -120,7 +129,7 @@ impl Turns {
             Ok(receipt) => {
                 self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
             }
-            Err(error) => match self.pause(0, deliveries_max(turn, &error), &error) {
+            Err(error) => match self.delivery_pause(turn, &error) {
                 Some(pause) => self.retry(turn, pause, &error).await,
                 None => self.bury(turn, &error).await,
             },
@@ -147,7 +156,7 @@ impl Turns {
             Ok(receipt) => return Ok(Some(receipt)),
             Err(error) => error,
         };
-        if let Some(pause) = self.pause(turn.claim.attempts, deliveries_max(turn, &error), &error) {
+        if let Some(pause) = self.delivery_pause(turn, &error) {
             return self.retry(turn, pause, &error).await.map(|_| None);
         }
         tracing::error!(error = telemetry::chain(&error), "what was shown of an answer stays unfinished");
@@ -164,6 +173,23 @@ impl Turns {
         Ok(Ended::Dead)
     }
 
+    /// The answer itself cannot be sent, such as one that the platform refuses or the adapter traps at: one plain
+    /// sentence may come through. The answer stays with its checkpoint, for a replay.
+    async fn say_instead(&self, turn: &Turn) {
+        let reply = conversation::apology(&turn.claim.message);
+        let is_said = match &turn.claim.progress {
+            Progress::Answered { reply, .. } => conversation::is_apology(reply),
+            _ => false,
+        };
+        if is_said {
+            return;
+        }
+        match self.deliver_unrecorded(turn, &reply).await {
+            Ok(()) => tracing::info!("the person gets an apology instead of the answer"),
+            Err(error) => tracing::error!(error = telemetry::chain(&error), "nor can the person be told so"),
+        }
+    }
+
     fn remedy(&self, turn: &Turn, error: &TurnError) -> Remedy {
         match error {
             TurnError::Store(_) => Remedy::Leave,
@@ -174,13 +200,21 @@ impl Turns {
                 Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
             },
             TurnError::NoOutlet => Remedy::Bury,
-            TurnError::Delivery(_) | TurnError::EndlessDelivery => self
-                .pause(turn.claim.attempts, deliveries_max(turn, error), error)
-                .map_or(Remedy::Bury, Remedy::Retry),
+            TurnError::Delivery(_) | TurnError::EndlessDelivery => {
+                self.delivery_pause(turn, error).map_or(Remedy::Bury, Remedy::Retry)
+            }
             // Who waits on an open line is told at once and asks again by himself.
             _ if turn.is_heard() => Remedy::Apologise,
-            _ => self.pause(turn.claim.attempts, ASKS_MAX, error).map_or(Remedy::Apologise, Remedy::Retry),
+            _ => match self.pause(turn.claim.attempts, ASKS_MAX, error) {
+                Some(pause) if pause <= ASK_PAUSE_MAX => Remedy::Retry(pause),
+                _ => Remedy::Apologise,
+            },
         }
+    }
+
+    fn delivery_pause(&self, turn: &Turn, error: &TurnError) -> Option<Duration> {
+        let (failed, attempts_max) = deliveries(turn, error);
+        self.pause(failed, attempts_max, error)
     }
 
     /// How long to wait before the next attempt; none if a further one is not worth it.
@@ -190,18 +224,45 @@ impl Turns {
         }
         let doubled = PAUSE_MIN.saturating_mul(1 << failed.min(16)).min(PAUSE_MAX);
         let jittered = doubled.mul_f64(0.5 + self.random.fraction() / 2.0);
-        Some(asked_pause(error).unwrap_or(Duration::ZERO).min(PAUSE_ASKED_MAX).max(jittered))
+        Some(match asked_pause(error) {
+            // Not all at the same moment: those who wait for one rate were told the same.
+            Some(asked) => {
+                asked.clamp(PAUSE_MIN / 2, PAUSE_ASKED_MAX) + PAUSE_MIN.mul_f64(self.random.fraction() / 2.0)
+            }
+            None => jittered,
+        })
     }
 }
 
-/// To write into an open card again doubles nothing, and to leave it would show people a reply without an end.
-fn deliveries_max(turn: &Turn, error: &TurnError) -> u32 {
+/// Whether another answer to the same address might come through.
+fn is_of_the_answer(error: &TurnError) -> bool {
     match error {
-        TurnError::Delivery(cause) if cause.fault().kind == FaultKind::Uncertain && !turn.has_card() => {
-            UNCERTAIN_DELIVERIES_MAX
+        TurnError::EndlessDelivery => true,
+        TurnError::Delivery(cause) => {
+            matches!(cause.fault().kind, FaultKind::Invalid | FaultKind::Internal | FaultKind::Other)
         }
-        _ => DELIVERIES_MAX,
+        _ => false,
     }
+}
+
+/// Failed attempts at a delivery, and how many there may be. What the platform puts off is no failure and counts with
+/// the claims, so that a delivery that may have come through is still tried once more after it.
+///
+/// To write into an open card again doubles nothing, and to leave it would show people a reply without an end.
+fn deliveries(turn: &Turn, error: &TurnError) -> (u32, u32) {
+    let claim = &turn.claim;
+    match error {
+        TurnError::Delivery(cause) => match cause.fault().kind {
+            FaultKind::Uncertain if !turn.has_card() => (claim.attempts, UNCERTAIN_DELIVERIES_MAX),
+            FaultKind::Throttled => (claim.claims - 1, THROTTLED_DELIVERIES_MAX),
+            _ => (claim.attempts, DELIVERIES_MAX),
+        },
+        _ => (claim.attempts, DELIVERIES_MAX),
+    }
+}
+
+fn is_put_off(error: &TurnError) -> bool {
+    matches!(error, TurnError::Delivery(cause) if cause.fault().kind == FaultKind::Throttled)
 }
 
 fn asked_pause(error: &TurnError) -> Option<Duration> {

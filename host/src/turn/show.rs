@@ -6,9 +6,10 @@
 //! turn: `deliver` says the last word from the checkpoint on, whatever was shown. It does not know where the
 //! text comes from, nor what becomes of the answer.
 
+mod pace;
+
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -19,15 +20,10 @@ use crate::message::{FaultKind, Reply};
 use crate::plugin::release::Destination;
 use crate::store::Claim;
 use crate::telemetry;
+use pace::Pace;
 
-/// Failures in a row after which a reply is shown only when it is whole.
-const FAILURES_MAX: u32 = 3;
-/// Before the update after the first failure; each further one doubles it.
-const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// For a platform that says "slower" and not for how long.
 const THROTTLED_PAUSE: Duration = Duration::from_secs(1);
-/// Longer than any turn.
-const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 /// What a person sees of a reply that is not whole yet.
 #[derive(Debug, Default)]
@@ -120,14 +116,14 @@ impl Turns {
         };
         let key = turn.delivery_key();
         let to = Destination { address, key: &key };
-        let mut pace = Pace::new(interval, card.next_change);
+        let mut pace = Pace::new(interval, adapter.keep_alive(), card.next_change);
         loop {
             tokio::select! {
                 biased;
                 () = is_over.cancelled() => return,
                 () = pace.wait(&turn.grown) => {}
             }
-            let Some(text) = pace.news(&turn.line.borrow().text, card) else { continue };
+            let Some(text) = pace.next(&turn.line.borrow().text, card.is_open()) else { continue };
             fail::fail_point!("show::before_update");
             let outcome = adapter.update(&to, &card.checkpoint, &text).await;
             card.next_change = Some(Instant::now() + interval);
@@ -175,7 +171,9 @@ impl Turns {
         turn.grown.notify_one();
         let error = telemetry::chain(error);
         match verdict {
-            Verdict::Throttled(_) => tracing::debug!(error, "an update of the reply waits"),
+            Verdict::HeldBack(_) | Verdict::Throttled(_) => {
+                tracing::debug!(error, "an update of the reply waits")
+            }
             Verdict::Failed => tracing::warn!(error, "an update of the reply failed; it is tried again"),
             Verdict::GivenUp => {
                 tracing::warn!(error, "updates of the reply fail; it is shown when it is whole");
@@ -189,6 +187,8 @@ impl Turns {
 /// What an update that showed nothing tells of the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
+    /// The host kept it back: there is room for one after this.
+    HeldBack(Duration),
     /// It is welcome after this, with whatever there is to show by then.
     Throttled(Duration),
     /// It may go better after a while.
@@ -200,6 +200,7 @@ enum Verdict {
 impl Verdict {
     fn as_str(self) -> &'static str {
         match self {
+            Verdict::HeldBack(_) => "held",
             Verdict::Throttled(_) => "throttled",
             Verdict::Failed => "failed",
             Verdict::GivenUp => "given_up",
@@ -212,59 +213,12 @@ impl Verdict {
 fn verdict(error: &AdapterError, is_open: bool) -> Verdict {
     let fault = error.fault();
     match fault.kind {
+        _ if matches!(error, AdapterError::HeldBack(_) | AdapterError::Busy) => {
+            Verdict::HeldBack(fault.retry_after.unwrap_or(THROTTLED_PAUSE))
+        }
         FaultKind::Throttled => Verdict::Throttled(fault.retry_after.unwrap_or(THROTTLED_PAUSE)),
         FaultKind::Unavailable => Verdict::Failed,
         FaultKind::Uncertain | FaultKind::Internal | FaultKind::Other if is_open => Verdict::Failed,
         _ => Verdict::GivenUp,
-    }
-}
-
-/// When the next update of one turn is due, and with what.
-#[derive(Debug)]
-struct Pace {
-    interval: Duration,
-    due: Instant,
-    /// Bytes of the text that were shown last. It only grows, so they tell whether there is more.
-    shown: Option<usize>,
-    failures: u32,
-}
-
-impl Pace {
-    fn new(interval: Duration, due: Option<Instant>) -> Self {
-        Self { interval, due: due.unwrap_or_else(Instant::now), shown: None, failures: 0 }
-    }
-
-    /// Waits until there is something to show and the platform takes it.
-    async fn wait(&self, grown: &Notify) {
-        grown.notified().await;
-        // The timer would round a moment that is past up to its next tick.
-        if self.due > Instant::now() {
-            sleep_until(self.due).await;
-        }
-    }
-
-    /// The text, if the card does not show it yet. Without a word it is shown only to open a card.
-    fn news(&self, text: &str, card: &Card) -> Option<String> {
-        let is_new = self.shown != Some(text.len()) && !(text.is_empty() && card.is_open());
-        is_new.then(|| text.to_owned())
-    }
-
-    fn shown(&mut self, bytes: usize, next_change: Option<Instant>) {
-        (self.shown, self.failures) = (Some(bytes), 0);
-        self.due = next_change.unwrap_or(self.due);
-    }
-
-    /// Puts the next update off; too many failures in a row end them.
-    fn not_shown(&mut self, verdict: Verdict) -> Verdict {
-        let pause = match verdict {
-            Verdict::Throttled(pause) => pause,
-            Verdict::Failed => {
-                self.failures += 1;
-                FAILURE_PAUSE.saturating_mul(1 << (self.failures - 1))
-            }
-            Verdict::GivenUp => Duration::ZERO,
-        };
-        self.due = Instant::now() + pause.clamp(self.interval, PAUSE_MAX);
-        if self.failures < FAILURES_MAX { verdict } else { Verdict::GivenUp }
     }
 }

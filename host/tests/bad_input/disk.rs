@@ -2,11 +2,9 @@
 //!
 //! What was accepted is answered once, what was not stored is not acknowledged, and nothing needs a restart.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
-use super::support::{self, Host, Model, Platform, Settings, client, eventually};
+use super::support::{self, Host, Model, Platform, Settings, SmallDisk, client, eventually};
 use super::{TEAM, answers, holds, sees};
 
 /// A disk that has no room: how it is filled and freed while the host runs.
@@ -44,49 +42,13 @@ impl Disk for NoLongerFiles {
     }
 }
 
-/// A small file system of its own, in a mount namespace that ends with the host.
-struct SmallDisk;
-
-impl SmallDisk {
-    /// Whether this machine lets a test mount anything.
-    fn is_possible() -> bool {
-        let tried = Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).output();
-        let may_mount = tried.is_ok_and(|output| output.status.success());
-        let as_root = Command::new("unshare").args(["--mount", "true"]).output();
-        may_mount || as_root.is_ok_and(|output| output.status.success())
-    }
-
-    fn command(host: &Host) -> Command {
-        let serve = host.command(&["serve"]);
-        let data = host.data();
-        let script = r#"data=$1; shift; mkdir "$data.was"; cp -r "$data/." "$data.was/"
-            mount -t tmpfs -o size=24m tmpfs "$data"; cp -r "$data.was/." "$data/"; chmod 700 "$data"; exec "$@""#;
-        let mut unshare = Command::new("unshare");
-        if !rustix::process::geteuid().is_root() {
-            unshare.args(["--user", "--map-root-user"]);
-        }
-        unshare.args(["--mount", "sh", "-ec", script, "sh"]).arg(data).arg(serve.get_program());
-        unshare.args(serve.get_args());
-        unshare
-    }
-
-    /// The data folder as the host's namespace has it.
-    fn filler(host: &Host) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", host.process_id()));
-        root.join(host.data().strip_prefix("/").unwrap()).join("filler")
-    }
-}
-
 impl Disk for SmallDisk {
     fn fill(&self, host: &Host) {
-        use std::io::Write as _;
-        let mut filler = fs::File::create(Self::filler(host)).unwrap();
-        let block = [0; 4096];
-        while filler.write_all(&block).is_ok() {}
+        SmallDisk::fill(host);
     }
 
     fn free(&self, host: &Host) {
-        fs::remove_file(Self::filler(host)).unwrap();
+        SmallDisk::free(host);
     }
 }
 

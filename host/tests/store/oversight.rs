@@ -82,7 +82,8 @@ pub async fn a_dead_letter_is_replayed_from_where_it_stood(store: &dyn Store) {
 pub async fn a_dead_letter_may_be_asked_again(store: &dyn Store) {
     let dead = die(store, "c", "1", Some("hello"), NOW).await;
     assert!(act(store, Act::Replay { turn: dead.turn, asks: true }).await);
-    assert_eq!(claim(store, NOW).await.progress, Progress::Unanswered { checkpoint: Vec::new() });
+    let again = claim(store, NOW).await;
+    assert_eq!(again.progress, Progress::Unanswered { checkpoint: Vec::new() });
 }
 
 pub async fn a_replayed_turn_waits_for_its_conversation(store: &dyn Store) {

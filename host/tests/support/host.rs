@@ -14,6 +14,11 @@ use super::{CANARY, eventually, warm};
 
 const JWT_SECRET: &str = "secret-canary-jwt-of-32-bytes-or-more";
 
+/// The binary under test: the one that cargo built with this test, unless another one is named.
+pub fn program() -> PathBuf {
+    std::env::var_os("PARLOR_TEST_HOST").map_or_else(|| env!("CARGO_BIN_EXE_parlor").into(), PathBuf::from)
+}
+
 /// A configuration, and the environment that goes with it.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -141,7 +146,7 @@ impl Host {
 
     /// `parlor` with this host's configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
+        let mut command = Command::new(program());
         command.args(["--log-format", "json", "--config"]).arg(self.config_file()).args(arguments);
         command.envs(&self.settings.environment).stdin(Stdio::null());
         command

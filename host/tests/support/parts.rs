@@ -10,12 +10,14 @@ mod model;
 mod platform;
 mod requests;
 mod slate;
+#[cfg(target_os = "linux")]
+mod small_disk;
 mod warm;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use feishu::{Event, OpenPlatform, Seen};
+pub use feishu::{Call, Event, OpenPlatform, Seen};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use host::{Host, Settings};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
@@ -26,6 +28,9 @@ pub use platform::{Callback, Platform, Way};
 pub use requests::{Envelope, client, raw, robot_sign};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use slate::{Card, Slate};
+#[cfg(target_os = "linux")]
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use small_disk::SmallDisk;
 
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use warm::{guests, plugins};

@@ -35,6 +35,8 @@ pub struct Card {
     pub is_closed: bool,
     sequence: u64,
     changed: Instant,
+    /// How often it was touched to keep it alive.
+    pub touches: usize,
 }
 
 impl Card {
@@ -70,6 +72,8 @@ struct World {
     is_mute: bool,
     /// By card: a request whose response is not out yet.
     busy: BTreeMap<usize, usize>,
+    /// An open card that nobody touches for so long takes no change any more.
+    life: Option<Duration>,
     /// What no platform would have stood for.
     wrongs: Vec<String>,
 }
@@ -142,6 +146,11 @@ impl Slate {
         self.world().last_refused.push_back(status);
     }
 
+    /// From now on an open card that nobody touches for so long takes no change any more.
+    pub fn limit_life(&self, life: Duration) {
+        self.world().life = Some(life);
+    }
+
     /// How many changes were refused.
     pub fn refusals(&self) -> usize {
         self.world().refusals
@@ -194,7 +203,8 @@ impl World {
         let known = self.cards_by_key.get(&key).copied().filter(|_| self.knows_keys);
         let place = known.unwrap_or_else(|| {
             let (texts, changed) = (vec![text], Instant::now());
-            self.cards.push(Card { conversation, to, texts, is_closed: false, sequence: 0, changed });
+            let (is_closed, sequence, touches) = (false, 0, 0);
+            self.cards.push(Card { conversation, to, texts, is_closed, sequence, changed, touches });
             self.cards.len() - 1
         });
         self.cards_by_key.insert(key, place);
@@ -215,9 +225,17 @@ impl World {
         json!({})
     }
 
+    fn touch(&mut self, place: usize) -> StatusCode {
+        let card = &mut self.cards[place];
+        card.touches += 1;
+        card.changed = Instant::now();
+        StatusCode::OK
+    }
+
     /// One change of a card, its closing included.
     fn change(&mut self, place: usize, body: &Value, closes: bool) -> StatusCode {
         let is_last = closes || body["whole"] == true;
+        let life = self.life.unwrap_or(Duration::MAX);
         let is_busy = self.busy.get(&place).is_some_and(|requests| *requests > 1);
         let card = &mut self.cards[place];
         let sequence: u64 = text(body, "sequence").parse().unwrap();
@@ -227,6 +245,7 @@ impl World {
             (card.is_closed && !closes, "a change of a closed card"),
             (sequence <= card.sequence, "a sequence that does not increase"),
             (!closes && since < INTERVAL, "a change before its time"),
+            (!card.is_closed && since >= life, "a change of a card that is dead"),
         ];
         let broken: Vec<_> = rules.iter().filter(|(is_broken, _)| *is_broken).collect();
         if !broken.is_empty() {
@@ -269,7 +288,7 @@ async fn answer(State(slate): State<Slate>, method: Method, uri: Uri, body: Byte
     let steps: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
     let card = steps.get(1).map(|id| id.parse::<usize>().expect("the guest names cards by their id"));
     let _busy = card.map(|place| Busy::new(&slate, place));
-    let is_last = steps[0] == "messages" || steps.len() == 3 || body["whole"] == true;
+    let is_last = steps[0] == "messages" || steps.last() == Some(&"close") || body["whole"] == true;
     if let Some(status) = slate.refusal(is_last) {
         let status = StatusCode::from_u16(status).unwrap();
         return (status, [("retry-after", "1")], "").into_response();
@@ -278,6 +297,7 @@ async fn answer(State(slate): State<Slate>, method: Method, uri: Uri, body: Byte
         ("POST", ["cards"], _) => (StatusCode::OK, slate.world().open(&body)),
         ("POST", ["messages"], _) => (StatusCode::OK, slate.world().send(&body)),
         ("PUT", ["cards", _], Some(place)) => (slate.world().change(place, &body, false), json!({})),
+        ("POST", ["cards", _, "touch"], Some(place)) => (slate.world().touch(place), json!({})),
         ("POST", ["cards", _, "close"], Some(place)) => (slate.world().change(place, &body, true), json!({})),
         _ => (StatusCode::NOT_FOUND, json!({})),
     };

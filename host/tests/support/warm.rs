@@ -75,7 +75,7 @@ fn prepare(plugins: &Path) -> PathBuf {
         "plugins": { "folder": plugins, "allow_unsigned": true },
     });
     fs::write(folder.join("parlor.yaml"), config.to_string()).unwrap();
-    let mut host = std::process::Command::new(env!("CARGO_BIN_EXE_parlor"))
+    let mut host = std::process::Command::new(super::host::program())
         .args(["--log-format", "json", "serve", "--config"])
         .arg(folder.join("parlor.yaml"))
         .stdout(Stdio::piped())

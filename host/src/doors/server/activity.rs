@@ -25,6 +25,8 @@ struct Shared {
     state: Mutex<State>,
     /// The next deadline has come nearer.
     head_begins: Notify,
+    /// The first request has come.
+    asks: Notify,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,8 @@ impl Activity {
         let (under_way, has_asked, is_multiplexed) = (0, false, false);
         let (quiet_since, head_since) = (Instant::now(), None);
         let state = State { under_way, has_asked, is_multiplexed, quiet_since, head_since };
-        Self(Arc::new(Shared { state: Mutex::new(state), head_begins: Notify::new() }))
+        let (head_begins, asks) = (Notify::new(), Notify::new());
+        Self(Arc::new(Shared { state: Mutex::new(state), head_begins, asks }))
     }
 
     /// Bytes have come.
@@ -65,7 +68,15 @@ impl Activity {
         state.has_asked = true;
         state.is_multiplexed = version >= Version::HTTP_2;
         state.head_since = None;
+        self.0.asks.notify_one();
         Busy(self.0.clone())
+    }
+
+    /// Returns once a request has come.
+    pub async fn asked(&self) {
+        if !self.0.lock().has_asked {
+            self.0.asks.notified().await;
+        }
     }
 
     /// Returns when the first head, or a later one that has begun, is not whole within `head_max`; or when

@@ -22,6 +22,8 @@ pub struct Egress {
     pub places: Vec<Place>,
     /// Requests of one limit key.
     pub rate: Option<Rate>,
+    /// All requests to this destination, each of these at once.
+    pub rates_in_all: Vec<Rate>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,12 +148,16 @@ pub(super) fn read_egress(table: Table<'_>) -> Egress {
         table
             .problem("say in `methods` what this destination is called with, such as `methods = [\"POST\"]`");
     }
+    let rates_in_all = table.texts("rates-in-all").into_iter();
+    let rates_in_all =
+        rates_in_all.filter_map(|(text, at)| report(&table, at, quantity::rate(text))).collect();
     let egress = Egress {
         host: table.need("host", |text| host(text).map(Some)).unwrap_or(EgressHost::Setting(String::new())),
         methods,
         path: table.parsed("path", path).unwrap_or_else(|| "/".to_owned()),
         places,
         rate: table.parsed("rate", quantity::rate),
+        rates_in_all,
     };
     table.finish();
     egress

@@ -1,11 +1,14 @@
 //! How far a delivery got, between two calls: all that a later call, release or node knows of it.
 
 use parlor_sdk::{
-    Fault,
+    Fault, clock,
     json::{FromJson, Value, object},
 };
 
 use crate::address;
+
+/// The platform stops a card's growth ten minutes after it was let grow. The host calls every four.
+const GROWTH_MS: u64 = 5 * 60_000;
 
 /// How the first part is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub struct Checkpoint {
     /// The message that shows the card.
     pub message: Option<String>,
     pub stream: Stream,
+    /// When it was last let grow; 0 if that is not known.
+    pub opened_ms: u64,
     /// The number of the last operation on the card that was accepted.
     pub sequence: u32,
     /// How often a number turned out to be used.
@@ -73,6 +78,7 @@ impl Checkpoint {
             ("card", self.card.clone().into()),
             ("message", self.message.clone().into()),
             ("stream", word(&STREAMS, self.stream).into()),
+            ("opened_ms", (self.opened_ms as f64).into()),
             ("sequence", self.sequence.into()),
             ("stumbles", self.stumbles.into()),
             ("shown", self.shown.as_str().into()),
@@ -95,6 +101,7 @@ impl Checkpoint {
             card: text("card"),
             message: text("message"),
             stream: named(&STREAMS, fields.text("stream")),
+            opened_ms: number("opened_ms"),
             sequence: fields.get("sequence").and_then(u32::from_json).unwrap_or_default(),
             stumbles: fields.get("stumbles").and_then(u32::from_json).unwrap_or_default(),
             shown: text("shown").unwrap_or_default(),
@@ -104,6 +111,11 @@ impl Checkpoint {
             token_renewed: flag("token_renewed"),
             ids: fields.get("ids").and_then(Vec::from_json).unwrap_or_default(),
         })
+    }
+
+    /// Whether the platform may soon stop the card's growth.
+    pub fn grows_long(&self) -> bool {
+        clock::now_ms().saturating_sub(self.opened_ms) >= GROWTH_MS
     }
 
     /// The part in hand is out; its message's id if the platform gave one.

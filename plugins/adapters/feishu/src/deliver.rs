@@ -51,7 +51,7 @@ enum Step {
     Show,
     /// Put words into it.
     Write,
-    /// Let it grow again, after ten minutes.
+    /// Let it grow on: the platform stops that after ten minutes.
     Reopen,
     /// Put a whole new card in its place.
     Rewrite,
@@ -167,6 +167,7 @@ impl<'a> Delivery<'a> {
             Way::Card => match checkpoint.stream {
                 Stream::Lapsed => Some(Step::Reopen),
                 Stream::Over => None,
+                _ if checkpoint.grows_long() => Some(Step::Reopen),
                 Stream::Open | Stream::Reopened => (!is_shown).then_some(Step::Write),
             },
             Way::Replaced if checkpoint.message.is_none() => Some(Step::Place),
@@ -320,12 +321,20 @@ impl<'a> Delivery<'a> {
         }
         match step {
             Step::Create => match text("card_id") {
-                Some(card) => (checkpoint.card, checkpoint.shown) = (Some(card), mark(words)),
+                Some(card) => {
+                    (checkpoint.card, checkpoint.shown) = (Some(card), mark(words));
+                    checkpoint.opened_ms = clock::now_ms();
+                }
                 None => checkpoint.way = Way::Replaced,
             },
             Step::Show => checkpoint.message = Some(text("message_id").unwrap_or_default()),
             Step::Write => checkpoint.shown = mark(words),
-            Step::Reopen => checkpoint.stream = Stream::Reopened,
+            Step::Reopen => {
+                checkpoint.opened_ms = clock::now_ms();
+                if checkpoint.stream == Stream::Lapsed {
+                    checkpoint.stream = Stream::Reopened;
+                }
+            }
             Step::Rewrite | Step::Close => {
                 let message = checkpoint.message.clone();
                 checkpoint.part_is_sent(message);
@@ -380,6 +389,8 @@ impl<'a> Delivery<'a> {
             Step::Write if is_closed && checkpoint.stream == Stream::Open => {
                 checkpoint.stream = Stream::Lapsed
             }
+            // It grows still, and closes in its time.
+            Step::Reopen if checkpoint.stream != Stream::Lapsed => checkpoint.opened_ms = clock::now_ms(),
             Step::Write | Step::Reopen => checkpoint.stream = Stream::Over,
             // All its words are there.
             Step::Close => {

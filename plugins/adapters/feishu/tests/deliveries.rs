@@ -274,6 +274,35 @@ fn a_number_counts_only_once_it_is_accepted() {
 }
 
 #[test]
+fn a_card_is_let_grow_on_before_the_platform_stops_it() {
+    let host = host();
+    opens(&host);
+    let mut checkpoint = update(vec![], "one");
+    for minutes in [4, 8, 12, 16, 20] {
+        host.step_ms(240_000);
+        let before = host.sent().len();
+        if minutes % 8 == 0 {
+            done(&host, json!({}));
+        }
+        checkpoint = update(checkpoint, "one");
+        assert_eq!(host.sent().len() - before, usize::from(minutes % 8 == 0), "{minutes} minutes");
+    }
+    let line = lines(&host).pop().unwrap();
+    assert!(line.starts_with("PATCH") && line.ends_with("/settings"), "{line}");
+    refuses(&host, 300_301);
+    host.step_ms(240_000);
+    checkpoint = update(checkpoint, "one");
+    done(&host, json!({}));
+    let checkpoint = update(checkpoint, "one two");
+    let line = lines(&host).pop().unwrap();
+    assert!(line.ends_with("/content"), "what may not be prolonged is written on: {line}");
+    for _ in 0..2 {
+        done(&host, json!({}));
+    }
+    finish(&host, checkpoint, "one two three").unwrap();
+}
+
+#[test]
 fn a_card_that_lapsed_is_opened_once_more() {
     for code in [200_850, 300_309] {
         let host = host();

@@ -23,6 +23,8 @@ struct Card {
     sequence: u64,
     /// It has its last text, and is not closed yet.
     is_whole: bool,
+    /// Bytes of the text that it shows.
+    shown: usize,
 }
 
 impl Card {
@@ -30,12 +32,14 @@ impl Card {
         let text = String::from_utf8_lossy(checkpoint);
         let mut words = text.split(' ');
         let (id, sequence) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
-        Some(Self { id, sequence, is_whole: words.next() == Some("whole") })
+        let is_whole = words.next() == Some("whole");
+        let shown = words.next().and_then(|shown| shown.parse().ok()).unwrap_or_default();
+        Some(Self { id, sequence, is_whole, shown })
     }
 
     fn encode(&self) -> Vec<u8> {
         let state = if self.is_whole { "whole" } else { "open" };
-        format!("{} {} {state}", self.id, self.sequence).into_bytes()
+        format!("{} {} {state} {}", self.id, self.sequence, self.shown).into_bytes()
     }
 
     /// A crash may have cost the checkpoint of the last change; the clock goes on meanwhile.
@@ -80,7 +84,13 @@ impl Adapter for Slate {
         let Some(card) = Card::decode(&checkpoint) else {
             return open(address, key, text);
         };
-        let card = card.next();
+        if card.shown == text.len() {
+            if settings::get_or("keeps_alive", false)? {
+                send("POST", &format!("/cards/{}/touch", card.id), key, &object([]))?;
+            }
+            return Ok(checkpoint);
+        }
+        let card = Card { shown: text.len(), ..card.next() };
         card.change(key, text)?;
         Ok(card.encode())
     }
@@ -120,7 +130,7 @@ fn open(address: &[u8], key: &str, text: &str) -> Result<Vec<u8>, Fault> {
 /// The card that the platform names.
 fn card_of(response: &HttpResponse) -> Option<Card> {
     let id = response.parse()?.text("card")?.to_owned();
-    Some(Card { id, sequence: 0, is_whole: false })
+    Some(Card { id, sequence: 0, is_whole: false, shown: 0 })
 }
 
 fn message(address: &[u8], key: &str, text: &str) -> Value {
@@ -140,7 +150,7 @@ fn send(method: &str, path: &str, limit_key: &str, body: &Value) -> Result<HttpR
         200..=299 => Ok(response),
         401 => Err(Fault::unauthorized("the platform does not know this bot")),
         410 => Err(Fault::gone("the conversation is closed")),
-        418 => panic!("this guest gives up"),
+        418 | 599 => panic!("this guest gives up"),
         429 => {
             Err(Fault::throttled("the platform says to slow down", response.retry_after_ms().unwrap_or(1000)))
         }

@@ -1,0 +1,137 @@
+//! One row of the table: what was done to the host, how often, and what came of it.
+
+use std::fmt::Display;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::time::Duration;
+
+/// Where `cargo xtask faults` collects the rows: their cells with a tab between, in the order of `close`.
+const REPORT: &str = "PARLOR_TEST_FAULTS_REPORT";
+const FORM: &str = "PARLOR_TEST_FAULTS";
+
+pub fn is_long() -> bool {
+    std::env::var_os(FORM).is_some_and(|form| form == "long")
+}
+
+/// As often as the form asks for.
+pub fn rounds(short: usize, long: usize) -> usize {
+    if is_long() { long } else { short }
+}
+
+#[derive(Debug)]
+pub struct Row {
+    fault: &'static str,
+    what: &'static str,
+    pub rounds: usize,
+    pub lost: usize,
+    pub doubled: usize,
+    pub out_of_order: usize,
+    /// The longest time until the host worked again.
+    pub recovery: Option<Duration>,
+    figures: Vec<String>,
+    broken: Vec<String>,
+}
+
+impl Row {
+    pub fn new(fault: &'static str, what: &'static str) -> Row {
+        let (figures, broken) = (Vec::new(), Vec::new());
+        Row { fault, what, rounds: 0, lost: 0, doubled: 0, out_of_order: 0, recovery: None, figures, broken }
+    }
+
+    pub fn figure(&mut self, figure: impl Display) {
+        self.figures.push(figure.to_string());
+    }
+
+    /// What has to be so.
+    pub fn holds(&mut self, holds: bool, what: impl Display) {
+        if !holds {
+            self.broken.push(what.to_string());
+        }
+    }
+
+    /// A figure that is a time, or hangs on one: judged where nothing else runs.
+    pub fn in_time(&mut self, holds: bool, figure: impl Display) {
+        if is_long() {
+            self.holds(holds, &figure);
+        }
+        self.figure(figure);
+    }
+
+    pub fn recovered(&mut self, after: Duration) {
+        self.recovery = self.recovery.max(Some(after));
+    }
+
+    /// Hands the row in; fails if something does not hold.
+    pub fn close(mut self) {
+        let nothing = (self.lost, self.out_of_order) == (0, 0);
+        self.holds(nothing, "something is lost or out of order");
+        let recovery = self.recovery.map_or_else(String::new, |time| format!("{:.2} s", time.as_secs_f64()));
+        let verdict = if self.broken.is_empty() { "ok".to_owned() } else { self.broken.join("; ") };
+        let counts = [self.rounds, self.lost, self.doubled, self.out_of_order].map(|count| count.to_string());
+        let (head, tail) = ([self.fault, self.what], [recovery, self.figures.join(", "), verdict]);
+        let cells = head.map(str::to_owned).into_iter().chain(counts).chain(tail);
+        let line = cells.map(|cell| cell.replace(['\t', '\n'], " ")).collect::<Vec<_>>().join("\t");
+        println!("{line}");
+        if let Some(report) = std::env::var_os(REPORT) {
+            let mut file = OpenOptions::new().create(true).append(true).open(report).unwrap();
+            writeln!(file, "{line}").unwrap();
+        }
+        assert!(self.broken.is_empty(), "{line}");
+    }
+}
+
+/// Times of many like things, sorted.
+#[derive(Debug)]
+pub struct Times(Vec<Duration>);
+
+impl Times {
+    pub fn of(mut times: Vec<Duration>) -> Times {
+        times.sort();
+        Times(times)
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The time within which this share of them was done.
+    pub fn share(&self, share: f64) -> Duration {
+        let at = (self.0.len() as f64 * share).ceil() as usize;
+        self.0.get(at.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    pub fn longest(&self) -> Duration {
+        self.0.last().copied().unwrap_or_default()
+    }
+}
+
+pub fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// Numbers by a seed, which a failure prints.
+#[derive(Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// By the variable `PARLOR_TEST_SEED`, or by the clock.
+    pub fn thrown() -> Dice {
+        let given = std::env::var("PARLOR_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or_else(crate::support::now_ms);
+        println!("PARLOR_TEST_SEED={seed}");
+        Dice(seed)
+    }
+
+    /// SplitMix64.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: Duration) -> Duration {
+        Duration::from_micros(self.next() % u64::try_from(bound.as_micros()).unwrap().max(1))
+    }
+}
