@@ -26,6 +26,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::adapter::Permits;
 use crate::auth::{Issuer, Revocations, Verifier};
+use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::{self, CHAT_CHANNEL, Config, openai_channel};
 use crate::console::{self, Console};
@@ -155,6 +156,7 @@ impl App {
         let turns = self.begin();
         let drain = turns.drain.clone();
         self.watch_revocations().await?;
+        turns.look_for_ways().await?;
         if let Some(admin) = admin {
             self.serve_operators(admin)?;
         }
@@ -384,6 +386,7 @@ fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) 
         channels,
         models,
         listeners: Listeners::default(),
+        bus: config.bus.as_deref().map(Bus::named).unwrap_or_default(),
         clock: parts.clock.clone(),
         random: parts.random.clone(),
         metrics,

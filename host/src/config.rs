@@ -65,6 +65,8 @@ pub struct Config {
     pub openai: Option<OpenAiDoor>,
     /// Origins that stand in for others: the only way to reach a private address.
     pub endpoints: BTreeMap<String, url::Url>,
+    /// The message bus, by its name. None: nothing of what people say is handed out.
+    pub bus: Option<String>,
     pub limits: Limits,
     /// What holds where a function platform runs the host.
     pub function: Function,
@@ -165,6 +167,17 @@ pub struct Channel {
     pub meanwhile: Meanwhile,
     /// None: every message is answered, however late.
     pub stale: Option<Stale>,
+    /// None: replies go back where the messages came from.
+    pub reply_via: Option<ReplyVia>,
+}
+
+/// Where the replies of a channel go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyVia {
+    /// A channel of the same file.
+    pub channel: String,
+    /// One of its conversations. None: its adapter's default destination.
+    pub conversation: Option<String>,
 }
 
 /// What becomes of a message that comes while another one of its conversation is being answered.

@@ -7,6 +7,7 @@
 
 mod asked;
 mod audit;
+mod bus;
 mod channels;
 mod conversations;
 mod dead_letters;
@@ -132,6 +133,7 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::one, dead_letters::discard))
         .routes(routes!(dead_letters::replay))
+        .routes(routes!(bus::listen))
         .routes(routes!(limits::limits))
         .routes(routes!(logs::logs))
         .routes(routes!(audit::list))

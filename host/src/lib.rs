@@ -49,6 +49,7 @@ pub mod message;
 
 // Leaves: they know nobody.
 pub mod auth;
+pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod drain;

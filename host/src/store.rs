@@ -58,10 +58,25 @@ pub struct Incoming {
     pub hold_delivery_until: Option<Millis>,
     /// The answer is settled and nobody is asked: this is said, or nothing if its text is empty.
     pub settled: Option<Reply>,
+    /// None: the reply goes back where the message came from.
+    pub via: Option<Via>,
     /// Somebody hears the answer on an open line of this process: of several nodes no other claims the turn, for
     /// as long as this one lives.
     pub is_awaited: bool,
 }
+
+/// The way of a reply that goes out through another channel. It stays as it was when the message came in, so that
+/// each attempt at the delivery goes the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Via {
+    pub channel: String,
+    /// That channel's own; empty for its default destination. Sealed at rest as a message's is.
+    pub address: Vec<u8>,
+}
+
+/// The address of a conversation in which nobody writes any more is kept for a year: what goes there without being
+/// asked for, such as another channel's replies, finds it.
+pub const ADDRESS_KEPT: Duration = Duration::from_hours(365 * 24);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptance {
@@ -118,6 +133,8 @@ pub struct Claim {
     pub received_at: Millis,
     /// As it came in.
     pub settled: Option<Reply>,
+    /// As it came in.
+    pub via: Option<Via>,
     pub progress: Progress,
     /// Claims of this turn so far, this one included.
     pub claims: u32,
@@ -265,6 +282,10 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// A message as it was taken in, without its address; none if it is unknown.
     async fn message(&self, channel: &str, message_id: &str) -> Result<Option<Message>, StoreError>;
 
+    /// The address of the last message that came into a conversation with one, also when that message is long
+    /// deleted: for [`ADDRESS_KEPT`]. None: nobody wrote there.
+    async fn address(&self, channel: &str, conversation: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// What came of a message; none if it is unknown.
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError>;
 
@@ -316,7 +337,7 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
 
     async fn queue(&self) -> Result<Queue, StoreError>;
 
-    /// Deletes finished turns older than `before` and keys past their life. Dead letters stay for
+    /// Deletes finished turns older than `before`, and keys and addresses past their life. Dead letters stay for
     /// [`oversight::DEAD_KEPT`] at least.
     async fn sweep(&self, now: Millis, before: Millis) -> Result<u64, StoreError>;
 

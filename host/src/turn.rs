@@ -20,7 +20,9 @@ mod resume;
 mod show;
 mod stale;
 mod talk;
+mod tell;
 mod trouble;
+mod way;
 mod wishes;
 mod work;
 
@@ -40,8 +42,9 @@ pub use talk::{Place, Refused, Talking};
 pub use work::NotDone;
 
 use crate::adapter::Adapter;
+use crate::bus::Bus;
 use crate::clock::{Clock, Millis};
-use crate::config::{Meanwhile, Stale};
+use crate::config::{Meanwhile, ReplyVia, Stale};
 use crate::conversation::{self, Account, End, Heard, Key, Listeners};
 use crate::drain::Drain;
 use crate::limits::Limits;
@@ -69,6 +72,7 @@ pub struct Channel {
     pub time: Duration,
     pub meanwhile: Meanwhile,
     pub stale: Option<Stale>,
+    pub reply_via: Option<ReplyVia>,
     /// Turns of this channel at a time, over all nodes.
     pub concurrent: usize,
     /// Those that may still begin here.
@@ -86,6 +90,7 @@ pub struct Turns {
     pub models: BTreeMap<String, Arc<dyn Model>>,
     pub limits: Limits,
     pub listeners: Listeners,
+    pub bus: Bus,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub metrics: Arc<Metrics>,
@@ -174,6 +179,8 @@ impl Running {
 /// A claimed turn and what it runs on.
 struct Turn {
     channel: Arc<Channel>,
+    /// The channel that says the reply, if it is still there; mostly the same.
+    outlet: Option<Arc<Channel>>,
     claim: Claim,
     /// Where those hear it who wait on an open line, if anybody does.
     line: watch::Sender<Heard>,
@@ -250,6 +257,7 @@ impl Turns {
     async fn run(&self, turn: &mut Turn) -> Result<Ended, TurnError> {
         let reply = match turn.claim.progress.clone() {
             Progress::Withdrawn { .. } => return Err(TurnError::Withdrawn),
+            _ if turn.outlet.is_none() => return Err(TurnError::NoOutlet),
             Progress::Answered { reply, .. } => reply,
             Progress::Unanswered { .. } => {
                 self.enrich_all(turn).await?;
@@ -315,6 +323,9 @@ impl Turns {
             _ => Vec::new(),
         };
         self.record_sent(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &said)).await?;
+        if let (Ending::Delivered { .. }, Some(reply)) = (&ending, reply) {
+            self.tell_said(turn, reply);
+        }
         if reply.is_none() {
             self.tell(turn, if ending == Ending::Withdrawn { End::Withdrawn } else { End::Silent });
         }
@@ -344,12 +355,20 @@ impl Turn {
 
     /// The key that is the same at each attempt of its delivery.
     fn delivery_key(&self) -> String {
-        let name = format!("{}\0{}", self.claim.channel, self.claim.message.id);
-        let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
-        hex::encode(&digest.as_ref()[..16])
+        key_of(&format!("{}\0{}", self.claim.channel, self.claim.message.id))
+    }
+
+    /// The same of the sentence that tells where it was asked that the delivery failed elsewhere.
+    fn excuse_key(&self) -> String {
+        key_of(&format!("{}\0{}\0excuse", self.claim.channel, self.claim.message.id))
     }
 
     fn age(&self, now: Millis) -> Duration {
         Duration::from_millis(now.saturating_sub(self.claim.received_at))
     }
+}
+
+fn key_of(name: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    hex::encode(&digest.as_ref()[..16])
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use parlor::config::{Backend, Config, Meanwhile, Problems, Rate, Stale, WhenStale, render, schema};
+use parlor::config::{
+    Backend, Config, Meanwhile, Problems, Rate, ReplyVia, Stale, WhenStale, render, schema,
+};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -101,6 +103,31 @@ fn a_channel_says_what_becomes_of_late_and_second_messages() {
     assert_problem(
         "channels: { a: { adapter: x, pipelines: [p], stale: { after: 1s } } }",
         "1:62: channels.a.stale.after: `1s` is not between `10s` and `7d`",
+    );
+}
+
+#[test]
+fn a_channel_names_another_one_for_its_replies() {
+    let two = |via: &str| {
+        format!(
+            "channels:\n  a: {{ adapter: x, pipelines: [p], reply_via: {via} }}\n  ops: {{ adapter: y, pipelines: [p] }}\n"
+        )
+    };
+    let via = |text: &str| load(&two(text)).channels["a"].reply_via.clone().unwrap();
+    let named = |conversation: Option<&str>| ReplyVia {
+        channel: "ops".to_owned(),
+        conversation: conversation.map(str::to_owned),
+    };
+    assert_eq!(via("{ channel: ops }"), named(None));
+    assert_eq!(via("{ channel: ops, conversation: room }"), named(Some("room")));
+    assert_eq!(load(&two("{ channel: ops }")).channels["ops"].reply_via, None);
+    assert_problem(
+        &two("{ channel: opps }"),
+        "2:58: channels.a.reply_via.channel: unknown channel `opps`; did you mean `ops`?",
+    );
+    assert_problem(
+        &two("{ conversation: room }"),
+        "2:47: channels.a.reply_via.channel: missing; it has no default",
     );
 }
 

@@ -314,15 +314,15 @@ async fn a_newer_file_is_refused_unless_it_says_that_we_can_read_it() {
     let (store, folder) = fresh();
     accept(&store, "c", "1").await;
     drop(store);
-    for version in [3, 99, 3003, 4003] {
+    for version in [4, 99, 4004, 5004] {
         tool(folder.path()).pragma_update(None, "user_version", version).unwrap();
         assert!(refusal(folder.path()).contains("written by a newer parlor"), "{version}");
     }
-    tool(folder.path()).pragma_update(None, "user_version", 3001).unwrap();
+    tool(folder.path()).pragma_update(None, "user_version", 4001).unwrap();
     assert_eq!(open(folder.path()).queue().await.unwrap().unfinished, 1);
     let version: i64 =
         tool(folder.path()).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 3001, "and stays what it is");
+    assert_eq!(version, 4001, "and stays what it is");
 }
 
 /// A file of the form before, as that version left it: nothing of it is lost, and the list of conversations is made.
@@ -334,13 +334,14 @@ async fn an_earlier_file_is_brought_up_to_date() {
     tool(folder.path())
         .execute_batch(
             "DROP TRIGGER history_grows; DROP TRIGGER history_shrinks; DROP TABLE conversation; DROP TABLE audit;
-             DROP TABLE revoked; PRAGMA user_version = 1001;",
+             DROP TABLE revoked; DROP TRIGGER address_is_known; DROP TABLE address; PRAGMA user_version = 1001;",
         )
         .unwrap();
     let store = open(folder.path());
     let threads = store.threads(None, None, 9).await.unwrap();
     assert_eq!(threads.iter().map(|thread| thread.exchanges).collect::<Vec<_>>(), [1]);
     assert_eq!(store.history(CHANNEL, "c", 9).await.unwrap(), exchange("1"));
+    assert_eq!(store.address(CHANNEL, "c").await.unwrap(), Some(message("c", "1").address));
 }
 
 /// Found by setting the clock under a running host: what was to be tried again in two seconds waited an hour more, and

@@ -12,7 +12,8 @@ use super::memory::StoredMemory;
 use super::{Parts, Place, lines};
 use crate::adapter::{Adapter, Permits};
 use crate::config::{
-    Backend, CHAT_CHANNEL, ChannelLimits, Config, Meanwhile, Model as Configured, OpenAiDoor, openai_channel,
+    Backend, CHAT_CHANNEL, ChannelLimits, Config, Meanwhile, Model as Configured, OpenAiDoor, ReplyVia,
+    openai_channel,
 };
 use crate::egress::Egress;
 use crate::model::{self, Model};
@@ -70,8 +71,12 @@ impl Wiring<'_> {
                 queue: 0,
             };
             let adapter = self.adapter(&mouth, &channel.adapter);
+            if let Some(via) = &channel.reply_via {
+                self.refuse_blind_way(&mouth, &channel.adapter, via);
+            }
             let wired = self.channel(&mouth, adapter);
-            channels.push(Channel { meanwhile: channel.meanwhile, stale: channel.stale, ..wired });
+            let (meanwhile, stale, reply_via) = (channel.meanwhile, channel.stale, channel.reply_via.clone());
+            channels.push(Channel { meanwhile, stale, reply_via, ..wired });
         }
         if let Some(chat) = &config.chat {
             let mouth = Mouth {
@@ -145,6 +150,7 @@ impl Wiring<'_> {
             meanwhile: Meanwhile::Queue,
             stale: None,
             concurrent: mouth.limits.concurrent,
+            reply_via: None,
             permits: Arc::new(Semaphore::new(mouth.limits.concurrent)),
             places: Arc::new(Semaphore::new(mouth.limits.concurrent + mouth.queue)),
         }
@@ -169,6 +175,26 @@ impl Wiring<'_> {
                 "`{plugin}` sends its replies after its response, which a function forgets; set `function.queue`"
             );
             self.note(mouth.name, problem);
+        }
+    }
+
+    /// What is answered in the response itself goes no other way, and a function forgets where people wrote.
+    fn refuse_blind_way(&mut self, mouth: &Mouth<'_>, plugin: &str, via: &ReplyVia) {
+        let release = self.shelf.release(plugin);
+        let in_response = release.is_some_and(|release| {
+            release.manifest.does_answer_in_response(&release.manifest.with_defaults(mouth.settings))
+        });
+        if in_response {
+            let problem = format!(
+                "`{plugin}` answers in its response here, so that nothing is left for `reply_via`; change its settings"
+            );
+            self.note(mouth.name, problem);
+        }
+        let forgets = self.parts.place == Place::Function && self.config.redis.is_none();
+        if via.conversation.is_some() && forgets {
+            let problem = "a function without `store.redis` forgets where `reply_via.conversation` is; leave it out, \
+                           so that replies go to the adapter's default destination";
+            self.note(mouth.name, problem.to_owned());
         }
     }
 

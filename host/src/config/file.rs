@@ -19,7 +19,7 @@ use super::section::{Stray, section, unknown};
 use super::tree::{self, Node};
 use super::{
     Admin, Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Meanwhile,
-    Model, OpenAi, OpenAiDoor, Plugins, Rate, Redis, Stale, WhenStale, references,
+    Model, OpenAi, OpenAiDoor, Plugins, Rate, Redis, ReplyVia, Stale, WhenStale, references,
 };
 
 /// Some ten thousand channels; a larger file is not a configuration.
@@ -90,6 +90,8 @@ section! {
         openai: OpenAiDoorFile = optional;
         /// Origins that stand in for others: the only way to reach a private address.
         endpoints: BTreeMap<Origin, Origin> = "{}";
+        /// What comes in and goes out, told to operators who listen. Without it nothing of what people say is handed out.
+        bus: BusFile = optional;
         /// Bounds of the whole host.
         limits: LimitsFile = "{}";
         /// What holds where a function platform runs the host; elsewhere it has no effect.
@@ -108,6 +110,14 @@ section! {
         enabled: bool = "true";
         /// How long what operators did is kept.
         audit: AuditTime = "30d";
+    }
+}
+
+section! {
+    /// The message bus.
+    BusFile {
+        /// By which those who listen know it.
+        name: Name = required;
     }
 }
 
@@ -228,6 +238,8 @@ section! {
         /// What becomes of a message that comes to its turn too late, as after a night without a host; without it
         /// every message is answered.
         stale: StaleFile = optional;
+        /// Replies go out through another channel; without it back where the messages came from.
+        reply_via: ReplyViaFile = optional;
         /// Bounds of this channel.
         limits: ChannelLimitsFile = "{}";
     }
@@ -240,6 +252,17 @@ section! {
         after: StaleTime = "10m";
         /// `notice` says one sentence in the person's language, `drop` nothing, `answer` answers all the same.
         then: OneOf<WhenStale> = "notice";
+    }
+}
+
+section! {
+    /// The way of replies through another channel.
+    ReplyViaFile {
+        /// A name out of `channels`, whose adapter says them.
+        channel: Name = required;
+        /// A conversation of that channel, by the name that the admin API tells, in which somebody wrote to the bot;
+        /// without it the adapter's default destination, such as a group robot.
+        conversation: Text = optional;
     }
 }
 
@@ -501,6 +524,7 @@ impl ConfigFile {
             chat: file.chat.map(Chat::from),
             openai,
             endpoints: file.endpoints.into_iter().map(|(from, to)| (from.0, to.url())).collect(),
+            bus: file.bus.map(|bus| bus.name.0),
             limits: file.limits.into(),
             function: Function { queue: file.function.queue.map(|url| url.0) },
         }
@@ -588,6 +612,10 @@ impl From<ChannelFile> for Channel {
             limits: file.limits.into(),
             meanwhile: file.while_answering.0,
             stale: file.stale.map(|stale| Stale { after: stale.after.0, then: stale.then.0 }),
+            reply_via: file.reply_via.map(|via| ReplyVia {
+                channel: via.channel.0,
+                conversation: via.conversation.map(|name| name.0),
+            }),
         }
     }
 }

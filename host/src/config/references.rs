@@ -45,8 +45,26 @@ fn check_channels(root: &Node, channels: &Node, reader: &mut Reader<'_>) {
             }
             check_stages(root, value, reader);
             check_owners(value, Some("adapter"), reader);
+            if let Some(via) = value.get("reply_via").and_then(|via| via.get("channel")) {
+                reader.within("reply_via", |reader| {
+                    reader.within("channel", |reader| check_channel(channels, via, reader));
+                });
+            }
         });
     }
+}
+
+fn check_channel(channels: &Node, named: &Node, reader: &mut Reader<'_>) {
+    let Some(name) = reader.peek(named) else { return };
+    let known = || channels.entries().iter().map(|entry| entry.key.as_str());
+    if name.text.is_empty() || known().any(|key| key == name.text) {
+        return;
+    }
+    let message = match name.variables.first() {
+        Some(variable) => format!("`{variable}` holds no name out of `channels`"),
+        None => unknown("channel", &name.text, known()),
+    };
+    reader.problem(named.place, message);
 }
 
 fn check_openai(root: &Node, door: &Node, reader: &mut Reader<'_>) {

@@ -17,7 +17,7 @@ use super::limits::Bounds;
 use super::page::Page;
 use super::{Console, Refusal, missing, unavailable};
 use crate::clock::rfc3339;
-use crate::config::{CHAT_CHANNEL, ChannelLimits, Config, openai_channel};
+use crate::config::{self, CHAT_CHANNEL, ChannelLimits, Config, openai_channel};
 use crate::doors::problem::Problem;
 use crate::store;
 
@@ -62,6 +62,18 @@ pub struct ChannelDetail {
     settings: BTreeMap<String, Value>,
     /// Names of the secrets that are set.
     secrets: Vec<String>,
+    /// Where replies go instead of back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_via: Option<ReplyVia>,
+}
+
+/// Another channel, and a conversation of it.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReplyVia {
+    channel: String,
+    /// Without it the default destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize, ToSchema)]
@@ -120,6 +132,9 @@ pub async fn one(
         allow: facts.allow.iter().map(ToString::to_string).collect(),
         settings: facts.settings.clone(),
         secrets: facts.secrets.keys().cloned().collect(),
+        reply_via: facts
+            .reply_via
+            .map(|via| ReplyVia { channel: via.channel.clone(), conversation: via.conversation.clone() }),
     }))
 }
 
@@ -135,6 +150,7 @@ pub struct Facts<'c> {
     pub allow: &'c [IpNet],
     settings: &'c BTreeMap<String, Value>,
     secrets: &'c BTreeMap<String, SecretString>,
+    reply_via: Option<&'c config::ReplyVia>,
 }
 
 impl Facts<'_> {
@@ -168,6 +184,7 @@ pub fn all(config: &Config) -> Vec<Facts<'_>> {
         allow: &channel.allow,
         settings: &channel.settings,
         secrets: &channel.secrets,
+        reply_via: channel.reply_via.as_ref(),
     });
     let chat = config.chat.iter().map(|chat| Facts {
         name: CHAT_CHANNEL.to_owned(),
@@ -180,6 +197,7 @@ pub fn all(config: &Config) -> Vec<Facts<'_>> {
         allow: &chat.allow,
         settings: &chat.settings,
         secrets: &chat.secrets,
+        reply_via: None,
     });
     platforms.chain(chat).chain(programs(config)).collect()
 }
@@ -196,6 +214,7 @@ fn programs(config: &Config) -> impl Iterator<Item = Facts<'_>> {
         allow: &[],
         settings: &NO_SETTINGS,
         secrets: &NO_SECRETS,
+        reply_via: None,
     };
     config.openai.iter().flat_map(move |door| {
         let models = door.models.iter().map(move |name| facts(name, Some(name), &door.limits));

@@ -127,6 +127,10 @@ impl Store for EphemeralStore {
         Ok(self.state().inbox.message(channel, message_id))
     }
 
+    async fn address(&self, channel: &str, conversation: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state().inbox.address(channel, conversation))
+    }
+
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError> {
         Ok(self.state().inbox.outcome(channel, message_id))
     }

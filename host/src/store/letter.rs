@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::vault::Vault;
-use super::{Incoming, StoreError};
+use super::{Incoming, StoreError, Via};
 use crate::clock::Millis;
 use crate::message::{Message, Reply};
 
@@ -30,15 +30,34 @@ struct Written<M> {
     message: M,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     settled: Option<Reply>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    via: Option<WrittenVia>,
+}
+
+/// Whose channel it is anybody may read, but not the address.
+#[derive(Serialize, Deserialize)]
+struct WrittenVia {
+    channel: String,
+    /// Sealed; hex.
+    address: String,
+}
+
+/// What a row's column tells of a message.
+pub struct Told {
+    /// With its address.
+    pub message: Message,
+    pub settled: Option<Reply>,
+    pub via: Option<Via>,
 }
 
 impl Letter {
     /// Seals the address and writes the rest as JSON.
     pub fn new(vault: &Vault, channel: &str, incoming: Incoming) -> Result<Letter, StoreError> {
-        let Incoming { message, request_id, hold_delivery_until, settled, is_awaited } = incoming;
+        let Incoming { message, request_id, hold_delivery_until, settled, via, is_awaited } = incoming;
+        let via = via.map(|via| WrittenVia::seal(vault, channel, &message.id, via)).transpose()?;
         Ok(Letter {
             address: vault.seal(&place(channel, &message.id), &message.address)?,
-            message: to_json(&Written { message: &message, settled })?,
+            message: to_json(&Written { message: &message, settled, via })?,
             id: message.id,
             conversation: message.conversation,
             request_id,
@@ -48,25 +67,49 @@ impl Letter {
     }
 }
 
+impl WrittenVia {
+    fn seal(vault: &Vault, channel: &str, message_id: &str, via: Via) -> Result<Self, StoreError> {
+        let address = hex::encode(vault.seal(&place_via(channel, message_id), &via.address)?);
+        Ok(Self { channel: via.channel, address })
+    }
+
+    /// None: it was changed, or sealed by another key.
+    fn unseal(self, vault: &Vault, channel: &str, message_id: &str) -> Option<Via> {
+        let sealed = hex::decode(self.address).ok()?;
+        let address = vault.unseal(&place_via(channel, message_id), &sealed).ok()?;
+        Some(Via { channel: self.channel, address })
+    }
+}
+
 /// Binds a sealed address to its row. The length keeps channel and id apart.
 fn place(channel: &str, message_id: &str) -> Vec<u8> {
     format!("address {} {channel}{message_id}", channel.len()).into_bytes()
 }
 
-/// A message with its address, and what is said to it if that is settled.
+fn place_via(channel: &str, message_id: &str) -> Vec<u8> {
+    format!("via {} {channel}{message_id}", channel.len()).into_bytes()
+}
+
+/// The address of a row by itself.
+pub fn read_address(vault: &Vault, channel: &str, id: &str, address: &[u8]) -> Result<Vec<u8>, &'static str> {
+    vault.unseal(&place(channel, id), address).map_err(|_| UNSEALED)
+}
+
+const UNSEALED: &str = "the stored address was changed or sealed by another key";
+
+/// A message with its address, what is said to it if that is settled, and the way of its reply.
 pub fn read_message(
     vault: &Vault,
     channel: &str,
     id: &str,
     json: &str,
     address: &[u8],
-) -> Result<(Message, Option<Reply>), &'static str> {
-    let Written { mut message, settled } =
+) -> Result<Told, &'static str> {
+    let Written { mut message, settled, via } =
         serde_json::from_str::<Written<Message>>(json).map_err(|_| "the stored message cannot be read")?;
-    message.address = vault
-        .unseal(&place(channel, id), address)
-        .map_err(|_| "the stored address was changed or sealed by another key")?;
-    Ok((message, settled))
+    message.address = read_address(vault, channel, id, address)?;
+    let via = via.map(|via| via.unseal(vault, channel, id).ok_or(UNSEALED)).transpose()?;
+    Ok(Told { message, settled, via })
 }
 
 /// JSON of a noun of ours.

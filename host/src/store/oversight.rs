@@ -48,6 +48,8 @@ pub enum Act {
     Revoke { token: String, until: Millis },
     /// What people said was shown to him. Changes nothing.
     Read { channel: String, conversation: String },
+    /// He listens to what comes in and goes out, of one channel or of all. Changes nothing.
+    Listen { bus: String, channel: Option<String> },
 }
 
 impl Act {
@@ -60,6 +62,7 @@ impl Act {
             Act::Forget { .. } => "conversation.forget",
             Act::Revoke { .. } => "token.revoke",
             Act::Read { .. } => "conversation.read",
+            Act::Listen { .. } => "bus.listen",
         }
     }
 
@@ -71,6 +74,9 @@ impl Act {
                 format!("{channel} {conversation}")
             }
             Act::Revoke { token, .. } => token.clone(),
+            Act::Listen { bus, channel } => {
+                channel.as_ref().map_or_else(|| bus.clone(), |of| format!("{bus} {of}"))
+            }
         }
     }
 }

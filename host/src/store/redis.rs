@@ -32,13 +32,13 @@ use ring::hmac;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex as Turnstile;
 
-use super::letter::{Letter, read_message, to_json};
+use super::letter::{Letter, Told, read_address, read_message, to_json};
 use super::oversight::DEAD_KEPT;
 use super::sqlite::{KEYS_MAX, check_size};
 use super::vault::Vault;
 use super::{
-    Acceptance, Allowance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome,
-    Progress, Queue, Store, StoreError, Verdict, Waiting,
+    ADDRESS_KEPT, Acceptance, Allowance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, Incoming,
+    Lease, Outcome, Progress, Queue, Store, StoreError, Verdict, Waiting,
 };
 use crate::clock::{Clock, Millis};
 use crate::message::{Message, Reply, Utterance};
@@ -365,7 +365,7 @@ type Behind = (String, String, String, Vec<u8>, Millis, u8, u8);
 /// None: it is not asked as others are, or its own claim will tell what is wrong with it.
 fn waiting(vault: &Vault, row: Behind) -> Option<Waiting> {
     let (channel, id, message, address, received_at, gathered, held) = row;
-    let (message, settled) = read_message(vault, &channel, &id, &message, &address).ok()?;
+    let Told { message, settled, .. } = read_message(vault, &channel, &id, &message, &address).ok()?;
     let waiting = Waiting { message, received_at, is_gathered: gathered == 1 };
     (settled.is_none() && held == 0).then_some(waiting)
 }
@@ -385,7 +385,7 @@ fn open(vault: &Vault, lease: Lease, claimed: Claimed) -> Result<Claim, Unreadab
         (received_at, withdrawn, held),
     ) = claimed;
     let unreadable = |reason| Unreadable { lease, request_id: request_id.clone(), reason };
-    let (message, settled) =
+    let Told { message, settled, via } =
         read_message(vault, &channel, &message_id, &message, &address).map_err(unreadable)?;
     let checkpoint = checkpoint.unwrap_or_default();
     let progress = match reply {
@@ -405,6 +405,7 @@ fn open(vault: &Vault, lease: Lease, claimed: Claimed) -> Result<Claim, Unreadab
         request_id,
         received_at,
         settled,
+        via,
         progress,
         claims,
         attempts,
@@ -616,6 +617,13 @@ impl Store for RedisStore {
         row.map(|(json,)| from_json(&json)).transpose()
     }
 
+    async fn address(&self, channel: &str, conversation: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let call = self.of("address", channel).with(channel).with(conversation);
+        let known: Option<(String, Vec<u8>)> = self.run(call).await?;
+        let read = |(id, sealed): (String, Vec<u8>)| read_address(&self.vault, channel, &id, &sealed);
+        known.map(read).transpose().map_err(|reason| StoreError::Unusable(reason.to_owned()))
+    }
+
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError> {
         let row: Option<(String, Option<String>)> =
             self.look(channel, message_id, &["state", "reply"]).await?;
@@ -704,7 +712,11 @@ impl Store for RedisStore {
         let dead_before = before.min(now.saturating_sub(millis(DEAD_KEPT)));
         let turns = |call: Call| call.at(now).with_time(before).with_time(dead_before).with_number(SWEEP_MAX);
         let keys = |call: Call| call.at(now).with_number(SWEEP_MAX);
-        Ok(self.sweep_with(turns, "sweep_turns").await? + self.sweep_with(keys, "sweep_memory").await?)
+        let unused_since = now.saturating_sub(millis(ADDRESS_KEPT));
+        let addresses = |call: Call| call.at(now).with_time(unused_since).with_number(SWEEP_MAX);
+        let swept =
+            self.sweep_with(turns, "sweep_turns").await? + self.sweep_with(keys, "sweep_memory").await?;
+        Ok(swept + self.sweep_with(addresses, "sweep_addresses").await?)
     }
 
     async fn get(&self, space: &str, now: Millis, key: &str) -> Result<Option<Vec<u8>>, StoreError> {

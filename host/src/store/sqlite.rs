@@ -1,9 +1,10 @@
 //! The store on one node: SQLite in the data folder.
 //!
 //! One thread writes, in groups (`writer`); a few connections read. What the rows mean is in `inbox`,
-//! `queue`, `history` and `memory`, what the file must be in `file`. Message text lies readable in the file, so that
+//! `queue`, `addresses`, `history` and `memory`, what the file must be in `file`. Message text lies readable in the file, so that
 //! operators may use their tools; reply addresses are sealed by the vault. It does not know plugins or HTTP.
 
+mod addresses;
 mod audit;
 mod file;
 mod history;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ring::hmac;
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
@@ -217,6 +218,12 @@ impl Store for SqliteStore {
         self.readers.read(move |db| inbox::message(db, &channel, &message_id)).await
     }
 
+    async fn address(&self, channel: &str, conversation: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let (vault, channel, conversation) =
+            (self.vault.clone(), channel.to_owned(), conversation.to_owned());
+        self.readers.read(move |db| addresses::last(db, &vault, &channel, &conversation)).await
+    }
+
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError> {
         let (channel, message_id) = (channel.to_owned(), message_id.to_owned());
         self.readers.read(move |db| inbox::outcome(db, &channel, &message_id)).await
@@ -272,12 +279,14 @@ impl Store for SqliteStore {
     async fn sweep(&self, now: Millis, before: Millis) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            let (turns, keys) = self
-                .writer
-                .write(move |db| Ok((inbox::sweep(db, now, before)?, memory::sweep(db, now)?)))
-                .await?;
-            deleted += (turns + keys) as u64;
-            if turns < inbox::SWEEP_MAX && keys < memory::SWEEP_MAX {
+            let sweep_some = move |db: &Connection| {
+                let (turns, keys) = (inbox::sweep(db, now, before)?, memory::sweep(db, now)?);
+                Ok((turns, keys, addresses::sweep(db, now)?))
+            };
+            let (turns, keys, addresses) = self.writer.write(sweep_some).await?;
+            deleted += (turns + keys + addresses) as u64;
+            let is_done = turns < inbox::SWEEP_MAX && keys < memory::SWEEP_MAX;
+            if is_done && addresses < addresses::SWEEP_MAX {
                 return Ok(deleted);
             }
         }

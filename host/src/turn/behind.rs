@@ -76,6 +76,9 @@ impl Turns {
         let ending = Ending::Delivered { receipt };
         self.record_sent(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &said)).await?;
         self.tell(turn, End::Withdrawn);
+        if turn.may_have_card() {
+            self.tell_said(turn, &reply);
+        }
         Ok(Ended::Interrupted)
     }
 }

@@ -12,11 +12,11 @@ impl Turns {
     /// Sends the reply from the checkpoint on, or completes the card in which it grew; returns the platform's
     /// ids of what was sent.
     pub(super) async fn deliver(&self, turn: &Turn, reply: &Reply) -> Result<Vec<String>, TurnError> {
-        let Some(adapter) = &turn.channel.adapter else { return Ok(Vec::new()) };
+        let Some((adapter, address)) = turn.mouth() else { return Ok(Vec::new()) };
         turn.card.rest().await;
         let mut checkpoint = turn.card.checkpoint().to_vec();
         let key = turn.delivery_key();
-        let to = Destination { address: &turn.claim.message.address, key: &key };
+        let to = Destination { address, key: &key };
         for _ in 0..PARTS_MAX {
             fail::fail_point!("turn::before_send");
             match adapter.finish(&to, &checkpoint, reply).await.map_err(TurnError::Delivery)? {
@@ -38,11 +38,11 @@ impl Turns {
     /// The same for what is said in place of a reply that goes no further: nothing of it is kept, so that the reply
     /// can still go on from where it stands.
     pub(super) async fn deliver_unrecorded(&self, turn: &Turn, reply: &Reply) -> Result<(), TurnError> {
-        let Some(adapter) = &turn.channel.adapter else { return Ok(()) };
+        let Some((adapter, address)) = turn.mouth() else { return Ok(()) };
         turn.card.rest().await;
         let mut checkpoint = turn.card.checkpoint().to_vec();
         let key = turn.delivery_key();
-        let to = Destination { address: &turn.claim.message.address, key: &key };
+        let to = Destination { address, key: &key };
         for _ in 0..PARTS_MAX {
             match adapter.finish(&to, &checkpoint, reply).await.map_err(TurnError::Delivery)? {
                 Delivered::More(next) => checkpoint = next,

@@ -103,10 +103,25 @@ impl Turns {
         let span = span(&claim.request_id, &channel.name, &claim.message);
         let deadline = Instant::now() + channel.time;
         let super::Underway { cancelled, interrupted, .. } = self.running.enter(&channel, &claim.message);
-        let (card, grown) = (Card::of(&claim, &channel), Notify::new());
+        let outlet = match &claim.via {
+            Some(via) => self.channels.get(via.channel.as_str()).cloned(),
+            None => Some(channel.clone()),
+        };
+        let (card, grown) = (Card::of(&claim, outlet.as_deref()), Notify::new());
         let (gathered, is_stale) = (Vec::new(), false);
-        let turn =
-            Turn { channel, claim, line, card, grown, cancelled, interrupted, gathered, is_stale, deadline };
+        let turn = Turn {
+            channel,
+            outlet,
+            claim,
+            line,
+            card,
+            grown,
+            cancelled,
+            interrupted,
+            gathered,
+            is_stale,
+            deadline,
+        };
         let drain = self.drain.clone();
         let work = async move {
             self.work(turn).await;

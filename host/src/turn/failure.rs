@@ -51,6 +51,10 @@ pub enum TurnError {
     Delivery(#[source] AdapterError),
     #[error("the adapter never finished delivering")]
     EndlessDelivery,
+    #[error(
+        "the channel that this reply was to go out through is not in the configuration; put it back, and replay the turn"
+    )]
+    NoOutlet,
     #[error("the turn was begun {0} times and never came to an end; look for what ended the process")]
     TooManyClaims(u32),
 }
@@ -160,6 +164,10 @@ impl Turns {
     }
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
+        // What may end the process is not tried once more.
+        if !matches!(error, TurnError::TooManyClaims(_)) {
+            self.excuse(turn).await;
+        }
         let ending = Ending::Dead { reason: telemetry::chain(error) };
         self.persist(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[])).await?;
         Ok(Ended::Dead)
@@ -191,6 +199,7 @@ impl Turns {
                 Progress::Unanswered { .. } => Remedy::Apologise,
                 Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
             },
+            TurnError::NoOutlet => Remedy::Bury,
             TurnError::Delivery(_) | TurnError::EndlessDelivery => {
                 self.delivery_pause(turn, error).map_or(Remedy::Bury, Remedy::Retry)
             }

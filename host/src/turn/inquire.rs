@@ -43,7 +43,16 @@ impl Turns {
             Err(error) => return super::intake::refused(&error.into()),
         };
         match self
-            .present(channel, adapter, &inquiry.message_id, &inquiry.context, said, wait, &mut heard)
+            .present(
+                channel,
+                adapter,
+                &inquiry.message_id,
+                &inquiry.context,
+                said,
+                request_id,
+                wait,
+                &mut heard,
+            )
             .await
         {
             Ok(response) => (outcome, response),
@@ -63,6 +72,7 @@ impl Turns {
         id: &str,
         context: &[u8],
         said: Option<Message>,
+        request_id: &str,
         wait: Duration,
         heard: &mut watch::Receiver<Heard>,
     ) -> Result<HttpResponse, Unpresented> {
@@ -79,7 +89,7 @@ impl Turns {
             self.let_go(&(channel.name.clone(), id.to_owned())).await?;
             return Err(Unpresented::NotKept(NotKept::Unfinished));
         }
-        self.record(channel, id, said, reply, &presentation).await?;
+        self.record(channel, id, said, request_id, reply, &presentation).await?;
         Ok(presentation.response.unwrap_or_else(|| ingress::problem(503, "not ready, ask again")))
     }
 
@@ -119,14 +129,19 @@ impl Turns {
         channel: &Channel,
         id: &str,
         said: Option<Message>,
+        request_id: &str,
         reply: Waited,
         presentation: &Presentation,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
         match (presentation.complete, reply) {
             (true, Waited::Reply(reply)) => {
-                let said = said.map_or_else(Vec::new, |message| conversation::exchange(&message, &reply));
-                self.store.handed_over(&channel.name, id, now, &said).await?;
+                let exchange =
+                    said.as_ref().map_or_else(Vec::new, |message| conversation::exchange(message, &reply));
+                let is_handed_over = self.store.handed_over(&channel.name, id, now, &exchange).await?;
+                if let Some(message) = said.filter(|_| is_handed_over) {
+                    self.tell_said_back(channel, &message, &reply, request_id);
+                }
             }
             (false, Waited::Reply(_) | Waited::Pending) => {
                 let due: Millis =

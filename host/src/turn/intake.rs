@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::inbox::NotKept;
+use super::way::Way;
 use super::{Channel, Turns};
 use crate::config::Meanwhile;
 use crate::conversation::Key;
 use crate::ingress;
 use crate::limits;
-use crate::message::{FaultKind, HttpRequest, HttpResponse, Message};
+use crate::message::{FaultKind, HttpRequest, HttpResponse, Message, Reply};
 use crate::plugin::{Acceptance, Reception};
-use crate::store::{self, Incoming, StoreError};
+use crate::store::{self, Incoming, StoreError, Via};
 use crate::telemetry;
 
 /// How a request was taken, for logs and metrics.
@@ -93,24 +94,48 @@ impl Turns {
         let mut incoming = Vec::with_capacity(messages.len());
         let mut interrupting = Vec::new();
         for message in messages {
-            let settled = self.said_instead(channel, &message, hold.is_some()).await?;
+            let (settled, via) = self.before_asking(channel, &message, hold.is_some()).await?;
             let is_asked = message.addressed && settled.is_none();
             interrupting.push(is_asked.then(|| (message.conversation.clone(), message.sender.id.clone())));
             let request_id = request_id.to_owned();
             // The host's own doors have no adapter: whoever asks there hears the answer on this node.
             let is_awaited = hold.is_some() || channel.adapter.is_none();
-            incoming.push(Incoming { message, request_id, hold_delivery_until, settled, is_awaited });
+            incoming.push(Incoming { message, request_id, hold_delivery_until, settled, via, is_awaited });
         }
+        let notices = self.notices_of(channel, now, &incoming);
         fail::fail_point!("intake::before_commit");
         let accepted = self.store.accept(&channel.name, now, incoming).await;
         self.stores.store(accepted.is_ok(), Ordering::Relaxed);
         let accepted = accepted?;
         fail::fail_point!("intake::after_commit");
         self.interrupt(channel, &accepted, &interrupting);
+        for (notice, _) in notices.into_iter().zip(&accepted).filter(|(_, it)| **it == store::Acceptance::New)
+        {
+            self.bus.publish(notice);
+        }
         self.wake.notify_one();
         let is_new = accepted.contains(&store::Acceptance::New);
         tracing::info!(channel = %channel.name, new = is_new, "message stored");
         Ok(if is_new { "new" } else { "duplicate" })
+    }
+
+    /// What is said to a message without asking anybody, if that is so, and else the way of its reply if that is not
+    /// back. Who waits in the response gets it there.
+    async fn before_asking(
+        &self,
+        channel: &Channel,
+        message: &Message,
+        is_awaited: bool,
+    ) -> Result<(Option<Reply>, Option<Via>), StoreError> {
+        let settled = self.said_instead(channel, message, is_awaited).await?;
+        if settled.is_some() || is_awaited {
+            return Ok((settled, None));
+        }
+        Ok(match self.way(channel, message).await? {
+            Way::Back => (None, None),
+            Way::Via(via) => (None, Some(via)),
+            Way::Nowhere(said) => (Some(said), None),
+        })
     }
 
     /// Stops what is being answered to those who sent something new, where the channel says so.

@@ -38,9 +38,9 @@ pub(super) struct Card {
 
 impl Card {
     /// What an earlier claim left; when that changed it is not known.
-    pub(super) fn of(claim: &Claim, channel: &Channel) -> Card {
+    pub(super) fn of(claim: &Claim, outlet: Option<&Channel>) -> Card {
         let checkpoint = claim.progress.checkpoint().to_vec();
-        let interval = channel.adapter.as_ref().and_then(Adapter::update_interval);
+        let interval = outlet.and_then(|outlet| outlet.adapter.as_ref()?.update_interval());
         let next_change =
             interval.filter(|_| !checkpoint.is_empty()).map(|interval| Instant::now() + interval);
         Card { checkpoint, may_be_open: false, next_change }
@@ -85,10 +85,11 @@ impl Turn {
         conversation::cut_off(&self.claim.message, shown)
     }
 
-    /// The adapter and the shortest time between two updates, if its replies can grow in place.
-    fn growing(&self) -> Option<(&Adapter, Duration)> {
-        let adapter = self.channel.adapter.as_ref()?;
-        Some((adapter, adapter.update_interval()?))
+    /// The adapter, where it shows the reply, and the shortest time between two updates, if its replies can grow in
+    /// place.
+    fn growing(&self) -> Option<(&Adapter, &[u8], Duration)> {
+        let (adapter, address) = self.mouth()?;
+        Some((adapter, address, adapter.update_interval()?))
     }
 }
 
@@ -110,9 +111,11 @@ impl Turns {
     /// Updates the card until the answer is there, or no further update is worth it.
     async fn show(&self, turn: &Turn, card: &mut Card, is_over: &CancellationToken) {
         // Who takes the answer on the line gets no second one in a card.
-        let Some((adapter, interval)) = turn.growing().filter(|_| !turn.claim.is_held) else { return };
+        let Some((adapter, address, interval)) = turn.growing().filter(|_| !turn.claim.is_held) else {
+            return;
+        };
         let key = turn.delivery_key();
-        let to = Destination { address: &turn.claim.message.address, key: &key };
+        let to = Destination { address, key: &key };
         let mut pace = Pace::new(interval, adapter.keep_alive(), card.next_change);
         loop {
             tokio::select! {

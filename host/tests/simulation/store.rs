@@ -214,6 +214,10 @@ impl Store for ShakyStore {
         self.call("message", self.inner().message(channel, message_id), silent).await
     }
 
+    async fn address(&self, channel: &str, conversation: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.call("address", self.inner().address(channel, conversation), silent).await
+    }
+
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError> {
         self.call("outcome", self.inner().outcome(channel, message_id), silent).await
     }

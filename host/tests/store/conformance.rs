@@ -40,8 +40,8 @@ pub use oversight::{
 use parlor::clock::Millis;
 use parlor::message::{Format, Message, Reply, Role, Scope, Sender, Utterance, Wishes};
 use parlor::store::{
-    Acceptance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Outcome, Progress, Queue, Store,
-    StoreError,
+    ADDRESS_KEPT, Acceptance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Outcome, Progress, Queue,
+    Store, StoreError, Via,
 };
 
 /// Any moment; nothing may depend on which.
@@ -91,6 +91,9 @@ macro_rules! conformance {
             sizes_are_bounded
             keys_are_bounded
             a_settled_message_comes_back_with_what_is_said_to_it
+            a_message_comes_back_with_the_way_of_its_reply
+            the_last_address_of_a_conversation_is_known
+            an_address_outlives_its_message
             what_comes_behind_a_turn_is_told
             gathered_messages_end_with_the_turn_that_answers_them
             gathering_survives_a_crash_once_there_is_an_answer
@@ -160,6 +163,7 @@ pub fn incoming(conversation: &str, id: &str) -> Incoming {
         request_id,
         hold_delivery_until: None,
         settled: None,
+        via: None,
         is_awaited: false,
     }
 }
@@ -711,6 +715,54 @@ pub async fn a_settled_message_comes_back_with_what_is_said_to_it(store: &dyn St
             (message(id, id), settled, Progress::Unanswered { checkpoint: Vec::new() })
         );
     }
+}
+
+pub async fn a_message_comes_back_with_the_way_of_its_reply(store: &dyn Store) {
+    let via = |address: &[u8]| Some(Via { channel: "ops".to_owned(), address: address.to_vec() });
+    for (id, via) in [("1", via(b"room")), ("2", via(b"")), ("3", None)] {
+        let incoming = Incoming { via, ..incoming(id, id) };
+        assert_eq!(store.accept(CHANNEL, NOW, vec![incoming]).await.unwrap(), [Acceptance::New]);
+    }
+    for (id, via) in [("1", via(b"room")), ("2", via(b"")), ("3", None)] {
+        let turn = claim(store, NOW).await;
+        assert_eq!((turn.message, turn.via), (message(id, id), via));
+        let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
+        store.postpone(turn.lease, NOW + 1, None).await.unwrap();
+    }
+    let again = claim(store, NOW + 1).await;
+    assert_eq!((again.message, again.via), (message("1", "1"), via(b"room")), "the same way at each attempt");
+}
+
+/// A message into a conversation with this address.
+async fn accept_from(store: &dyn Store, conversation: &str, id: &str, address: &[u8], now: Millis) {
+    let mut incoming = incoming(conversation, id);
+    incoming.message.address = address.to_vec();
+    store.accept(CHANNEL, now, vec![incoming]).await.unwrap();
+}
+
+pub async fn the_last_address_of_a_conversation_is_known(store: &dyn Store) {
+    assert_eq!(store.address(CHANNEL, "c").await.unwrap(), None);
+    accept_from(store, "c", "1", b"first", NOW).await;
+    accept_from(store, "c", "2", b"second", NOW).await;
+    accept_from(store, "d", "3", b"other", NOW).await;
+    accept_from(store, "c", "1", b"a repeat's", NOW + 1).await;
+    accept_from(store, "c", "4", b"", NOW + 1).await;
+    assert_eq!(store.address(CHANNEL, "c").await.unwrap().as_deref(), Some(&b"second"[..]));
+    assert_eq!(store.address(CHANNEL, "d").await.unwrap().as_deref(), Some(&b"other"[..]));
+    assert_eq!(store.address("other", "c").await.unwrap(), None, "channels are apart");
+}
+
+pub async fn an_address_outlives_its_message(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    let turn = claim(store, NOW).await;
+    store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
+    let month = 30 * 86_400_000;
+    assert_eq!(store.sweep(NOW + month, NOW + month).await.unwrap(), 1);
+    assert_eq!(store.message(CHANNEL, "1").await.unwrap(), None);
+    assert_eq!(store.address(CHANNEL, "c").await.unwrap(), Some(message("c", "1").address));
+    let year = NOW + millis(ADDRESS_KEPT) + 1;
+    assert_eq!(store.sweep(year, NOW).await.unwrap(), 1, "and not for good");
+    assert_eq!(store.address(CHANNEL, "c").await.unwrap(), None);
 }
 
 pub async fn keys_are_bounded(store: &dyn Store) {

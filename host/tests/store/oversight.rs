@@ -177,6 +177,10 @@ pub async fn every_act_is_an_entry_of_the_audit(store: &dyn Store) {
     assert_eq!(store.audit(None, 1).await.unwrap()[..], entries[..1]);
     let last = Some((2, entries[0].hash.clone()));
     assert_eq!(store.audit_chain().await.unwrap(), Chain::Whole { entries: 2, last });
+    for (channel, target) in [(None, "parlor"), (Some(CHANNEL.to_owned()), "parlor team")] {
+        assert!(act(store, Act::Listen { bus: "parlor".to_owned(), channel }).await);
+        assert_eq!((&*acts(store).await[0].1, &*acts(store).await[0].2), ("bus.listen", target));
+    }
 }
 
 pub async fn a_swept_audit_still_holds_together(store: &dyn Store) {

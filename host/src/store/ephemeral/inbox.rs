@@ -9,8 +9,8 @@ use crate::clock::Millis;
 use crate::message::{Message, Reply};
 use crate::store::oversight::{DEAD_KEPT, DeadLetter, Unfinished};
 use crate::store::{
-    Acceptance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Progress,
-    Queue, StoreError, Waiting,
+    ADDRESS_KEPT, Acceptance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome,
+    Progress, Queue, StoreError, Via, Waiting,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,7 @@ struct Turn {
     message: Message,
     request_id: String,
     settled: Option<Reply>,
+    via: Option<Via>,
     received_at: Millis,
     state: State,
     due_at: Millis,
@@ -62,12 +63,13 @@ struct Turn {
 
 impl Turn {
     fn new(channel: &str, now: Millis, incoming: Incoming) -> Turn {
-        let Incoming { message, request_id, hold_delivery_until, settled, is_awaited: _ } = incoming;
+        let Incoming { message, request_id, hold_delivery_until, settled, via, is_awaited: _ } = incoming;
         Turn {
             channel: channel.to_owned(),
             message,
             request_id,
             settled,
+            via,
             received_at: now,
             state: State::Received,
             due_at: now,
@@ -128,6 +130,7 @@ impl Turn {
             request_id: self.request_id.clone(),
             received_at: self.received_at,
             settled: self.settled.clone(),
+            via: self.via.clone(),
             progress: self.progress(),
             claims: self.claims,
             attempts: self.attempts,
@@ -235,6 +238,8 @@ pub struct Inbox {
     turns: BTreeMap<i64, Turn>,
     by_id: BTreeMap<(String, String), i64>,
     unfinished: BTreeMap<Conversation, Line>,
+    /// The last one of each, and when it came.
+    addresses: BTreeMap<Conversation, (Vec<u8>, Millis)>,
     last: i64,
 }
 
@@ -248,8 +253,16 @@ impl Inbox {
         let turn = Turn::new(channel, now, incoming);
         self.by_id.insert(id, self.last);
         self.unfinished.entry(turn.conversation()).or_default().enter(self.last);
+        if !turn.message.address.is_empty() {
+            self.addresses.insert(turn.conversation(), (turn.message.address.clone(), now));
+        }
         self.turns.insert(self.last, turn);
         Acceptance::New
+    }
+
+    pub fn address(&self, channel: &str, conversation: &str) -> Option<Vec<u8>> {
+        let (address, _) = self.addresses.get(&(channel.to_owned(), conversation.to_owned()))?;
+        Some(address.clone())
     }
 
     fn find(&self, channel: &str, id: &str) -> Option<i64> {
@@ -534,7 +547,7 @@ impl Inbox {
         queues
     }
 
-    /// Deletes turns that ended before. Dead letters stay longer.
+    /// Deletes turns that ended before, and addresses past their life. Dead letters stay longer.
     pub fn sweep(&mut self, now: Millis, before: Millis) -> u64 {
         let dead_before = before.min(now.saturating_sub(DEAD_KEPT.as_millis() as u64));
         let end = |turn: &Turn| if turn.state == State::Dead { dead_before } else { before };
@@ -542,7 +555,10 @@ impl Inbox {
             self.turns.iter().filter(|(_, turn)| turn.ended_at.is_some_and(|ended_at| ended_at < end(turn)));
         let ended: Vec<i64> = ended.map(|(number, _)| *number).collect();
         ended.iter().for_each(|number| self.remove(*number));
-        ended.len() as u64
+        let known = self.addresses.len();
+        let address_before = now.saturating_sub(ADDRESS_KEPT.as_millis() as u64);
+        self.addresses.retain(|_, (_, at)| *at >= address_before);
+        (ended.len() + known - self.addresses.len()) as u64
     }
 
     pub fn unfinished(&self, channel: &str, conversation: &str, limit: usize) -> Vec<Unfinished> {

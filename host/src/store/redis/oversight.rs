@@ -71,6 +71,7 @@ impl RedisStore {
                 self.of_audit("revoke").with(record).with(token).with_time(*until)
             }
             Act::Read { channel, .. } => self.of("note", channel).with(record),
+            Act::Listen { bus, .. } => self.of("note", bus).with(record),
         })
     }
 }

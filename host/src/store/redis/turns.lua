@@ -139,6 +139,13 @@ local function end_gathered(turn, state)
   end
 end
 
+-- Where a conversation's last message said that replies go. A seal of 29 bytes holds nothing.
+local function note_address(place, id, sealed)
+  if #sealed <= 29 then return end
+  call('HSET', base .. 'to:' .. place, 'id', id, 'address', sealed)
+  call('ZADD', base .. 'to', int(clock), place)
+end
+
 -- Channel; then for each message: id, conversation, message, address, request, hold, node that it is kept for.
 function ops.accept()
   local channel, outcome = arg(1), {}
@@ -161,6 +168,7 @@ function ops.accept()
         call('HSET', row(seq), 'head', 1)
         index(turn)
       end
+      note_address(place, id, arg(at + 3))
       outcome[#outcome + 1] = 1
     end
   end
@@ -426,6 +434,11 @@ function ops.history()
   return call('LRANGE', base .. 'h:' .. place_of(arg(1), arg(2)), '-' .. arg(3), -1)
 end
 
+function ops.address()
+  local known = call('HMGET', base .. 'to:' .. place_of(arg(1), arg(2)), 'id', 'address')
+  return known[1] and known or false
+end
+
 local function forget_history(channel, conversation)
   local place = place_of(channel, conversation)
   call('ZREM', base .. 'threads:' .. channel, place)
@@ -483,6 +496,16 @@ function ops.sweep_turns()
     deleted = deleted + #old
   end
   return deleted
+end
+
+-- Deletes addresses whose last message came before; how many at most.
+function ops.sweep_addresses()
+  local old = call('ZRANGEBYSCORE', base .. 'to', '-inf', '(' .. int(ours(arg(1))), 'LIMIT', 0, arg(2))
+  for _, place in ipairs(old) do
+    call('DEL', base .. 'to:' .. place)
+    call('ZREM', base .. 'to', place)
+  end
+  return #old
 end
 
 -- Milliseconds for which this node is known to live, if it says no more.

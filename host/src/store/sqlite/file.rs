@@ -38,6 +38,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("schema.sql"), readable_by: 1 },
     Migration { sql: include_str!("oversight.sql"), readable_by: 1 },
+    Migration { sql: include_str!("addresses.sql"), readable_by: 1 },
 ];
 
 /// Holds the data folder for this process, until it is dropped.

@@ -11,7 +11,7 @@ use super::queue::leased;
 use super::{history, millis, queue, stamp};
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
-use crate::store::letter::{Letter, read_message, to_json};
+use crate::store::letter::{Letter, Told, read_message, to_json};
 use crate::store::oversight::DEAD_KEPT;
 use crate::store::vault::Vault;
 use crate::store::{
@@ -234,7 +234,7 @@ struct Claimed {
 impl Claimed {
     /// An error is one plain sentence, without a word of what was said.
     fn read(self, vault: &Vault) -> Result<Claim, &'static str> {
-        let (message, settled) =
+        let Told { message, settled, via } =
             read_message(vault, &self.channel, &self.message_id, &self.message, &self.address)?;
         let checkpoint = self.checkpoint.unwrap_or_default();
         let progress = match self.reply {
@@ -252,6 +252,7 @@ impl Claimed {
             request_id: self.request_id,
             received_at: self.received_at,
             settled,
+            via,
             progress,
             claims: self.claims,
             attempts: self.attempts,

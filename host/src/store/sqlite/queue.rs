@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::millis;
-use crate::store::letter::read_message;
+use crate::store::letter::{Told, read_message};
 use crate::store::vault::Vault;
 use crate::store::{BEHIND_MAX, Lease, StoreError, Waiting};
 
@@ -54,7 +54,7 @@ impl Stored {
     /// None: it is not asked as others are, or its own claim will tell what is wrong with it.
     fn waiting(self, vault: &Vault) -> Option<Waiting> {
         let Stored { channel, id, message, address, .. } = &self;
-        let (message, settled) = read_message(vault, channel, id, message, address).ok()?;
+        let Told { message, settled, .. } = read_message(vault, channel, id, message, address).ok()?;
         let waiting =
             Waiting { message, received_at: millis(self.received_at), is_gathered: self.is_gathered };
         (settled.is_none() && !self.is_held).then_some(waiting)
