@@ -94,6 +94,14 @@ pub struct Lease {
     pub fence: i64,
 }
 
+/// How many turns of a channel may be leased at a time, by whichever node. A channel without one has no bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    pub channel: Arc<str>,
+    /// With 0 none is.
+    pub turns: usize,
+}
+
 /// How far a claimed turn had come. A checkpoint is the adapter's own; empty if it has done nothing yet.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Progress {
@@ -223,12 +231,12 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     }
 
     /// Leases the next turn that is due: the oldest unfinished one of a conversation that nobody leases.
-    /// A turn that was `received` is `generating` by now. Channels that are `full` wait.
+    /// A turn that was `received` is `generating` by now. Channels at their bound wait.
     async fn claim(
         &self,
         now: Millis,
         lease: Duration,
-        full: &[Arc<str>],
+        bounds: &[Bound],
     ) -> Result<Option<Claim>, StoreError>;
 
     /// Holds the lease for longer.
@@ -317,8 +325,9 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// Forgets a conversation's history; tells whether there was one.
     async fn forget(&self, channel: &str, conversation: &str) -> Result<bool, StoreError>;
 
-    /// When the next turn may be claimed, a leased one at its lease's end; none if there is nothing to do.
-    async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError>;
+    /// When the next turn may be claimed, a leased one at its lease's end; none if there is nothing to do. What a
+    /// channel at its bound has is due when one of its turns ends.
+    async fn next_due(&self, bounds: &[Bound]) -> Result<Option<Millis>, StoreError>;
 
     /// Returns when another node has put something in that may be claimed by now, or never. It is a hint, which
     /// may get lost: whoever waits for it looks for himself now and then.

@@ -73,7 +73,9 @@ pub struct Channel {
     pub meanwhile: Meanwhile,
     pub stale: Option<Stale>,
     pub reply_via: Option<ReplyVia>,
-    /// Turns of this channel at a time.
+    /// Turns of this channel at a time, over all nodes.
+    pub concurrent: usize,
+    /// Those that may still begin here.
     pub permits: Arc<Semaphore>,
     /// Open lines of the host's own door at a time: those whose turns run, and those that wait.
     pub places: Arc<Semaphore>,

@@ -149,6 +149,7 @@ impl Wiring<'_> {
             time: mouth.limits.time,
             meanwhile: Meanwhile::Queue,
             stale: None,
+            concurrent: mouth.limits.concurrent,
             reply_via: None,
             permits: Arc::new(Semaphore::new(mouth.limits.concurrent)),
             places: Arc::new(Semaphore::new(mouth.limits.concurrent + mouth.queue)),

@@ -12,7 +12,7 @@ mod memory;
 mod oversight;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,7 +21,7 @@ use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
 use crate::store::allowance::Buckets;
 use crate::store::{
-    Acceptance, Allowance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
+    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
     StoreError, Verdict, Waiting,
 };
 
@@ -70,10 +70,10 @@ impl Store for EphemeralStore {
         &self,
         now: Millis,
         lease: Duration,
-        full: &[Arc<str>],
+        bounds: &[Bound],
     ) -> Result<Option<Claim>, StoreError> {
         let until = now.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX));
-        Ok(self.state().inbox.claim(now, until, full))
+        Ok(self.state().inbox.claim(now, until, bounds))
     }
 
     async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError> {
@@ -172,8 +172,8 @@ impl Store for EphemeralStore {
         Ok(self.state().history.forget(channel, conversation))
     }
 
-    async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError> {
-        Ok(self.state().inbox.next_due(full))
+    async fn next_due(&self, bounds: &[Bound]) -> Result<Option<Millis>, StoreError> {
+        Ok(self.state().inbox.next_due(bounds))
     }
 
     async fn queue(&self) -> Result<Queue, StoreError> {

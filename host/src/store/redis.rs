@@ -37,8 +37,8 @@ use super::oversight::DEAD_KEPT;
 use super::sqlite::{KEYS_MAX, check_size};
 use super::vault::Vault;
 use super::{
-    ADDRESS_KEPT, Acceptance, Allowance, BEHIND_MAX, Claim, Delivery, EndedAs, Ending, Incoming, Lease,
-    Outcome, Progress, Queue, Store, StoreError, Verdict, Waiting,
+    ADDRESS_KEPT, Acceptance, Allowance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, Incoming,
+    Lease, Outcome, Progress, Queue, Store, StoreError, Verdict, Waiting,
 };
 use crate::clock::{Clock, Millis};
 use crate::message::{Message, Reply, Utterance};
@@ -260,7 +260,7 @@ impl RedisStore {
         &self,
         partitions: &mut [Partition],
         now: Millis,
-        full: &[Arc<str>],
+        bounds: &[Bound],
     ) -> Result<Option<u32>, StoreError> {
         if partitions.len() == 1 {
             return Ok(Some(0));
@@ -268,7 +268,7 @@ impl RedisStore {
         let asked = (0..).zip(partitions.iter()).filter(|(_, partition)| !partition.is_paused());
         let peeks = asked.map(async |(number, partition)| {
             let peek = self.in_partition("peek", number).at(now).with(&partition.heard);
-            (number, self.run::<Option<(Millis, String)>>(peek.with_all(names(full))).await)
+            (number, self.run::<Option<(Millis, String)>>(peek.with_all(pairs(bounds))).await)
         });
         let (mut next, mut broken, mut answers) = (None, None, 0);
         for (number, peeked) in join_all(peeks).await {
@@ -294,11 +294,11 @@ impl RedisStore {
         number: u32,
         now: Millis,
         lease: Duration,
-        full: &[Arc<str>],
+        bounds: &[Bound],
     ) -> Result<Option<Result<Claim, Unreadable>>, StoreError> {
         let heard = &mut partitions[number as usize].heard;
         let claim = self.in_partition("claim", number).durable().at(now).with(&*heard);
-        let claim = claim.with_time(millis(lease)).with_all(names(full));
+        let claim = claim.with_time(millis(lease)).with_all(pairs(bounds));
         let Some(claimed) = self.run::<Option<Claimed>>(claim).await? else { return Ok(None) };
         let (seq, fence, ..) = &claimed.0;
         *heard = format!("{seq} {fence}");
@@ -481,8 +481,9 @@ fn tag(prefix: &str, partition: u32) -> String {
     format!("{{{prefix}:{partition}}}")
 }
 
-fn names(names: &[Arc<str>]) -> impl Iterator<Item = &[u8]> {
-    names.iter().map(|name| name.as_bytes())
+/// Each channel behind the number of turns that it may have.
+fn pairs(bounds: &[Bound]) -> impl Iterator<Item = String> {
+    bounds.iter().map(|bound| format!("{} {}", bound.turns, bound.channel))
 }
 
 fn millis(duration: Duration) -> Millis {
@@ -535,14 +536,14 @@ impl Store for RedisStore {
         &self,
         now: Millis,
         lease: Duration,
-        full: &[Arc<str>],
+        bounds: &[Bound],
     ) -> Result<Option<Claim>, StoreError> {
         let mut partitions = self.claims.lock().await;
         for _ in 0..LOOKS_MAX {
-            let Some(number) = self.next_partition(&mut partitions, now, full).await? else {
+            let Some(number) = self.next_partition(&mut partitions, now, bounds).await? else {
                 return Ok(None);
             };
-            match self.claim_in(&mut partitions, number, now, lease, full).await? {
+            match self.claim_in(&mut partitions, number, now, lease, bounds).await? {
                 Some(Ok(claim)) => return Ok(Some(claim)),
                 Some(Err(unreadable)) => self.bury(now, unreadable).await?,
                 None if self.partitions == 1 => return Ok(None),
@@ -680,9 +681,9 @@ impl Store for RedisStore {
         self.run(self.of("forget", channel).durable().with(channel).with(conversation)).await
     }
 
-    async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError> {
+    async fn next_due(&self, bounds: &[Bound]) -> Result<Option<Millis>, StoreError> {
         let asked = (0..self.partitions).map(|partition| {
-            self.run::<Option<Millis>>(self.in_partition("next_due", partition).with_all(names(full)))
+            self.run::<Option<Millis>>(self.in_partition("next_due", partition).with_all(pairs(bounds)))
         });
         // What a partition has that does not answer is due when it answers again.
         let (due, mut broken): (Vec<_>, Vec<_>) = join_all(asked).await.into_iter().partition(Result::is_ok);

@@ -29,7 +29,7 @@ use crate::store::allowance::Buckets;
 use crate::store::letter::{Letter, to_json};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{
-    Acceptance, Allowance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
+    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
     StoreError, Verdict, Waiting,
 };
 
@@ -156,11 +156,11 @@ impl Store for SqliteStore {
         &self,
         now: Millis,
         lease: Duration,
-        full: &[Arc<str>],
+        bounds: &[Bound],
     ) -> Result<Option<Claim>, StoreError> {
-        let (vault, full) = (self.vault.clone(), inbox::names(full));
+        let (vault, bounds) = (self.vault.clone(), inbox::pairs(bounds));
         let until = now.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX));
-        self.writer.write(move |db| inbox::claim(db, &vault, now, until, &full)).await
+        self.writer.write(move |db| inbox::claim(db, &vault, now, until, &bounds)).await
     }
 
     async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError> {
@@ -267,9 +267,9 @@ impl Store for SqliteStore {
         self.writer.write(move |db| history::forget(db, &channel, &conversation)).await
     }
 
-    async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError> {
-        let full = inbox::names(full);
-        self.readers.read(move |db| inbox::next_due(db, &full)).await
+    async fn next_due(&self, bounds: &[Bound]) -> Result<Option<Millis>, StoreError> {
+        let bounds = inbox::pairs(bounds);
+        self.readers.read(move |db| inbox::next_due(db, &bounds)).await
     }
 
     async fn queue(&self) -> Result<Queue, StoreError> {

@@ -12,7 +12,7 @@ use super::{Channel, Ended, LEASE, Turn, TurnError, Turns};
 use crate::clock::Watch;
 use crate::conversation::Key;
 use crate::message::Message;
-use crate::store::{Claim, Ending, Lease, Progress, StoreError};
+use crate::store::{Bound, Claim, Ending, Lease, Progress, StoreError};
 use crate::telemetry;
 
 /// A due time that another node sets is noticed within it.
@@ -34,13 +34,13 @@ impl Turns {
             self.probe_store().await;
             self.all_recorded().await;
             let Some(permit) = self.permit().await else { break };
-            let passed_over: Vec<_> = self.full_channels().chain(strangers.iter().cloned()).collect();
-            match self.store.claim(self.clock.now(), LEASE, &passed_over).await {
+            let bounds: Vec<_> = self.bounds().chain(strangers.iter().cloned().map(closed)).collect();
+            match self.store.claim(self.clock.now(), LEASE, &bounds).await {
                 Ok(Some(claim)) => match self.channels.get(claim.channel.as_str()) {
                     Some(channel) => self.clone().start(channel.clone(), claim, permit),
                     None => strangers.extend(self.leave_stranger(claim).await),
                 },
-                Ok(None) => self.idle(&passed_over).await,
+                Ok(None) => self.idle(&bounds).await,
                 Err(error) => {
                     tracing::error!(error = %error, "no turn can be claimed");
                     tokio::time::sleep(IDLE).await;
@@ -74,14 +74,17 @@ impl Turns {
         }
     }
 
-    /// Channels at their own bound: their turns wait in the store, and hold up no other's.
-    fn full_channels(&self) -> impl Iterator<Item = Arc<str>> + '_ {
-        let full = self.channels.values().filter(|channel| channel.permits.available_permits() == 0);
-        full.map(|channel| channel.name.clone())
+    /// Each channel's own bound, over all nodes: turns past it wait in the store, and hold up no other channel's. A
+    /// channel that has as many here is closed whatever the store knows of its leases.
+    fn bounds(&self) -> impl Iterator<Item = Bound> + '_ {
+        self.channels.values().map(|channel| match channel.permits.available_permits() {
+            0 => closed(channel.name.clone()),
+            _ => Bound { channel: channel.name.clone(), turns: channel.concurrent },
+        })
     }
 
-    async fn idle(&self, passed_over: &[Arc<str>]) {
-        let due = self.store.next_due(passed_over).await.ok().flatten();
+    async fn idle(&self, bounds: &[Bound]) {
+        let due = self.store.next_due(bounds).await.ok().flatten();
         let wait =
             due.map_or(IDLE, |due| Duration::from_millis(due.saturating_sub(self.clock.now())).min(IDLE));
         tokio::select! {
@@ -211,6 +214,10 @@ impl Turns {
     pub(super) async fn is_taken_back(&self, (channel, message_id): &Key) -> bool {
         self.store.is_taken_back(channel, message_id).await.unwrap_or(false)
     }
+}
+
+fn closed(channel: Arc<str>) -> Bound {
+    Bound { channel, turns: 0 }
 }
 
 fn stage(progress: &Progress) -> &'static str {

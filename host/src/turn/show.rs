@@ -130,7 +130,7 @@ impl Turns {
             let goes_on = match outcome {
                 Ok(checkpoint) => self.shown(turn, card, &mut pace, &text, checkpoint).await,
                 Err(error) => {
-                    card.may_be_open |= verdict(&error, card.is_open()) == Verdict::GivenUp;
+                    card.may_be_open |= verdict(&error, card.is_open()).leaves_open();
                     self.not_shown(turn, card, &mut pace, &error)
                 }
             };
@@ -198,6 +198,11 @@ enum Verdict {
 }
 
 impl Verdict {
+    /// Whether the platform may have done it all the same: only a refusal says that it has not.
+    fn leaves_open(self) -> bool {
+        matches!(self, Verdict::Failed | Verdict::GivenUp)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Verdict::HeldBack(_) => "held",

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use parlor::clock::Millis;
 use parlor::message::{Message, Reply, Utterance};
 use parlor::store::{
-    Acceptance, Allowance, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
+    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
     StoreError, Verdict, Waiting,
 };
 
@@ -144,9 +144,9 @@ impl Store for ShakyStore {
         &self,
         now: Millis,
         lease: Duration,
-        full: &[Arc<str>],
+        bounds: &[Bound],
     ) -> Result<Option<Claim>, StoreError> {
-        self.call("claim", self.inner().claim(now, lease, full), |claim| {
+        self.call("claim", self.inner().claim(now, lease, bounds), |claim| {
             let claim = claim.as_ref()?;
             let mut ledger = self.world.ledger();
             ledger.claimed(claim, self.life.start);
@@ -256,8 +256,8 @@ impl Store for ShakyStore {
         self.call("forget", self.inner().forget(channel, conversation), silent).await
     }
 
-    async fn next_due(&self, full: &[Arc<str>]) -> Result<Option<Millis>, StoreError> {
-        self.call("next due", self.inner().next_due(full), silent).await
+    async fn next_due(&self, bounds: &[Bound]) -> Result<Option<Millis>, StoreError> {
+        self.call("next due", self.inner().next_due(bounds), silent).await
     }
 
     async fn queue(&self) -> Result<Queue, StoreError> {

@@ -40,8 +40,8 @@ pub use oversight::{
 use parlor::clock::Millis;
 use parlor::message::{Format, Message, Reply, Role, Scope, Sender, Utterance, Wishes};
 use parlor::store::{
-    ADDRESS_KEPT, Acceptance, Claim, Delivery, EndedAs, Ending, Incoming, Outcome, Progress, Queue, Store,
-    StoreError, Via,
+    ADDRESS_KEPT, Acceptance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Outcome, Progress, Queue,
+    Store, StoreError, Via,
 };
 
 /// Any moment; nothing may depend on which.
@@ -57,6 +57,7 @@ macro_rules! conformance {
             a_conversation_runs_in_order
             conversations_run_side_by_side
             channels_are_apart
+            a_channel_has_no_more_leases_than_its_bound
             a_lease_ends_and_the_fence_keeps_the_late_one_out
             a_lease_can_be_renewed
             a_lease_that_was_given_back_writes_nothing
@@ -262,6 +263,29 @@ pub async fn channels_are_apart(store: &dyn Store) {
         let kept = Message { address: Vec::new(), ..claim.message };
         assert_eq!(store.message(channel, "1").await.unwrap(), Some(kept), "ended or not");
     }
+}
+
+pub async fn a_channel_has_no_more_leases_than_its_bound(store: &dyn Store) {
+    for id in ["1", "2", "3"] {
+        accept(store, id, id).await;
+    }
+    store.accept("other", NOW, vec![incoming("c", "1")]).await.unwrap();
+    let bound = |channel: &str, turns| Bound { channel: channel.into(), turns };
+    let bounds = [bound(CHANNEL, 2), bound("unheard of", 1)];
+    let next = async |now, bounds: &[Bound]| store.claim(now, LEASE, bounds).await.unwrap();
+    assert!(next(NOW, &[bound(CHANNEL, 0), bound("other", 0)]).await.is_none(), "both are closed");
+    assert_eq!(store.next_due(&[bound(CHANNEL, 0), bound("other", 0)]).await.unwrap(), None);
+    let (first, second) = (next(NOW, &bounds).await.unwrap(), next(NOW, &bounds).await.unwrap());
+    assert_eq!((first.message.id.as_str(), second.message.id.as_str()), ("1", "2"));
+    let other = next(NOW, &bounds).await.unwrap();
+    assert_eq!(other.channel, "other", "a channel at its bound holds up no other");
+    assert!(next(NOW, &bounds).await.is_none());
+    store.finish(second.lease, NOW, &delivered(), &[]).await.unwrap();
+    let third = next(NOW, &bounds).await.unwrap();
+    assert_eq!(third.message.id, "3", "one has ended");
+    assert!(next(NOW, &bounds).await.is_none());
+    let again = next(NOW + millis(LEASE), &bounds).await.unwrap();
+    assert_eq!(again.message.id, "1", "a lease that has ended is none");
 }
 
 pub async fn a_lease_ends_and_the_fence_keeps_the_late_one_out(store: &dyn Store) {

@@ -4,13 +4,12 @@
 //! arrival, and the first of them alone may be claimed: one behind it that is `generating` is gathered into it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::message::{Message, Reply};
 use crate::store::oversight::{DEAD_KEPT, DeadLetter, Unfinished};
 use crate::store::{
-    ADDRESS_KEPT, Acceptance, BEHIND_MAX, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome,
+    ADDRESS_KEPT, Acceptance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome,
     Progress, Queue, StoreError, Via, Waiting,
 };
 
@@ -315,14 +314,24 @@ impl Inbox {
     }
 
     /// The turn of each conversation that may be claimed.
-    fn heads<'a>(&'a self, full: &'a [Arc<str>]) -> impl Iterator<Item = (i64, &'a Turn)> + 'a {
+    fn heads(&self) -> impl Iterator<Item = (i64, &Turn)> {
         let heads = self.unfinished.values().map(|line| line.head);
-        let turns = heads.filter_map(|number| Some((number, self.turns.get(&number)?)));
-        turns.filter(|(_, turn)| !full.iter().any(|name| **name == *turn.channel))
+        heads.filter_map(|number| Some((number, self.turns.get(&number)?)))
     }
 
-    pub fn claim(&mut self, now: Millis, until: Millis, full: &[Arc<str>]) -> Option<Claim> {
-        let due = self.heads(full).filter(|(_, turn)| turn.due() <= now);
+    /// The channels that have as many turns leased, from `now` on, as they may.
+    fn full<'b>(&self, now: Millis, bounds: &'b [Bound]) -> Vec<&'b str> {
+        let is_leased = |turn: &Turn| turn.lease_until.is_some_and(|until| until > now);
+        let leased = |channel: &str| {
+            self.heads().filter(|(_, turn)| turn.channel == channel && is_leased(turn)).count()
+        };
+        let full = bounds.iter().filter(|bound| leased(&bound.channel) >= bound.turns);
+        full.map(|bound| &*bound.channel).collect()
+    }
+
+    pub fn claim(&mut self, now: Millis, until: Millis, bounds: &[Bound]) -> Option<Claim> {
+        let full = self.full(now, bounds);
+        let due = self.heads().filter(|(_, turn)| turn.due() <= now && !full.contains(&&*turn.channel));
         let (_, number) = due.map(|(number, turn)| (turn.due_at, number)).min()?;
         let turn = self.turns.get_mut(&number)?;
         let claim = turn.lease(number, until);
@@ -519,8 +528,9 @@ impl Inbox {
         turn.checkpoint = checkpoint.to_vec();
     }
 
-    pub fn next_due(&self, full: &[Arc<str>]) -> Option<Millis> {
-        self.heads(full).map(|(_, turn)| turn.due()).min()
+    pub fn next_due(&self, bounds: &[Bound]) -> Option<Millis> {
+        let full = self.full(0, bounds);
+        self.heads().filter(|(_, turn)| !full.contains(&&*turn.channel)).map(|(_, turn)| turn.due()).min()
     }
 
     pub fn queue(&self) -> Queue {

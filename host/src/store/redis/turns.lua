@@ -220,10 +220,19 @@ local function release_unheard(heard)
   end
 end
 
-local function names(from)
-  local set = {}
-  for at = from, given do set[arg(at)] = true end
-  return set
+-- The channels that have as many turns leased as the pairs from there on allow.
+local function full_channels(from)
+  local left, full = {}, {}
+  for at = from, given do
+    local turns, channel = string.match(arg(at), '^(%d+) (.*)$')
+    left[channel] = tonumber(turns)
+  end
+  for _, seq in ipairs(call('ZRANGEBYSCORE', base .. 'leased', '(' .. int(clock), '+inf')) do
+    local channel = call('HGET', row(seq), 'channel')
+    if channel and left[channel] then left[channel] = left[channel] - 1 end
+  end
+  for channel, turns in pairs(left) do full[channel] = turns < 1 end
+  return full
 end
 
 -- Whether this node may claim there now. What is kept for a node is anybody's when the node is gone.
@@ -248,20 +257,20 @@ local function next_turn(full)
   return found, due
 end
 
--- The claim that was heard of last; then full channels.
+-- The claim that was heard of last; then each channel that has a bound.
 function ops.peek()
   release_unheard(arg(1))
   end_leases()
-  local seq, due = next_turn(names(2))
+  local seq, due = next_turn(full_channels(2))
   return seq and { int(due), seq } or false
 end
 
--- The claim that was heard of last, milliseconds of the lease; then full channels.
+-- The claim that was heard of last, milliseconds of the lease; then each channel that has a bound.
 function ops.claim()
   release_unheard(arg(1))
   end_leases()
   stirs = false
-  local seq = next_turn(names(3))
+  local seq = next_turn(full_channels(3))
   if not seq then return false end
   local turn, key = read(seq), row(seq)
   local fence, claims = call('HINCRBY', key, 'fence', 1), call('HINCRBY', key, 'claims', 1)
@@ -440,7 +449,7 @@ function ops.forget() return forget_history(arg(1), arg(2)) end
 
 -- Full channels.
 function ops.next_due()
-  local full, soonest = names(1), nil
+  local full, soonest = full_channels(1), nil
   local lanes = call('ZRANGE', base .. 'lanes', 0, -1, 'WITHSCORES')
   for at = 1, #lanes, 2 do
     if is_open(lanes[at], full) then

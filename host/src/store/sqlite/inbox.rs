@@ -5,8 +5,6 @@
 //! write under a lease names turn and fence in the statement that writes: no row changed, lease lost. What waits
 //! behind the head `queue` knows, and the form of a row's message `letter`.
 
-use std::sync::Arc;
-
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::queue::leased;
@@ -17,7 +15,7 @@ use crate::store::letter::{Letter, Told, read_message, to_json};
 use crate::store::oversight::DEAD_KEPT;
 use crate::store::vault::Vault;
 use crate::store::{
-    Acceptance, Claim, Delivery, EndedAs, Ending, Lease, Outcome, Progress, Queue, StoreError,
+    Acceptance, Bound, Claim, Delivery, EndedAs, Ending, Lease, Outcome, Progress, Queue, StoreError,
 };
 
 /// Turns deleted in one transaction, so that a sweep does not hold up those who wait to write.
@@ -125,9 +123,9 @@ pub fn claim(
     vault: &Vault,
     now: Millis,
     until: Millis,
-    full: &str,
+    bounds: &str,
 ) -> Result<Option<Claim>, StoreError> {
-    while let Some(claimed) = lease_next(db, now, until, full)? {
+    while let Some(claimed) = lease_next(db, now, until, bounds)? {
         let (lease, request_id) = (claimed.lease, claimed.request_id.clone());
         match claimed.read(vault) {
             Ok(claim) => return Ok(Some(claim)),
@@ -145,25 +143,40 @@ pub fn claim(
     Ok(None)
 }
 
-/// Names as a JSON list, for `json_each`.
-pub fn names(names: &[Arc<str>]) -> String {
-    serde_json::Value::from(names.iter().map(|name| &**name).collect::<Vec<_>>()).to_string()
+/// Channels and how many turns each may have, as a JSON list of pairs.
+pub fn pairs(bounds: &[Bound]) -> String {
+    let pairs = bounds.iter().map(|bound| serde_json::json!([&*bound.channel, bound.turns]));
+    serde_json::Value::from_iter(pairs).to_string()
+}
+
+/// The channels that have as many turns leased as the pairs in this parameter allow.
+macro_rules! full {
+    ($pairs:literal, $is_leased:literal) => {
+        concat!(
+            "(SELECT value ->> 0 FROM json_each(",
+            $pairs,
+            ") WHERE (SELECT count(*) FROM inbox AS its WHERE its.channel = value ->> 0 AND its.",
+            $is_leased,
+            ") >= value ->> 1)"
+        )
+    };
 }
 
 fn lease_next(
     db: &Connection,
     now: Millis,
     until: Millis,
-    full: &str,
+    bounds: &str,
 ) -> Result<Option<Claimed>, StoreError> {
     let next: Option<i64> = db
-        .prepare_cached(
+        .prepare_cached(concat!(
             "SELECT seq FROM inbox
              WHERE head = 1 AND due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1)
-               AND channel NOT IN (SELECT value FROM json_each(?2))
-             ORDER BY due_at, seq LIMIT 1",
-        )?
-        .query_row(params![stamp(now), full], |row| row.get(0))
+               AND channel NOT IN ",
+            full!("?2", "lease_until > ?1"),
+            " ORDER BY due_at, seq LIMIT 1",
+        ))?
+        .query_row(params![stamp(now), bounds], |row| row.get(0))
         .optional()?;
     next.map(|turn| lease(db, turn, until)).transpose()
 }
@@ -477,18 +490,21 @@ pub fn release_hold(
     released.map_or(Ok(()), |turn| put_checkpoint(db, turn, checkpoint))
 }
 
-pub fn next_due(db: &Connection, full: &str) -> Result<Option<Millis>, StoreError> {
+pub fn next_due(db: &Connection, bounds: &str) -> Result<Option<Millis>, StoreError> {
     let due: Option<i64> = db
-        .prepare_cached(
+        .prepare_cached(concat!(
             "SELECT min(due) FROM (
                SELECT min(max(due_at, lease_until)) AS due FROM inbox WHERE lease_until IS NOT NULL AND head = 1
-                 AND channel NOT IN (SELECT value FROM json_each(?1))
-               UNION ALL
+                 AND channel NOT IN ",
+            full!("?1", "lease_until IS NOT NULL"),
+            " UNION ALL
                SELECT * FROM (SELECT due_at FROM inbox WHERE head = 1 AND lease_until IS NULL
-                 AND channel NOT IN (SELECT value FROM json_each(?1)) ORDER BY due_at LIMIT 1)
+                 AND channel NOT IN ",
+            full!("?1", "lease_until IS NOT NULL"),
+            " ORDER BY due_at LIMIT 1)
              )",
-        )?
-        .query_row([full], |row| row.get(0))?;
+        ))?
+        .query_row([bounds], |row| row.get(0))?;
     Ok(due.map(millis))
 }
 
