@@ -47,11 +47,12 @@ fn count(statuses: &Statuses, status: u16) -> usize {
     statuses.lock().unwrap().iter().filter(|it| **it == status).count()
 }
 
-fn only_200_or_503(statuses: &Statuses, row: &mut Row) {
+/// How often it was 503.
+fn only_200_or_503(statuses: &Statuses, row: &mut Row) -> usize {
     let others: Vec<u16> =
         statuses.lock().unwrap().iter().copied().filter(|status| ![200, 503].contains(status)).collect();
     row.holds(others.is_empty(), format!("other statuses: {others:?}"));
-    row.figure(format!("{} times 503", count(statuses, 503)));
+    count(statuses, 503)
 }
 
 fn is_whole(db: &Connection) -> bool {
@@ -87,7 +88,7 @@ async fn f7_a_full_disk_is_told_by_503_and_heals_without_a_restart() {
     let command = SmallDisk::command(&host);
     host.begin_with(command);
     host.serves().await;
-    let (process, mut all) = (host.process_id(), Vec::new());
+    let (process, mut all, mut refused) = (host.process_id(), Vec::new(), 0);
     for round in 0..row.rounds {
         let talks: Vec<Talk> = (0..8).map(|number| Talk::new(format!("oc_f7-{round}-{number}"), 3)).collect();
         SmallDisk::fill(&host);
@@ -101,9 +102,10 @@ async fn f7_a_full_disk_is_told_by_503_and_heals_without_a_restart() {
         for insisting in insisting {
             insisting.await.unwrap();
         }
-        only_200_or_503(&statuses, &mut row);
+        refused += only_200_or_503(&statuses, &mut row);
         all.extend(talks);
     }
+    row.figure(format!("{refused} times 503"));
     all_answered(&all, &chats, &mut row).await;
     row.holds(row.doubled == 0, "something is doubled");
     row.holds(host.process_id() == process, "it was started again");
@@ -139,7 +141,8 @@ async fn failing(row: &mut Row, injection: &str) {
     for insisting in insisting {
         insisting.await.unwrap();
     }
-    only_200_or_503(&statuses, row);
+    let refused = only_200_or_503(&statuses, row);
+    row.figure(format!("{refused} times 503"));
     all_answered(&talks, &chats, row).await;
     host.terminate();
     assert!(host.ended().await.success());
