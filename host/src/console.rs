@@ -11,6 +11,7 @@ mod bus;
 mod channels;
 mod conversations;
 mod dead_letters;
+mod deployments;
 mod entry;
 mod limits;
 mod logs;
@@ -36,6 +37,7 @@ use crate::doors::client::{self, Allowed, Gate, Origins};
 use crate::doors::health::{self, Probes, Readiness};
 use crate::doors::problem::{self, Problem};
 use crate::doors::{body, frame};
+use crate::deployment::Deployments;
 use crate::plugin::Shelf;
 use crate::store::StoreError;
 use crate::turn::Turns;
@@ -45,8 +47,7 @@ pub struct Console {
     pub turns: Arc<Turns>,
     pub shelf: Arc<Shelf>,
     pub config: Arc<Config>,
-    /// Files of the plugin folder that do not serve, and why.
-    pub rejected: BTreeMap<String, String>,
+    pub deployments: Arc<Deployments>,
     pub readiness: Arc<dyn Readiness>,
     pub verifier: Verifier,
     pub revocations: Revocations,
@@ -126,8 +127,12 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(overview::overview))
         .routes(routes!(channels::list))
         .routes(routes!(channels::one))
-        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::list, deployments::install))
         .routes(routes!(plugins::one))
+        .routes(routes!(deployments::approve))
+        .routes(routes!(deployments::promote))
+        .routes(routes!(deployments::roll_back))
+        .routes(routes!(deployments::try_beside, deployments::withdraw))
         .routes(routes!(conversations::list))
         .routes(routes!(conversations::one, conversations::forget))
         .routes(routes!(dead_letters::list))

@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::wiring::Wiring;
-use super::{COMPILED, Parts, shelf};
-use crate::adapter::Permits;
+use super::fit::Fitter;
+use super::{COMPILED, Parts, loader, wiring};
 use crate::config::Config;
+use crate::deployment::Fit as _;
 use crate::egress::Egress;
+use crate::plugin::Shelf;
+use crate::plugin::loader::Rejected;
 use crate::plugin::manifest::Manifest;
-use crate::plugin::shelf::Rejected;
+use crate::plugin::shelf::Serving;
 use crate::store::sqlite::SqliteStore;
 use crate::store::vault::{KEY_FILE, Vault};
-use crate::telemetry::Metrics;
 
 /// What came out.
 #[derive(Debug)]
@@ -35,27 +36,32 @@ pub struct Examined {
 ///
 /// # Errors
 /// If not even that can be tried: the plugin folder cannot be read, the machine gives no memory or thread.
-pub async fn examine(config: &Config, parts: &Parts, scratch: &Path) -> anyhow::Result<Examined> {
+pub async fn examine(config: &Arc<Config>, parts: &Parts, scratch: &Path) -> anyhow::Result<Examined> {
     borrow_compiled(&config.data, scratch);
     let vault = Vault::open(scratch)?;
-    let shelf = Arc::new(shelf(config, scratch, parts, &vault, Arc::new(Metrics::new()))?);
+    let loader = loader(config, scratch, parts, &vault, Arc::new(|_| ()))?;
     let folder = &config.plugins.folder;
-    let rejected = shelf.load_folder(folder).await;
-    let rejected =
-        rejected.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
-    let mut wiring = Wiring {
-        config,
-        parts,
-        shelf: shelf.clone(),
+    let loaded = loader.load_folder(folder).await;
+    let (releases, rejected) =
+        loaded.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
+    let fitter = Fitter {
+        config: config.clone(),
+        place: parts.place,
+        clock: parts.clock.clone(),
         store: Arc::new(SqliteStore::open(scratch, vault)?),
         egress: Egress::new(config.endpoints.clone())?,
-        permits: Arc::new(Permits::new(shelf.instances_max)),
-        problems: Vec::new(),
     };
-    drop(wiring.channels());
-    let releases = shelf.names().into_iter().filter_map(|name| shelf.release(&name));
-    let manifests = releases.map(|release| release.manifest.clone()).collect();
-    Ok(Examined { rejected, problems: wiring.problems, manifests })
+    let manifests: Vec<_> = releases.iter().map(|release| release.manifest.clone()).collect();
+    let (shelf, mut problems) = (Shelf::default(), Vec::new());
+    for release in releases {
+        match fitter.fit(release) {
+            Ok(fitted) => shelf.put(Serving { stable: Arc::new(fitted), candidate: None }),
+            Err(found) => problems.extend(found),
+        }
+    }
+    let is_known = |plugin: &str| manifests.iter().any(|manifest| manifest.name == plugin);
+    problems.extend(wiring::problems(config, &is_known, &shelf));
+    Ok(Examined { rejected, problems, manifests })
 }
 
 /// What is not taken over is compiled anew: this saves time and nothing else.

@@ -6,7 +6,7 @@ use crate::app::Parts;
 use crate::app::examine::{Examined, examine};
 use crate::config::Config;
 use crate::plugin::manifest::Manifest;
-use crate::plugin::shelf::{LoadError, Rejected};
+use crate::plugin::loader::{LoadError, Rejected};
 
 const CHECK: &str = "plugin";
 

@@ -46,7 +46,7 @@ pub enum PackageError {
 }
 
 /// A component that may be compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Package {
     pub path: PathBuf,
     pub bytes: Vec<u8>,
@@ -64,6 +64,11 @@ impl Package {
             return Err(PackageError::TooLarge { bytes });
         }
         Self::check(path.to_owned(), std::fs::read(path).map_err(unreadable)?)
+    }
+
+    /// A package of bytes that lie in no file yet.
+    pub fn of(bytes: Vec<u8>) -> Result<Package, PackageError> {
+        Self::check(PathBuf::new(), bytes)
     }
 
     fn check(path: PathBuf, bytes: Vec<u8>) -> Result<Package, PackageError> {

@@ -5,7 +5,7 @@
 //! for in the response is said there. It does not know how a reply is sent.
 
 use super::{Channel, Turn, Turns};
-use crate::adapter::{Adapter, AdapterError};
+use crate::adapter::{AdapterError, Speaker};
 use crate::conversation;
 use crate::message::{Message, Reply};
 use crate::plugin::Delivered;
@@ -55,7 +55,7 @@ impl Turns {
     /// The reply cannot go where it was to go: whoever asked is told so where he asked, as well as that can be done.
     /// The operator has the dead letter.
     pub(super) async fn excuse(&self, turn: &Turn) {
-        let Some(adapter) = turn.channel.adapter.as_ref().filter(|_| turn.claim.via.is_some()) else {
+        let Some(adapter) = turn.served_by.inlet.as_ref().filter(|_| turn.claim.via.is_some()) else {
             return;
         };
         let message = &turn.claim.message;
@@ -73,7 +73,7 @@ impl Turns {
 const LEADS_NOWHERE: &str = "nobody has written yet in the conversation that `reply_via` names, so that its address is \
     not known: who asks gets an apology. Write to the bot there once, or mend the name";
 
-async fn say_all(adapter: &Adapter, to: &Destination<'_>, reply: &Reply) -> Result<(), AdapterError> {
+async fn say_all(adapter: &Speaker, to: &Destination<'_>, reply: &Reply) -> Result<(), AdapterError> {
     let mut checkpoint = Vec::new();
     for _ in 0..EXCUSE_PARTS_MAX {
         match adapter.finish(to, &checkpoint, reply).await? {
@@ -86,8 +86,8 @@ async fn say_all(adapter: &Adapter, to: &Destination<'_>, reply: &Reply) -> Resu
 
 impl Turn {
     /// The adapter that says the reply, and where it says it. None: it is heard on the line alone.
-    pub(super) fn mouth(&self) -> Option<(&Adapter, &[u8])> {
-        let adapter = self.outlet.as_ref()?.adapter.as_ref()?;
+    pub(super) fn mouth(&self) -> Option<(&Speaker, &[u8])> {
+        let adapter = self.served_by.outlet.as_ref()?;
         let address = self.claim.via.as_ref().map_or(&self.claim.message.address, |via| &via.address);
         Some((adapter, address))
     }
