@@ -20,7 +20,6 @@ mod page;
 mod plugins;
 mod tokens;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::routing::get;

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::plugin::loader::{LoadError, Loader, Rejected};
+use crate::plugin::manifest::grown;
 use crate::plugin::package::Package;
 use crate::plugin::shelf::{Candidate, Fitted, Serving, Share};
 use crate::plugin::{Release, Shelf};

@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use notify::Watcher as _;
-use tokio::sync::Notify;
-
 use super::{Bringing, Deployments, NotDeployed, Wanted};
 use crate::plugin::loader::{LoadError, Rejected, wasm_files};
 use crate::plugin::package::Package;
@@ -19,9 +16,11 @@ use crate::plugin::shelf::Serving;
 use crate::store::StoreError;
 use crate::telemetry;
 
-/// Where the system tells of no change, as on a network's folder, it is found within this time; and how soon releases
-/// are judged, and what another node wants is seen.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How soon a change of the folder is seen. It is looked at rather than watched: a look costs microseconds, and sees
+/// what comes over a network or behind a link as well, of which no system tells.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How soon releases are judged, and what another node wants is seen: each so many looks.
+const LOOKS_BETWEEN: u32 = 5;
 
 /// What keeps plugins from serving the channels that use them, a sentence each.
 pub type Misfits = BTreeMap<String, Vec<String>>;
@@ -140,14 +139,14 @@ impl Deployments {
 
     /// Follows the folder, the other nodes and the figures until it is dropped.
     pub async fn follow(self: Arc<Self>, folder: PathBuf) {
-        let changed = Arc::new(Notify::new());
-        let _watcher = watch(&folder, changed.clone());
         let mut looks = self.looks(&folder);
-        loop {
-            let _ = tokio::time::timeout(LOOK_EVERY, changed.notified()).await;
+        for look in 0_u32.. {
+            tokio::time::sleep(LOOK_EVERY).await;
             self.look(&folder, &mut looks).await;
-            self.converge().await;
-            self.judge().await;
+            if look.is_multiple_of(LOOKS_BETWEEN) {
+                self.converge().await;
+                self.judge().await;
+            }
         }
     }
 
@@ -216,16 +215,4 @@ impl Deployments {
 fn look_at(path: &Path) -> Option<Look> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.len(), metadata.modified().ok()))
-}
-
-/// Tells of changes as the system sees them. Without it they are found a little later.
-fn watch(folder: &Path, changed: Arc<Notify>) -> Option<notify::RecommendedWatcher> {
-    let watcher = notify::recommended_watcher(move |_| changed.notify_one());
-    let watched = watcher.and_then(|mut watcher| {
-        watcher.watch(folder, notify::RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    watched
-        .inspect_err(|error| tracing::warn!(error = %error, "the system does not tell of changes in the plugin folder; it is looked at each second"))
-        .ok()
 }
