@@ -113,6 +113,7 @@ impl Adapter {
         match &serving.candidate {
             Some(candidate) => {
                 let (stable, beside) = (self.bind(&serving.stable), self.bind(&candidate.fitted));
+                let beside = Speaker { is_candidate: true, ..beside };
                 beside::receive(stable, beside, candidate, request, favour).await
             }
             None => {
@@ -125,12 +126,13 @@ impl Adapter {
     /// The release that speaks in a conversation.
     pub fn speaker(&self, conversation: &str, favour: Favour) -> Speaker {
         let serving = self.shelf.serving(&self.name).expect(FITTED);
-        self.bind(serving.pick(conversation, favour))
+        let fitted = serving.pick(conversation, favour);
+        Speaker { is_candidate: !Arc::ptr_eq(fitted, &serving.stable), ..self.bind(fitted) }
     }
 
     fn bind(&self, fitted: &Arc<Fitted>) -> Speaker {
         let services = fitted.services(&self.channel).expect(FITTED).clone();
-        Speaker { fitted: fitted.clone(), services, permits: self.permits.clone() }
+        Speaker { fitted: fitted.clone(), services, permits: self.permits.clone(), is_candidate: false }
     }
 }
 
@@ -140,6 +142,8 @@ pub struct Speaker {
     fitted: Arc<Fitted>,
     services: Services,
     permits: Arc<Permits>,
+    /// It is on trial: with the stable release the same may go well.
+    pub is_candidate: bool,
 }
 
 impl Speaker {

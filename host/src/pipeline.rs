@@ -55,6 +55,12 @@ impl Stage {
         Stage { name, channel, shelf }
     }
 
+    /// Whether a candidate serves a conversation: with the stable release the same may go well.
+    pub fn is_candidates(&self, conversation: &str, favour: Favour) -> bool {
+        let serving = self.shelf.serving(&self.name).expect(FITTED);
+        !Arc::ptr_eq(serving.pick(conversation, favour), &serving.stable)
+    }
+
     /// Opens it for a turn that begins like this, in the release that serves its conversation: that one stays with
     /// the turn.
     async fn open(&self, turn: &PipelineTurn, favour: Favour) -> Result<Opened, PipelineError> {

@@ -360,6 +360,14 @@ impl Turn {
         self.channel.adapter.is_none() && !conversation::outlives_line(&self.claim.message)
     }
 
+    /// Whether a release on trial serves it: with the stable ones the same may go well.
+    fn is_on_trial(&self) -> bool {
+        let (claim, Served { inlet, outlet }) = (&self.claim, &self.served_by);
+        let conversation = &claim.message.conversation;
+        inlet.iter().chain(outlet).any(|speaker| speaker.is_candidate)
+            || self.channel.stages.iter().any(|stage| stage.is_candidates(conversation, favour(claim)))
+    }
+
     fn key(&self) -> Key {
         (self.channel.name.clone(), self.claim.message.id.clone())
     }
