@@ -1,7 +1,7 @@
 //! The store on one node: SQLite in the data folder.
 //!
 //! One thread writes, in groups (`writer`); a few connections read. What the rows mean is in `inbox`,
-//! `queue`, `addresses`, `history` and `memory`, what the file must be in `file`. Message text lies readable in the file, so that
+//! `queue`, `addresses`, `history` and `memory`, what the file must be in `file`, what its log may take in `log`. Message text lies readable in the file, so that
 //! operators may use their tools; reply addresses are sealed by the vault. It does not know plugins or HTTP.
 
 mod addresses;
@@ -9,6 +9,7 @@ mod audit;
 mod file;
 mod history;
 mod inbox;
+mod log;
 mod memory;
 mod oversight;
 mod queue;
@@ -74,7 +75,7 @@ impl SqliteStore {
         let db = file::open_writer(folder, &vault, options.bytes_max)?;
         let readers = (0..READERS).map(|_| file::open_reader(folder)).collect::<Result<_, _>>()?;
         let readers = readers::Readers::new(readers);
-        let writer = writer::Writer::start(db, lock, options.holds_paused_time)?;
+        let writer = writer::Writer::start(db, lock, log::Log::of(folder), options.holds_paused_time)?;
         let audit_key = oversight::audit_key(&vault);
         Ok(SqliteStore { readers, writer, vault: Arc::new(vault), audit_key, buckets: Buckets::default() })
     }
