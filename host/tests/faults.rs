@@ -15,6 +15,8 @@ mod clocks;
 mod conformance;
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "faults/flood.rs"]
+mod flood;
 #[path = "faults/forgeries.rs"]
 mod forgeries;
 #[path = "faults/kill.rs"]
