@@ -8,6 +8,8 @@
 
 #[path = "faults/bodies.rs"]
 mod bodies;
+#[path = "faults/breaker.rs"]
+mod breaker;
 #[path = "faults/clocks.rs"]
 mod clocks;
 #[path = "store/conformance.rs"]
