@@ -136,7 +136,8 @@ impl App {
         let deployments = deployments(&config, &parts, &ground, &shelf)?;
         let misfits = deployments.begin(&config.plugins.folder, &used(&config)).await?;
         let found = wiring::problems(&config, &|plugin| misfits.contains_key(plugin), &shelf);
-        let problems: Vec<_> = problems.into_iter().chain(misfits.into_values().flatten()).chain(found).collect();
+        let problems: Vec<_> =
+            problems.into_iter().chain(misfits.into_values().flatten()).chain(found).collect();
         anyhow::ensure!(problems.is_empty(), "cannot serve:\n{}", problems.join("\n"));
         App::wire(config, parts, ground, shelf, deployments)
     }

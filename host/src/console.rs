@@ -32,11 +32,11 @@ use utoipa_axum::routes;
 
 use crate::auth::{Revocations, Verifier};
 use crate::config::Config;
+use crate::deployment::Deployments;
 use crate::doors::client::{self, Allowed, Gate, Origins};
 use crate::doors::health::{self, Probes, Readiness};
 use crate::doors::problem::{self, Problem};
 use crate::doors::{body, frame};
-use crate::deployment::Deployments;
 use crate::plugin::Shelf;
 use crate::store::StoreError;
 use crate::turn::Turns;

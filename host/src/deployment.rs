@@ -58,7 +58,9 @@ pub enum NotDeployed {
     NoCandidate(String),
     #[error("`{0}` has no release before this one")]
     NothingBefore(String),
-    #[error("this host does not have the file of release {0}: put it into its plugin folder, or upload it here")]
+    #[error(
+        "this host does not have the file of release {0}: put it into its plugin folder, or upload it here"
+    )]
     NoFile(String),
     #[error("releases cannot be kept in `{}`; check its owner and free space", path.display())]
     Depot { path: PathBuf, source: std::io::Error },
@@ -163,7 +165,11 @@ impl Deployments {
         let mut wanted = before.unwrap_or_default();
         let asks = self.asks(&wanted, &fitted.release);
         if !asks.is_empty() && !how.is_approved {
-            tracing::warn!(release = fitted.release.label(), asks = asks.join("; "), "a release asks for more than the one that serves: it waits for a yes");
+            tracing::warn!(
+                release = fitted.release.label(),
+                asks = asks.join("; "),
+                "a release asks for more than the one that serves: it waits for a yes"
+            );
             wanted.waiting = Some(Waiting { digest, asks: asks.clone() });
             self.write(&name, wanted).await?;
             return Ok(Installed::Waits(asks));
@@ -217,8 +223,7 @@ impl Deployments {
     pub async fn promote(&self, plugin: &str) -> Result<(), NotDeployed> {
         let _changing = self.changing.lock().await;
         let mut wanted = self.ledger.read(plugin).await?.ok_or_else(|| no_plugin(plugin))?;
-        let candidate =
-            wanted.candidate.take().ok_or_else(|| NotDeployed::NoCandidate(plugin.to_owned()))?;
+        let candidate = wanted.candidate.take().ok_or_else(|| NotDeployed::NoCandidate(plugin.to_owned()))?;
         wanted.succeed(candidate.digest);
         self.serve(plugin, wanted, None, None).await
     }
@@ -346,8 +351,8 @@ impl Deployments {
     fn put(&self, plugin: &str, serving: Serving) {
         let stable = serving.stable.release.label();
         let candidate = serving.candidate.as_ref();
-        let candidate = candidate
-            .map(|candidate| format!("{}, {:?}", candidate.fitted.release.label(), candidate.share));
+        let candidate =
+            candidate.map(|candidate| format!("{}, {:?}", candidate.fitted.release.label(), candidate.share));
         tracing::info!(stable, candidate, "plugin serves");
         self.tallies.begin(&serving);
         self.shelf.put(serving);
@@ -386,7 +391,8 @@ impl Deployments {
     /// Deletes the files of releases that nobody can go back to any more.
     fn forget(&self, digests: impl IntoIterator<Item = String>) {
         let wanted = self.all_wanted();
-        let is_kept = |digest: &str| wanted.values().any(|wanted| wanted.digests().any(|kept| kept == digest));
+        let is_kept =
+            |digest: &str| wanted.values().any(|wanted| wanted.digests().any(|kept| kept == digest));
         for digest in digests.into_iter().filter(|digest| !is_kept(digest)) {
             self.depot.forget(&digest);
             self.loader.forget(&digest);

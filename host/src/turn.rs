@@ -394,7 +394,11 @@ const CLAIMS_OF_A_SOUND_TURN: u32 = 2;
 
 /// Which release a turn is for. With one that failed the stable release goes on: a bad candidate loses nothing.
 fn favour(claim: &Claim) -> Favour {
-    if claim.attempts > 0 || claim.claims > CLAIMS_OF_A_SOUND_TURN { Favour::Stable } else { claim.message.favour }
+    if claim.attempts > 0 || claim.claims > CLAIMS_OF_A_SOUND_TURN {
+        Favour::Stable
+    } else {
+        claim.message.favour
+    }
 }
 
 fn key_of(name: &str) -> String {

@@ -211,7 +211,10 @@ async fn a_candidate_gets_its_share_of_the_conversations_and_always_the_same() {
     let digest = outcome["digest"].as_str().unwrap();
     let trial = json!({ "digest": &digest[..12], "weight": 60 });
     assert_eq!(stage.ask(Method::PUT, "/plugins/fickle/candidate", Some(trial)).await.0, 204);
-    assert!(served(3).await.is_superset(&first), "a higher weight takes conversations over and gives none back");
+    assert!(
+        served(3).await.is_superset(&first),
+        "a higher weight takes conversations over and gives none back"
+    );
     assert_eq!(stage.ask(Method::POST, "/plugins/fickle/promote", None).await.0, 204);
     assert_eq!(served(4).await.len(), 100);
 }
@@ -295,7 +298,8 @@ async fn an_administrator_tries_the_candidate_by_a_header() {
     assert_eq!(stage.install("?weight=0", release("second", "sound")).await.1["outcome"], "on-trial");
     let say = async |id: &str, token: Option<&str>| {
         let said = json!({ "id": id, "conversation": "c1", "text": "hello" });
-        let mut request = client().post(stage.host.url("/webhook/team")).header("parlor-release", "candidate");
+        let mut request =
+            client().post(stage.host.url("/webhook/team")).header("parlor-release", "candidate");
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }

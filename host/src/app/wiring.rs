@@ -25,7 +25,8 @@ pub fn problems(config: &Config, is_known: &dyn Fn(&str) -> bool, shelf: &Shelf)
     let loaded = shelf.names();
     for mouth in mouth::all(config) {
         let missing = mouth.plugins().filter(|plugin| shelf.serving(plugin).is_none() && !is_known(plugin));
-        let missing = missing.map(|plugin| format!("no plugin `{plugin}` is loaded; {}", remedy(config, &loaded)));
+        let missing =
+            missing.map(|plugin| format!("no plugin `{plugin}` is loaded; {}", remedy(config, &loaded)));
         let found = missing.chain(too_many(&mouth)).chain(strangers(&mouth));
         problems.extend(found.map(|problem| of_channel(&mouth.name, &problem)));
     }
@@ -71,7 +72,8 @@ pub fn channels(
 
 fn channel(config: &Config, mouth: &Mouth<'_>, shelf: &Arc<Shelf>, permits: &Arc<Permits>) -> Channel {
     let name: Arc<str> = mouth.name.as_str().into();
-    let adapter = |plugin: &str| Adapter::new(plugin.to_owned(), name.clone(), shelf.clone(), permits.clone());
+    let adapter =
+        |plugin: &str| Adapter::new(plugin.to_owned(), name.clone(), shelf.clone(), permits.clone());
     let stage = |plugin: &String| Stage::new(plugin.clone(), name.clone(), shelf.clone());
     Channel {
         adapter: mouth.adapter.map(adapter),

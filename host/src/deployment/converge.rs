@@ -26,7 +26,9 @@ impl Deployments {
             let Some(wanted) = self.ledger.read(&name).await? else { continue };
             newest = newest.max(wanted.version);
             let known = self.all_wanted().get(&name).map(|known| known.version);
-            if known != Some(wanted.version) && let Err(error) = self.converge_on(&name, wanted).await {
+            if known != Some(wanted.version)
+                && let Err(error) = self.converge_on(&name, wanted).await
+            {
                 self.note_trouble(&name, &error);
             }
         }

@@ -58,7 +58,8 @@ impl Depot {
     /// Plugins that were installed here.
     pub(super) fn plugins(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".seen")?.to_owned()));
+        let names =
+            entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".seen")?.to_owned()));
         names.collect()
     }
 

@@ -165,7 +165,9 @@ impl Deployments {
             }
             match self.look_into(path).await {
                 Ok(()) => drop(looks.insert(path.clone(), *look)),
-                Err(error) => tracing::error!(file = %path.display(), error = telemetry::chain(&error), "a plugin file is looked at again"),
+                Err(error) => {
+                    tracing::error!(file = %path.display(), error = telemetry::chain(&error), "a plugin file is looked at again")
+                }
             }
         }
         looks.retain(|path, _| now.contains_key(path));
@@ -173,7 +175,9 @@ impl Deployments {
 
     async fn look_into(&self, path: &Path) -> Result<(), StoreError> {
         match Package::read(path) {
-            Ok(package) if self.depot.seen(&package.manifest.name).as_deref() == Some(&package.digest) => Ok(()),
+            Ok(package) if self.depot.seen(&package.manifest.name).as_deref() == Some(&package.digest) => {
+                Ok(())
+            }
             Ok(package) => self.install_file(&package).await.map(drop),
             Err(error) => {
                 self.reject(path.to_owned(), error.into());
@@ -208,7 +212,10 @@ impl Deployments {
     }
 
     fn forget_rejected(&self, is_kept: impl Fn(&Path) -> bool) {
-        self.rejected.lock().unwrap_or_else(PoisonError::into_inner).retain(|rejected| is_kept(&rejected.path));
+        self.rejected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|rejected| is_kept(&rejected.path));
     }
 }
 

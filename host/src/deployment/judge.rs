@@ -116,7 +116,9 @@ impl Tallies {
         let tally = tallies.get(digest)?;
         let bad = tally.bad_at.iter().filter(|at| now.saturating_sub(**at) < BAD_WITHIN_MS).count();
         if bad >= BAD_MAX {
-            return Some(format!("{bad} of its calls trapped, ran out of time or came out wrong within a minute"));
+            return Some(format!(
+                "{bad} of its calls trapped, ran out of time or came out wrong within a minute"
+            ));
         }
         let other = tallies.get(against?)?;
         (tally.figures.calls >= CALLS_MIN).then(|| tally.is_worse_than(other)).flatten()
@@ -125,7 +127,8 @@ impl Tallies {
 
 impl Tally {
     fn is_worse_than(&self, other: &Tally) -> Option<String> {
-        let (bad, bad_there) = (rate(self.figures.bad, &self.figures), rate(other.figures.bad, &other.figures));
+        let (bad, bad_there) =
+            (rate(self.figures.bad, &self.figures), rate(other.figures.bad, &other.figures));
         if self.figures.bad > 1 && bad > bad_there + BAD_MORE {
             return Some(format!(
                 "{} of its {} calls trapped, ran out of time or came out wrong",
@@ -142,7 +145,8 @@ impl Tally {
             if times.len().min(there.len()) < TIMES_MIN {
                 return None;
             }
-            let (p95, p95_there) = (p95(times.iter().copied().collect())?, p95(there.iter().copied().collect())?);
+            let (p95, p95_there) =
+                (p95(times.iter().copied().collect())?, p95(there.iter().copied().collect())?);
             (p95 > p95_there * 2 && p95 > p95_there + SLOWER_BY).then(|| {
                 format!(
                     "`{function}` takes {:.1} ms of its own time (p95), {:.1} ms before",
@@ -161,7 +165,11 @@ impl Deployments {
             for (digest, against) in suspects(&wanted) {
                 let Some(reason) = self.tallies.verdict(digest, against) else { continue };
                 if let Err(error) = self.quarantine(&plugin, digest, reason).await {
-                    tracing::error!(plugin, error = telemetry::chain(&error), "a bad release goes on serving");
+                    tracing::error!(
+                        plugin,
+                        error = telemetry::chain(&error),
+                        "a bad release goes on serving"
+                    );
                 }
             }
         }

@@ -7,8 +7,8 @@ use super::{Finding, Level};
 use crate::app::Parts;
 use crate::app::examine::{Examined, examine};
 use crate::config::Config;
-use crate::plugin::manifest::Manifest;
 use crate::plugin::loader::{LoadError, Rejected};
+use crate::plugin::manifest::Manifest;
 
 const CHECK: &str = "plugin";
 

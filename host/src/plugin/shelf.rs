@@ -13,7 +13,8 @@ use crate::plugin::release::Release;
 use crate::plugin::services::Services;
 
 /// Why a channel may count on what the shelf gives.
-pub const FITTED: &str = "nothing gets on the shelf that is not fitted for all channels, and nothing is taken off it";
+pub const FITTED: &str =
+    "nothing gets on the shelf that is not fitted for all channels, and nothing is taken off it";
 
 /// A release with what it may reach on each channel that uses it.
 #[derive(Debug)]

@@ -69,7 +69,8 @@ impl Turns {
             extra: Vec::new(),
         };
         let is_configured = |name: &str| self.models.contains_key(name);
-        let (mut line, mut want) = Line::begin(&turn.channel.stages, asked, favour(&turn.claim), &is_configured).await?;
+        let (mut line, mut want) =
+            Line::begin(&turn.channel.stages, asked, favour(&turn.claim), &is_configured).await?;
         let mut account = Account::default();
         loop {
             want = match want {

@@ -97,7 +97,7 @@ fn config(data: &Path) -> Config {
         .set(&format!("channels.{HOOK}.pipelines"), json!([]))
         .set("models", json!({ MODEL: { "backend": "echo" } }))
         .set("default_model", MODEL)
-        .set("data", data);
+        .set("data", data.to_str().expect("the folder has a name in UTF-8"));
     assert!(settings.config["channels"][LARK].is_object(), "the platform joins by this name");
     let text = settings.config.to_string();
     let config = Config::parse(&text, std::path::Path::new("."), &|_| None);
