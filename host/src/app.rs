@@ -40,6 +40,7 @@ use crate::limits::{Limits, Rates};
 use crate::model::Model;
 use crate::plugin::compile::Cache;
 use crate::plugin::shelf::Rejected;
+use crate::plugin::signature::Trust;
 use crate::plugin::{Release, Shelf, engine};
 use crate::queue::{Wrapper, sqs::Sqs};
 use crate::random::Random;
@@ -349,7 +350,8 @@ fn shelf(
     let witness = Arc::new(move |plugin: &str, function, outcome, time| {
         metrics.plugin_call(plugin, function, outcome, time)
     });
-    Ok(Shelf::new(built, cache, witness, config.plugins.allow_unsigned))
+    let trust = Trust::new(config.plugins.trusted_keys.clone(), config.plugins.allow_unsigned);
+    Ok(Shelf::new(built, cache, witness, trust))
 }
 
 /// A file that does not load keeps no other from loading; a channel that needs it will say so.

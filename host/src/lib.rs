@@ -54,4 +54,5 @@ pub mod clock;
 pub mod config;
 pub mod drain;
 pub mod random;
+mod scratch;
 pub mod telemetry;

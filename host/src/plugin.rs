@@ -1,6 +1,6 @@
 //! Plugins: WebAssembly components behind the contract of `wit/`.
 //!
-//! A file becomes a `Package` (checked), then a `Release` (compiled, tried, ready to serve), and the
+//! A file becomes a `Package` (its signature verified, then checked), then a `Release` (compiled, tried, ready to serve), and the
 //! `Shelf` hands out the release that serves a name. It does not know channels, turns or HTTP: what a
 //! guest may reach comes in as `Services`. Read on in `release`, then `guest`.
 
@@ -8,13 +8,17 @@ mod bindings;
 pub mod compile;
 pub mod engine;
 pub mod guest;
+pub mod inspection;
 pub mod manifest;
+pub mod pack;
 pub mod package;
 pub mod release;
 pub mod secrets;
+pub mod sections;
 pub mod selftest;
 pub mod services;
 pub mod shelf;
+pub mod signature;
 
 use std::time::Duration;
 

@@ -29,6 +29,8 @@ pub struct Examined {
     pub problems: Vec<String>,
     /// What the plugins that serve say of themselves.
     pub manifests: Vec<Manifest>,
+    /// Those of them that no trusted key has signed.
+    pub unsigned: Vec<String>,
 }
 
 /// Loads the plugins and wires the channels in `scratch`, an empty folder that this user alone can read.
@@ -54,8 +56,14 @@ pub async fn examine(config: &Config, parts: &Parts, scratch: &Path) -> anyhow::
     };
     drop(wiring.channels());
     let releases = shelf.names().into_iter().filter_map(|name| shelf.release(&name));
-    let manifests = releases.map(|release| release.manifest.clone()).collect();
-    Ok(Examined { rejected, problems: wiring.problems, manifests })
+    let (mut manifests, mut unsigned) = (Vec::new(), Vec::new());
+    for release in releases {
+        if release.provenance.signer().is_none() {
+            unsigned.push(release.manifest.name.clone());
+        }
+        manifests.push(release.manifest.clone());
+    }
+    Ok(Examined { rejected, problems: wiring.problems, manifests, unsigned })
 }
 
 /// What is not taken over is compiled anew: this saves time and nothing else.

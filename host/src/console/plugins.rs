@@ -14,10 +14,13 @@ use super::{Console, Refusal, channels, missing};
 use crate::doors::problem::Problem;
 use crate::plugin::Release;
 use crate::plugin::manifest::{Egress, EgressHost, Kind, Manifest, Secret};
+use crate::plugin::signature::Signer;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Plugins {
     items: Vec<Plugin>,
+    /// Whether plugins serve that no trusted key has signed: for development alone.
+    allow_unsigned: bool,
     /// Files of the plugin folder that do not serve.
     rejected: Vec<Rejected>,
 }
@@ -38,8 +41,18 @@ pub struct Plugin {
     /// Of its file, SHA-256 in hex.
     digest: String,
     description: String,
+    /// The trusted key that signed its file; none: it serves since unsigned plugins are allowed.
+    signed_by: Option<SignedBy>,
     /// Channels that use it.
     used_by: Vec<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct SignedBy {
+    /// As minisign writes it.
+    key_id: String,
+    /// What was signed along with the file.
+    comment: String,
 }
 
 /// A plugin and what it may do.
@@ -89,6 +102,7 @@ pub async fn list(_: Viewer, State(console): State<Arc<Console>>) -> Json<Plugin
     let rejected = rejected.map(|(file, reason)| Rejected { file: file.clone(), reason: reason.clone() });
     Json(Plugins {
         items: releases.map(|release| plugin(&console, &release)).collect(),
+        allow_unsigned: console.config.plugins.allow_unsigned,
         rejected: rejected.collect(),
     })
 }
@@ -132,7 +146,14 @@ fn plugin(console: &Console, release: &Release) -> Plugin {
         version: version.clone(),
         digest: release.digest.clone(),
         description: description.clone(),
+        signed_by: release.provenance.signer().map(SignedBy::of),
         used_by: users.map(|facts| facts.name).collect(),
+    }
+}
+
+impl SignedBy {
+    fn of(signer: &Signer) -> Self {
+        SignedBy { key_id: signer.key_id.clone(), comment: signer.comment.clone() }
     }
 }
 

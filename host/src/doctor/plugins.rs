@@ -1,14 +1,16 @@
 //! Plugins and channels, taken the whole way that `serve` takes them: read, compiled, linked, tried, wired.
 
-use super::scratch::Scratch;
 use super::{Finding, Level};
 use crate::app::Parts;
 use crate::app::examine::{Examined, examine};
 use crate::config::Config;
 use crate::plugin::manifest::Manifest;
 use crate::plugin::shelf::{LoadError, Rejected};
+use crate::scratch::Scratch;
 
 const CHECK: &str = "plugin";
+/// Whether strangers' code may serve. Shown in red.
+pub const TRUST: &str = "trust";
 
 /// Findings, and what the plugins that would serve say of themselves.
 pub async fn findings(config: &Config, parts: &Parts) -> (Vec<Finding>, Vec<Manifest>) {
@@ -26,7 +28,12 @@ pub async fn findings(config: &Config, parts: &Parts) -> (Vec<Finding>, Vec<Mani
         }
     };
     match examine(config, parts, scratch.path()).await {
-        Ok(examined) => told(&folder, examined, needs_plugins),
+        Ok(examined) => {
+            let signatures = signatures(config, &examined.unsigned);
+            let (mut findings, manifests) = told(&folder, examined, needs_plugins);
+            findings.push(signatures);
+            (findings, manifests)
+        }
         Err(error) => {
             let remedy = "set `plugins.folder` to the folder of the `.wasm` files; an empty one will do without channels";
             (vec![Finding::fail(CHECK, &folder, format!("{error:#}"), remedy)], Vec::new())
@@ -35,7 +42,7 @@ pub async fn findings(config: &Config, parts: &Parts) -> (Vec<Finding>, Vec<Mani
 }
 
 fn told(folder: &str, examined: Examined, needs_plugins: bool) -> (Vec<Finding>, Vec<Manifest>) {
-    let Examined { rejected, problems, manifests } = examined;
+    let Examined { rejected, problems, manifests, .. } = examined;
     let is_missed = problems.iter().any(|problem| problem.contains("no plugin `"));
     let mut findings: Vec<Finding> = rejected.iter().map(|rejected| refusal(rejected, is_missed)).collect();
     findings.extend(problems.iter().map(|problem| channel(problem)));
@@ -47,6 +54,27 @@ fn told(folder: &str, examined: Examined, needs_plugins: bool) -> (Vec<Finding>,
         findings.push(Finding::ok(CHECK, folder, "there are none, and no channel needs one"));
     }
     (findings, manifests)
+}
+
+fn signatures(config: &Config, unsigned: &[String]) -> Finding {
+    let keys = config.plugins.trusted_keys.len();
+    if !config.plugins.allow_unsigned {
+        return Finding::ok(
+            TRUST,
+            "",
+            format!("plugins are loaded that one of {keys} trusted keys has signed"),
+        );
+    }
+    let which = match unsigned {
+        [] => "none does now".to_owned(),
+        names => format!("now {}", names.join(", ")),
+    };
+    Finding::warn(
+        TRUST,
+        "",
+        format!("plugins may serve that no trusted key has signed; {which}"),
+        "where others can reach it, name their authors' keys in `plugins.trusted_keys` and remove `plugins.allow_unsigned`",
+    )
 }
 
 fn kind(manifest: &Manifest) -> &'static str {
@@ -67,7 +95,6 @@ fn refusal(rejected: &Rejected, is_missed: bool) -> Finding {
 fn remedy(error: &LoadError) -> &'static str {
     match error {
         LoadError::Package(_) => "build it again with the SDK, or take it out of the folder",
-        LoadError::Unsigned => "sign it, or allow unsigned plugins",
         LoadError::Compile(_) => "take another build of it; see what the compiler says",
         LoadError::Link(_) => "build it again with the SDK of this host's contract",
         LoadError::SelfTest(_) => "take another version of it: what its author promises does not hold here",

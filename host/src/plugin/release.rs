@@ -17,6 +17,7 @@ use crate::plugin::guest::{self, Bounds, CallError, Guest};
 use crate::plugin::manifest::{Kind, Manifest};
 use crate::plugin::package::Package;
 use crate::plugin::services::Services;
+use crate::plugin::signature::Provenance;
 use crate::plugin::{Delivered, Flow, PipelineTurn, Presentation, Reception, Snapshot, Step};
 
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,7 @@ pub type Witness = Arc<dyn Fn(&str, &'static str, &'static str, Duration) + Send
 pub struct Release {
     pub digest: String,
     pub manifest: Manifest,
+    pub provenance: Provenance,
     engine: Engine,
     bounds: Bounds,
     linked: Linked,
@@ -71,6 +73,7 @@ impl Release {
         Ok(Release {
             digest: package.digest,
             manifest: package.manifest,
+            provenance: package.provenance,
             engine: engine.clone(),
             bounds,
             linked,

@@ -1,6 +1,6 @@
 //! The releases that serve, by plugin name: load, swap, hand out.
 //!
-//! Start-up and a later swap take the same path: read and check → compile in a child → link → self-test →
+//! Start-up and a later swap take the same path: read, verify and check → compile in a child → link → self-test →
 //! swap. Whoever holds a release keeps it until its call ends; the next caller gets the new one.
 
 use std::collections::BTreeMap;
@@ -15,15 +15,12 @@ use crate::plugin::engine::Built;
 use crate::plugin::package::{Package, PackageError};
 use crate::plugin::release::{LinkError, Release, Witness};
 use crate::plugin::selftest::{self, SelfTestError};
+use crate::plugin::signature::Trust;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(transparent)]
     Package(#[from] PackageError),
-    #[error(
-        "it is not signed, and this host verifies no signatures yet; set `plugins.allow_unsigned: true` if you trust its author"
-    )]
-    Unsigned,
     #[error(transparent)]
     Compile(#[from] CompileError),
     #[error(transparent)]
@@ -49,7 +46,7 @@ pub struct Shelf {
     pub instances_max: usize,
     cache: Cache,
     witness: Witness,
-    allow_unsigned: bool,
+    trust: Trust,
     releases: ArcSwap<BTreeMap<String, Arc<Release>>>,
 }
 
@@ -60,13 +57,13 @@ impl std::fmt::Debug for Shelf {
 }
 
 impl Shelf {
-    pub fn new(built: Built, cache: Cache, witness: Witness, allow_unsigned: bool) -> Shelf {
+    pub fn new(built: Built, cache: Cache, witness: Witness, trust: Trust) -> Shelf {
         Shelf {
             engine: built.engine,
             instances_max: built.instances_max,
             cache,
             witness,
-            allow_unsigned,
+            trust,
             releases: ArcSwap::default(),
         }
     }
@@ -83,7 +80,7 @@ impl Shelf {
     }
 
     async fn load_first(&self, path: &Path) -> Result<(), LoadError> {
-        let package = Package::read(path)?;
+        let package = Package::read(path, &self.trust)?;
         if self.release(&package.manifest.name).is_some() {
             return Err(LoadError::SecondOfItsName(package.manifest.name));
         }
@@ -92,9 +89,6 @@ impl Shelf {
 
     /// Takes one package the whole way; the old release serves until the new one has proved itself.
     pub async fn load(&self, package: Package) -> Result<Arc<Release>, LoadError> {
-        if !self.allow_unsigned {
-            return Err(LoadError::Unsigned);
-        }
         let compiled = self.cache.compiled(&self.engine, &package).await?;
         let release = Arc::new(Release::link(&self.engine, package, &compiled, self.witness.clone())?);
         selftest::run(&release).await?;
@@ -103,6 +97,9 @@ impl Shelf {
     }
 
     fn publish(&self, release: Arc<Release>) {
+        if release.provenance.signer().is_none() {
+            tracing::warn!(plugin = %release.manifest.name, "no trusted key signed this plugin; it serves since `plugins.allow_unsigned` is true");
+        }
         tracing::info!(plugin = %release.manifest.name, version = %release.manifest.version, digest = %release.digest, "plugin serves");
         self.releases.rcu(|releases| {
             let mut releases = BTreeMap::clone(releases);

@@ -84,14 +84,34 @@ fn each_thing_that_is_more_is_told_in_a_line_of_its_own() {
         ("\"hmac\", ", "\"hmac\", \"digest\", ", "uses the secret `app_secret` for digest as well"),
         ("uses =", "prefix = \"SEC\"\nuses =", "drops `SEC` from the front of the secret `app_secret`"),
         ("path = \"/v1/\"", "path = \"/\"", "sends POST to `https://api.example.com/`"),
-        ("methods = [\"POST\"]\npath", "methods = [\"POST\", \"GET\"]\npath", "sends GET to `https://api.example.com/v1/`"),
-        ("@query:key\"", "@query:key\", \"secret:app_secret@json:/text\"", "puts the secret `app_secret` into the body at `/text` at `https://api.example.com/v1/`"),
+        (
+            "methods = [\"POST\"]\npath",
+            "methods = [\"POST\", \"GET\"]\npath",
+            "sends GET to `https://api.example.com/v1/`",
+        ),
+        (
+            "@query:key\"",
+            "@query:key\", \"secret:app_secret@json:/text\"",
+            "puts the secret `app_secret` into the body at `/text` at `https://api.example.com/v1/`",
+        ),
         ("20/1m", "40/1m", "sends 40/1m of one limit key to `https://api.example.com/v1/`, so far 20/1m"),
         ("20/1m", "20/10s", "sends 120/1m of one limit key to `https://api.example.com/v1/`, so far 20/1m"),
-        ("[\"50/1s\", \"1000/1m\"]", "[\"50/1s\"]", "sends 3000/1m in all to `https://api.example.com/v1/`, so far 1000/1m"),
-        ("com/token\"", "com/token?scope=all\"", "mints the token `access` in another way: by POST to `https://api.example.com/token?scope=all`"),
+        (
+            "[\"50/1s\", \"1000/1m\"]",
+            "[\"50/1s\"]",
+            "sends 3000/1m in all to `https://api.example.com/v1/`, so far 1000/1m",
+        ),
+        (
+            "com/token\"",
+            "com/token?scope=all\"",
+            "mints the token `access` in another way: by POST to `https://api.example.com/token?scope=all`",
+        ),
         ("value = \"/token\"", "value = \"/admin\"", "takes the token `access` from `/admin` of the answer"),
-        ("format = \"uri\"", "format = \"uri\", default = \"https://evil.example/\"", "sends to \"https://evil.example/\" where the setting `callback_url` is not set"),
+        (
+            "format = \"uri\"",
+            "format = \"uri\", default = \"https://evil.example/\"",
+            "sends to \"https://evil.example/\" where the setting `callback_url` is not set",
+        ),
     ] {
         assert_eq!(told(from, to, line), line, "{from} → {to}");
     }
@@ -122,7 +142,10 @@ fn a_new_destination_brings_its_places_and_a_new_secret_its_reason() {
         "[[tokens]]\nname = \"t\"\nmethod = \"POST\"\nurl = \"https://other.example/t\"\n\
          body = '${secret:app_secret}'\nvalue = \"/t\"\nlifetime-default = \"1h\"\n",
     );
-    assert_eq!(token, ["mints the token `t` by POST to `https://other.example/t` with the secret `app_secret`"]);
+    assert_eq!(
+        token,
+        ["mints the token `t` by POST to `https://other.example/t` with the secret `app_secret`"]
+    );
 }
 
 #[test]
@@ -146,7 +169,9 @@ fn a_token_that_is_gone_leaves_its_mint_open() {
 #[test]
 fn a_rule_that_is_cut_in_two_does_not_double_its_rate() {
     let rule = |path: &str, rate: &str| {
-        format!("[[egress]]\nhost = \"x.example\"\nmethods = [\"GET\"]\npath = \"{path}\"\nrate = \"{rate}\"\n")
+        format!(
+            "[[egress]]\nhost = \"x.example\"\nmethods = [\"GET\"]\npath = \"{path}\"\nrate = \"{rate}\"\n"
+        )
     };
     let whole = manifest(&format!("{HEAD}{}", rule("/", "20/1m")));
     let halves = |rate| manifest(&format!("{HEAD}{}{}", rule("/a", rate), rule("/", rate)));
@@ -168,8 +193,9 @@ type Rule = (Vec<usize>, usize, Vec<usize>);
 
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
     let some = |of: usize, least| prop::collection::btree_set(0..of, least..=of);
-    let rule = (some(2, 1), 0..PREFIXES.len(), some(2, 0))
-        .prop_map(|(methods, path, places)| (methods.into_iter().collect(), path, places.into_iter().collect()));
+    let rule = (some(2, 1), 0..PREFIXES.len(), some(2, 0)).prop_map(|(methods, path, places)| {
+        (methods.into_iter().collect(), path, places.into_iter().collect())
+    });
     prop::collection::vec(rule, 0..4)
 }
 

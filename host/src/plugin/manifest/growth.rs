@@ -43,9 +43,8 @@ fn of_secret(old: Option<&Secret>, new: &Secret, lines: &mut Vec<String>) {
 }
 
 fn of_token(old: Option<&Token>, new: &Token, lines: &mut Vec<String>) {
-    let recipe = |token: &Token| {
-        (token.method.clone(), token.url.clone(), token.headers.clone(), token.body.clone())
-    };
+    let recipe =
+        |token: &Token| (token.method.clone(), token.url.clone(), token.headers.clone(), token.body.clone());
     match old {
         None => lines.push(format!("mints the token `{}` {}", new.name, new.told())),
         Some(old) if recipe(old) != recipe(new) => {
@@ -65,7 +64,11 @@ fn of_mints(old: &Manifest, new: &Manifest, lines: &mut Vec<String>) {
         let mint = url::Url::parse(&token.url.to_string()).ok();
         let reaches = |rule: &&Egress| mint.as_ref().is_some_and(|mint| is_at(rule, mint));
         if let Some(rule) = new.egress.iter().find(reaches) {
-            lines.push(format!("asks itself at `{}`, where the token `{}` was minted", rule.address(), token.name));
+            lines.push(format!(
+                "asks itself at `{}`, where the token `{}` was minted",
+                rule.address(),
+                token.name
+            ));
         }
     }
 }
@@ -129,7 +132,11 @@ fn probes<'a>(old: &'a Manifest, new: &'a Manifest) -> Vec<Probe<'a>> {
         for method in &rule.methods {
             for other in rules().filter(|other| other.host == rule.host) {
                 let below = format!("{}/{ANY_SEGMENT}", other.path.trim_end_matches('/'));
-                probes.extend([other.path.clone(), below].map(|path| Probe { host: &rule.host, method, path }));
+                probes.extend([other.path.clone(), below].map(|path| Probe {
+                    host: &rule.host,
+                    method,
+                    path,
+                }));
             }
         }
     }
@@ -193,7 +200,11 @@ impl<'a> Compared<'a> {
             let rule = &old.egress[*was];
             let rules = || successors.iter().map(|index| &new.egress[*index]);
             let of_key = rule.rate.map(|rate| {
-                (rate, most(rate, rules(), |rule| rule.rates_in_all.iter().chain(&rule.rate)), "of one limit key ")
+                (
+                    rate,
+                    most(rate, rules(), |rule| rule.rates_in_all.iter().chain(&rule.rate)),
+                    "of one limit key ",
+                )
             });
             let in_all = rule.rates_in_all.iter().map(|rate| {
                 (*rate, most(*rate, rules(), |rule| rule.rates_in_all.iter().chain(&None)), "in all ")
@@ -222,9 +233,7 @@ fn rate_line(rule: &Egress, rate: Rate, most: Option<u128>, whose: &str) -> Opti
     let address = rule.address();
     match most {
         Some(most) if most <= u128::from(rate.count) => None,
-        Some(most) => {
-            Some(format!("sends {most}/{} {whose}to `{address}`, so far {rate}", span(rate.per)))
-        }
+        Some(most) => Some(format!("sends {most}/{} {whose}to `{address}`, so far {rate}", span(rate.per))),
         None => Some(format!("sends {whose}without a bound to `{address}`, so far {rate}")),
     }
 }
