@@ -1,12 +1,15 @@
 //! `parlor plugin …`: one plugin's file, from its first line to its signature.
 
+mod build;
 mod check;
 #[cfg(feature = "compile")]
 mod compile;
 mod describe;
+mod dev;
 mod file;
 mod inspect;
 mod keys;
+mod new;
 mod pack;
 mod sign;
 mod test;
@@ -19,6 +22,12 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
+    /// Begin a plugin in Rust: a crate that builds, passes its tests and serves as it is
+    New(new::New),
+    /// Build a crate to a plugin's file
+    Build(build::Build),
+    /// Build a crate whenever a file is saved, and put the plugin where a running host takes it
+    Dev(dev::Dev),
     /// Make a plugin of a component that another language's tools built
     Pack(pack::Pack),
     /// Try a file in the real host: its golden requests, and an adapter by a file of test vectors over HTTP
@@ -38,6 +47,9 @@ pub enum Plugin {
 
 pub async fn run(config: &Path, plugin: Plugin, log: &str) -> anyhow::Result<()> {
     match plugin {
+        Plugin::New(wanted) => new::run(&wanted),
+        Plugin::Build(wanted) => build::run(&wanted),
+        Plugin::Dev(wanted) => dev::run(config, &wanted).await,
         Plugin::Pack(wanted) => pack::run(&wanted),
         Plugin::Test(wanted) => test::run(wanted, log).await,
         Plugin::Check(wanted) => check::run(config, wanted).await,
