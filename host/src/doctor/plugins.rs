@@ -57,13 +57,13 @@ fn told(folder: &str, examined: Examined, needs_plugins: bool) -> (Vec<Finding>,
 }
 
 fn signatures(config: &Config, unsigned: &[String]) -> Finding {
-    let keys = config.plugins.trusted_keys.len();
     if !config.plugins.allow_unsigned {
-        return Finding::ok(
-            TRUST,
-            "",
-            format!("plugins are loaded that one of {keys} trusted keys has signed"),
-        );
+        let what = match config.plugins.trusted_keys.len() {
+            0 => "signed plugins alone are loaded, and no key is trusted yet: none is".to_owned(),
+            1 => "plugins are loaded that the trusted key has signed".to_owned(),
+            keys => format!("plugins are loaded that one of {keys} trusted keys has signed"),
+        };
+        return Finding::ok(TRUST, "", what);
     }
     let which = match unsigned {
         [] => "none does now".to_owned(),
