@@ -55,4 +55,5 @@ pub mod config;
 pub mod drain;
 pub mod random;
 mod scratch;
+pub mod space;
 pub mod telemetry;
