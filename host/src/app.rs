@@ -44,6 +44,7 @@ use crate::model::Model;
 use crate::plugin::compile::Cache;
 use crate::plugin::release::Witness;
 use crate::plugin::shelf::Serving;
+use crate::plugin::signature::Trust;
 use crate::plugin::{Loader, Release, Shelf, engine};
 use crate::queue::{Wrapper, sqs::Sqs};
 use crate::random::Random;
@@ -425,7 +426,8 @@ fn loader(
     let built = engine::build().map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
     engine::tick(&built.engine).context("no thread for the plugins' deadlines")?;
     let cache = Cache::open(&data.join(COMPILED), vault.subkey(b"cwasm"), parts.compiler.clone())?;
-    Ok(Loader::new(built, cache, witness, config.plugins.allow_unsigned))
+    let trust = Trust::new(config.plugins.trusted_keys.clone(), config.plugins.allow_unsigned);
+    Ok(Loader::new(built, cache, witness, trust))
 }
 
 /// Who hears of each call.

@@ -143,6 +143,14 @@ impl Deployments {
         })
     }
 
+    /// A package of a file's bytes.
+    ///
+    /// # Errors
+    /// If it is none, or nobody trusted signed it.
+    pub fn check(&self, bytes: Vec<u8>) -> Result<Package, NotDeployed> {
+        Ok(self.loader.check(bytes).map_err(LoadError::from)?)
+    }
+
     /// Brings a package the whole way.
     ///
     /// # Errors
@@ -197,7 +205,7 @@ impl Deployments {
         let wanted = self.ledger.read(plugin).await?.ok_or_else(|| no_plugin(plugin))?;
         let waiting = wanted.waiting.filter(|waiting| waiting.digest == digest);
         let waiting = waiting.ok_or_else(|| no_release(plugin, digest))?;
-        let package = self.depot.package(&waiting.digest)?;
+        let package = self.depot.package(&waiting.digest, &self.loader)?;
         self.install(package, Bringing { share: None, is_approved: true }).await
     }
 
@@ -273,7 +281,7 @@ impl Deployments {
         }
         let name = &release.manifest.name;
         let stable = self.shelf.release(name).map(|stable| stable.manifest.clone());
-        let stable = stable.or_else(|| Some(self.depot.package(&wanted.stable).ok()?.manifest));
+        let stable = stable.or_else(|| Some(self.depot.package(&wanted.stable, &self.loader).ok()?.manifest));
         stable.map_or_else(Vec::new, |stable| grown(&stable, &release.manifest))
     }
 
@@ -325,7 +333,7 @@ impl Deployments {
                 return Ok(fitted.clone());
             }
         }
-        let package = self.depot.package(digest)?;
+        let package = self.depot.package(digest, &self.loader)?;
         self.fitted(plugin, package).await
     }
 

@@ -17,7 +17,6 @@ mod port;
 mod quota;
 mod reach;
 mod redis;
-mod scratch;
 mod signatures;
 mod weights;
 
@@ -25,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use finding::{Finding, Level};
+pub use plugins::TRUST;
 
 use crate::app::{Parts, Place};
 use crate::clock::{Clock, SystemClock};

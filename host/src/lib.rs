@@ -55,5 +55,6 @@ pub mod clock;
 pub mod config;
 pub mod drain;
 pub mod random;
+mod scratch;
 pub mod space;
 pub mod telemetry;

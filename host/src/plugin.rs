@@ -1,6 +1,6 @@
 //! Plugins: WebAssembly components behind the contract of `wit/`.
 //!
-//! A file becomes a `Package` (checked), and the `Loader` makes a `Release` of it (compiled, tried); the `Shelf`
+//! A file becomes a `Package` (its signature verified, then checked), and the `Loader` makes a `Release` of it (compiled, tried); the `Shelf`
 //! hands out the releases that serve a name. It does not know channels, turns or HTTP: what a guest may reach
 //! comes in as `Services`. Which release shall serve is decided in `deployment`. Read on in `release`, then `guest`.
 
@@ -8,14 +8,18 @@ mod bindings;
 pub mod compile;
 pub mod engine;
 pub mod guest;
+pub mod inspection;
 pub mod loader;
 pub mod manifest;
+pub mod pack;
 pub mod package;
 pub mod release;
 pub mod secrets;
+pub mod sections;
 pub mod selftest;
 pub mod services;
 pub mod shelf;
+pub mod signature;
 
 use std::time::Duration;
 

@@ -30,6 +30,8 @@ pub struct Examined {
     pub problems: Vec<String>,
     /// What the plugins that serve say of themselves.
     pub manifests: Vec<Manifest>,
+    /// Those of them that no trusted key has signed.
+    pub unsigned: Vec<String>,
 }
 
 /// Loads the plugins and wires the channels in `scratch`, an empty folder that this user alone can read.
@@ -52,6 +54,8 @@ pub async fn examine(config: &Arc<Config>, parts: &Parts, scratch: &Path) -> any
         egress: Egress::new(config.endpoints.clone())?,
     };
     let manifests: Vec<_> = releases.iter().map(|release| release.manifest.clone()).collect();
+    let unsigned = releases.iter().filter(|release| release.provenance.signer().is_none());
+    let unsigned = unsigned.map(|release| release.manifest.name.clone()).collect();
     let (shelf, mut problems) = (Shelf::default(), Vec::new());
     for release in releases {
         match fitter.fit(release) {
@@ -61,7 +65,7 @@ pub async fn examine(config: &Arc<Config>, parts: &Parts, scratch: &Path) -> any
     }
     let is_known = |plugin: &str| manifests.iter().any(|manifest| manifest.name == plugin);
     problems.extend(wiring::problems(config, &is_known, &shelf));
-    Ok(Examined { rejected, problems, manifests })
+    Ok(Examined { rejected, problems, manifests, unsigned })
 }
 
 /// What is not taken over is compiled anew: this saves time and nothing else.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::load::{self, Trouble};
-use crate::doctor::{self, Finding, Level};
+use super::paint;
+use crate::doctor::{self, Finding, Level, TRUST};
 
 const CHECK: &str = "config";
 
@@ -22,7 +23,7 @@ pub async fn run(path: &Path, wanted: &Doctor) -> anyhow::Result<()> {
     if wanted.json {
         println!("{}", serde_json::json!({ "ok": failed(&findings) == 0, "findings": findings }));
     } else {
-        print!("{}", text(&findings));
+        print!("{}", text(&findings, paint::has_colours(&std::io::stdout())));
     }
     conclude(&findings)
 }
@@ -76,7 +77,7 @@ fn problems(path: &Path, trouble: &Trouble) -> Vec<Finding> {
 }
 
 /// A line for each finding, and what to do below those that need it.
-pub fn text(findings: &[Finding]) -> String {
+pub fn text(findings: &[Finding], has_colours: bool) -> String {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     let mut text = String::new();
     for finding in findings {
@@ -87,7 +88,10 @@ pub fn text(findings: &[Finding]) -> String {
             Level::Skip => "skip",
         };
         let about = if finding.about.is_empty() { String::new() } else { format!("{}: ", finding.about) };
-        text.push_str(&format!("{word}  {:width$}  {about}{}\n", finding.check, finding.what));
+        let line = format!("{word}  {:width$}  {about}{}", finding.check, finding.what);
+        let is_red = finding.level == Level::Fail || finding.level == Level::Warn && finding.check == TRUST;
+        text.push_str(&paint::red(&line, has_colours && is_red));
+        text.push('\n');
         if let Some(remedy) = &finding.remedy {
             text.push_str(&format!("{:1$}→ {remedy}\n", "", 6 + width + 2));
         }

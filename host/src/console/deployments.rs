@@ -11,11 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::asked::{Content, Fields, Named, invalid};
 use super::entry::{Admin, Operator};
-use super::{Console, Refusal, unavailable};
+use super::{Console, Refusal, missing, unavailable};
 use crate::deployment::{Bringing, Installed, NotDeployed};
 use crate::doors::body;
 use crate::doors::problem::Problem;
-use crate::plugin::package::{FILE_BYTES_MAX, Package};
+use crate::plugin::package::FILE_BYTES_MAX;
 use crate::plugin::shelf::Share;
 use crate::store::oversight::{Act, Actor};
 use crate::telemetry;
@@ -40,11 +40,10 @@ pub struct How {
 pub struct Trial {
     /// Of a release that is kept here; its beginning is enough.
     digest: String,
-    /// Of a hundred conversations so many are its.
+    /// Of a hundred conversations so many are its. Without it, it is a shadow: it runs beside the stable release and is
+    /// compared with it, and nothing of it is sent.
     #[schema(maximum = 100)]
     weight: Option<u8>,
-    /// It runs beside the stable one and is compared with it; nothing of it is sent.
-    shadow: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -83,7 +82,7 @@ impl FromRequest<Arc<Console>> for File {
 /// Brings a release: the body is the plugin's file. It serves once it has been verified, compiled and tried, and what
 /// served before goes on until then.
 #[utoipa::path(post, path = "/plugins", tag = "plugins", security(("token" = ["role:admin"])), params(How),
-    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 200, body = Outcome), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 403, body = Refusal), (status = 408, body = Refusal), (status = 413, body = Refusal),
@@ -96,7 +95,7 @@ pub async fn install(
     File(bytes): File,
 ) -> Result<Json<Outcome>, Problem> {
     let share = share(how.weight, how.shadow)?;
-    let package = Package::of(bytes.into()).map_err(|error| refused(&NotDeployed::Load(error.into())))?;
+    let package = console.deployments.check(bytes.into()).map_err(|error| refused(&error))?;
     let (plugin, version, digest) =
         (package.manifest.name.clone(), package.manifest.version.clone(), package.digest.clone());
     write_down(&console, &plugin, format!("install {digest}"), &actor).await?;
@@ -119,7 +118,7 @@ pub async fn approve(
     Named(plugin): Named<String>,
     Content(approval): Content<Approval>,
 ) -> Result<StatusCode, Problem> {
-    write_down(&console, &plugin, format!("approve {}", approval.digest), &actor).await?;
+    change(&console, &plugin, format!("approve {}", approval.digest), &actor).await?;
     done(console.deployments.approve(&plugin, &approval.digest).await.map(drop))
 }
 
@@ -135,7 +134,7 @@ pub async fn promote(
     State(console): State<Arc<Console>>,
     Named(plugin): Named<String>,
 ) -> Result<StatusCode, Problem> {
-    write_down(&console, &plugin, "promote".to_owned(), &actor).await?;
+    change(&console, &plugin, "promote".to_owned(), &actor).await?;
     done(console.deployments.promote(&plugin).await)
 }
 
@@ -151,7 +150,7 @@ pub async fn roll_back(
     State(console): State<Arc<Console>>,
     Named(plugin): Named<String>,
 ) -> Result<StatusCode, Problem> {
-    write_down(&console, &plugin, "rollback".to_owned(), &actor).await?;
+    change(&console, &plugin, "rollback".to_owned(), &actor).await?;
     done(console.deployments.roll_back(&plugin).await)
 }
 
@@ -169,9 +168,8 @@ pub async fn try_beside(
     Named(plugin): Named<String>,
     Content(trial): Content<Trial>,
 ) -> Result<StatusCode, Problem> {
-    let share = share(trial.weight, trial.shadow)?;
-    let share = share.ok_or_else(|| invalid("say `weight` or `shadow`"))?;
-    write_down(&console, &plugin, format!("try {}, {share:?}", trial.digest), &actor).await?;
+    let share = share(trial.weight, None)?.unwrap_or(Share::Shadow);
+    change(&console, &plugin, format!("try {}, {share:?}", trial.digest), &actor).await?;
     done(console.deployments.try_beside(&plugin, &trial.digest, share).await)
 }
 
@@ -187,7 +185,7 @@ pub async fn withdraw(
     State(console): State<Arc<Console>>,
     Named(plugin): Named<String>,
 ) -> Result<StatusCode, Problem> {
-    write_down(&console, &plugin, "withdraw the candidate".to_owned(), &actor).await?;
+    change(&console, &plugin, "withdraw the candidate".to_owned(), &actor).await?;
     done(console.deployments.withdraw(&plugin).await)
 }
 
@@ -208,6 +206,12 @@ fn outcome(plugin: String, version: String, digest: String, installed: Installed
         Installed::Waits(asks) => ("waits", asks),
     };
     Outcome { plugin, version, digest, outcome, asks }
+}
+
+/// The same of a plugin that is there.
+async fn change(console: &Console, plugin: &str, change: String, actor: &Actor) -> Result<(), Problem> {
+    console.shelf.serving(plugin).ok_or_else(|| missing("plugin"))?;
+    write_down(console, plugin, change, actor).await
 }
 
 /// Before anything is changed.

@@ -17,10 +17,13 @@ use crate::doors::problem::Problem;
 use crate::plugin::Release;
 use crate::plugin::manifest::{Egress, EgressHost, Kind, Manifest, Secret};
 use crate::plugin::shelf::{Candidate, Serving, Share};
+use crate::plugin::signature::Signer;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Plugins {
     items: Vec<Plugin>,
+    /// Whether plugins serve that no trusted key has signed: for development alone.
+    allow_unsigned: bool,
     /// Files of the plugin folder that do not serve.
     rejected: Vec<Rejected>,
 }
@@ -41,8 +44,18 @@ pub struct Plugin {
     /// Of its file, SHA-256 in hex.
     digest: String,
     description: String,
+    /// The trusted key that signed its file; none: it serves since unsigned plugins are allowed.
+    signed_by: Option<SignedBy>,
     /// Channels that use it.
     used_by: Vec<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct SignedBy {
+    /// As minisign writes it.
+    key_id: String,
+    /// What was signed along with the file.
+    comment: String,
 }
 
 /// A plugin and what it may do.
@@ -149,6 +162,7 @@ pub async fn list(_: Viewer, State(console): State<Arc<Console>>) -> Json<Plugin
     let rejected = rejected.map(|(file, reason)| Rejected { file, reason });
     Json(Plugins {
         items: releases.map(|release| plugin(&console, &release)).collect(),
+        allow_unsigned: console.config.plugins.allow_unsigned,
         rejected: rejected.collect(),
     })
 }
@@ -227,7 +241,14 @@ fn plugin(console: &Console, release: &Release) -> Plugin {
         version: version.clone(),
         digest: release.digest.clone(),
         description: description.clone(),
+        signed_by: release.provenance.signer().map(SignedBy::of),
         used_by: users.map(|facts| facts.name).collect(),
+    }
+}
+
+impl SignedBy {
+    fn of(signer: &Signer) -> Self {
+        SignedBy { key_id: signer.key_id.clone(), comment: signer.comment.clone() }
     }
 }
 

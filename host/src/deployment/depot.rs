@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::NotDeployed;
-use crate::plugin::loader::LoadError;
+use crate::plugin::loader::{LoadError, Loader};
 use crate::plugin::package::Package;
 
 #[derive(Debug)]
@@ -25,12 +25,12 @@ impl Depot {
     }
 
     /// The package of this digest.
-    pub(super) fn package(&self, digest: &str) -> Result<Package, NotDeployed> {
+    pub(super) fn package(&self, digest: &str, loader: &Loader) -> Result<Package, NotDeployed> {
         let path = self.path(digest);
         if !is_digest(digest) || !path.is_file() {
             return Err(NotDeployed::NoFile(digest.to_owned()));
         }
-        let package = Package::read(&path).map_err(LoadError::from)?;
+        let package = loader.read(&path).map_err(LoadError::from)?;
         // A file that is another one by now is none.
         if package.digest == digest { Ok(package) } else { Err(NotDeployed::NoFile(digest.to_owned())) }
     }

@@ -63,7 +63,7 @@ impl Deployments {
         })?;
         let mut packages = BTreeMap::new();
         for path in files {
-            match Package::read(&path) {
+            match self.loader.read(&path) {
                 Ok(package) if packages.contains_key(&package.manifest.name) => {
                     self.reject(path, LoadError::SecondOfItsName(package.manifest.name));
                 }
@@ -174,7 +174,7 @@ impl Deployments {
     }
 
     async fn look_into(&self, path: &Path) -> Result<(), StoreError> {
-        match Package::read(path) {
+        match self.loader.read(path) {
             Ok(package) if self.depot.seen(&package.manifest.name).as_deref() == Some(&package.digest) => {
                 Ok(())
             }

@@ -1,4 +1,4 @@
-//! The way from a file to a release that may serve: read and check → compile in a child → link → self-test.
+//! The way from a file to a release that may serve: read, verify and check → compile in a child → link → self-test.
 //!
 //! Start-up and a later swap take the same path. A loader serves nobody: what it made goes to the `shelf` of a host,
 //! by way of whoever decides that it shall serve.
@@ -13,15 +13,12 @@ use crate::plugin::engine::Built;
 use crate::plugin::package::{Package, PackageError};
 use crate::plugin::release::{LinkError, Release, Witness};
 use crate::plugin::selftest::{self, SelfTestError};
+use crate::plugin::signature::Trust;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(transparent)]
     Package(#[from] PackageError),
-    #[error(
-        "it is not signed, and this host verifies no signatures yet; set `plugins.allow_unsigned: true` if you trust its author"
-    )]
-    Unsigned,
     #[error(transparent)]
     Compile(#[from] CompileError),
     #[error(transparent)]
@@ -50,7 +47,7 @@ pub struct Loader {
     pub instances_max: usize,
     cache: Cache,
     witness: Witness,
-    allow_unsigned: bool,
+    trust: Trust,
 }
 
 impl std::fmt::Debug for Loader {
@@ -60,8 +57,8 @@ impl std::fmt::Debug for Loader {
 }
 
 impl Loader {
-    pub fn new(built: Built, cache: Cache, witness: Witness, allow_unsigned: bool) -> Loader {
-        Loader { engine: built.engine, instances_max: built.instances_max, cache, witness, allow_unsigned }
+    pub fn new(built: Built, cache: Cache, witness: Witness, trust: Trust) -> Loader {
+        Loader { engine: built.engine, instances_max: built.instances_max, cache, witness, trust }
     }
 
     /// Loads every `.wasm` of a folder, in the order of their names; tells which did not load and why.
@@ -80,7 +77,7 @@ impl Loader {
     }
 
     async fn load_first(&self, path: &Path, others: &[Arc<Release>]) -> Result<Arc<Release>, LoadError> {
-        let package = Package::read(path)?;
+        let package = self.read(path)?;
         let name = &package.manifest.name;
         if others.iter().any(|other| other.manifest.name == *name) {
             return Err(LoadError::SecondOfItsName(name.clone()));
@@ -88,14 +85,24 @@ impl Loader {
         self.load(package).await
     }
 
+    /// Reads a plugin's file, if it may be trusted.
+    pub fn read(&self, path: &Path) -> Result<Package, PackageError> {
+        Package::read(path, &self.trust)
+    }
+
+    /// The same of a plugin's bytes, which lie in no file yet.
+    pub fn check(&self, bytes: Vec<u8>) -> Result<Package, PackageError> {
+        Package::check(PathBuf::new(), bytes, &self.trust)
+    }
+
     /// Takes one package the whole way.
     pub async fn load(&self, package: Package) -> Result<Arc<Release>, LoadError> {
-        if !self.allow_unsigned {
-            return Err(LoadError::Unsigned);
-        }
         let compiled = self.cache.compiled(&self.engine, &package).await?;
         let release = Arc::new(Release::link(&self.engine, package, &compiled, self.witness.clone())?);
         selftest::run(&release).await?;
+        if release.provenance.signer().is_none() {
+            tracing::warn!(plugin = %release.manifest.name, "no trusted key signed this plugin; it may serve since `plugins.allow_unsigned` is true");
+        }
         Ok(release)
     }
 

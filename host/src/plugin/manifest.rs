@@ -25,6 +25,7 @@ pub use permissions::{
     Egress, EgressHost, Place, Placeholder, Rate, Spot, Template, TemplatePart, Token, is_below,
 };
 pub use settings::Schema;
+pub use told::{size, span};
 
 use read::{Problems, Table};
 

@@ -19,6 +19,7 @@ use crate::plugin::guest::{self, Bounds, CallError, Guest};
 use crate::plugin::manifest::{Kind, Manifest};
 use crate::plugin::package::Package;
 use crate::plugin::services::Services;
+use crate::plugin::signature::Provenance;
 use crate::plugin::{Delivered, Flow, PipelineTurn, Presentation, Reception, Snapshot, Step};
 
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,7 @@ pub type Witness = Arc<dyn Fn(&Call<'_>) + Send + Sync>;
 pub struct Release {
     pub digest: String,
     pub manifest: Manifest,
+    pub provenance: Provenance,
     engine: Engine,
     bounds: Bounds,
     linked: Linked,
@@ -88,6 +90,7 @@ impl Release {
         Ok(Release {
             digest: package.digest,
             manifest: package.manifest,
+            provenance: package.provenance,
             engine: engine.clone(),
             bounds,
             linked,

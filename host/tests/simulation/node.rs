@@ -18,6 +18,7 @@ use parlor::model::Model;
 use parlor::plugin::compile::Cache;
 use parlor::plugin::package::Package;
 use parlor::plugin::shelf::Share;
+use parlor::plugin::signature::Trust;
 use parlor::plugin::{Loader, Release, engine};
 use parlor::telemetry::Metrics;
 use serde_json::json;
@@ -57,10 +58,10 @@ impl Plugins {
         let compiler = PathBuf::from(env!("CARGO_BIN_EXE_parlor"));
         let cache = Cache::open(&folder.join("compiled"), [7; 32], compiler).unwrap();
         // No thread ticks here: guests are trusted to come back, and none is put off at a moment that no seed chose.
-        let loader = Loader::new(engine::build().unwrap(), cache, Arc::new(|_| ()), true);
+        let loader = Loader::new(engine::build().unwrap(), cache, Arc::new(|_| ()), Trust::anybody());
         let (mut first, mut pairs) = (Vec::new(), Vec::new());
         for path in files() {
-            let pair = [Package::read(&path).unwrap(), another(&path, &folder)];
+            let pair = [Package::read(&path, &Trust::anybody()).unwrap(), another(&path, &folder)];
             first.push(loader.load(pair[0].clone()).await.unwrap());
             drop(loader.load(pair[1].clone()).await.unwrap());
             pairs.push(pair);
@@ -80,7 +81,7 @@ fn another(path: &Path, folder: &Path) -> Package {
     bytes.extend(b"\x00\x08\x07another");
     let path = folder.join(path.file_name().unwrap());
     std::fs::write(&path, bytes).unwrap();
-    Package::read(&path).unwrap()
+    Package::read(&path, &Trust::anybody()).unwrap()
 }
 
 fn config(data: &Path) -> Config {

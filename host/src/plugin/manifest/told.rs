@@ -6,6 +6,15 @@ use std::time::Duration;
 use super::{Egress, EgressHost, Kind, Placeholder, Rate, Spot, Template, TemplatePart, Token};
 
 impl Kind {
+    /// Its name in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Adapter => "adapter",
+            Self::Pipeline => "pipeline",
+        }
+    }
+
+    /// As people call it.
     pub fn told(self) -> &'static str {
         match self {
             Self::Adapter => "an adapter",
@@ -80,7 +89,7 @@ impl fmt::Display for Template {
 pub fn span(time: Duration) -> String {
     let milliseconds = time.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-    let whole = units.iter().find(|(unit, _)| milliseconds > 0 && milliseconds % unit == 0);
+    let whole = units.iter().find(|(unit, _)| milliseconds > 0 && milliseconds.is_multiple_of(*unit));
     whole.map_or_else(|| format!("{milliseconds}ms"), |(unit, name)| format!("{}{name}", milliseconds / unit))
 }
 
