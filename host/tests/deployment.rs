@@ -235,7 +235,7 @@ async fn tried(mood: &str) -> (Stage, String) {
     }
     let reason = stage.quarantined().await;
     let (status, refusal) = stage.install("?weight=50", release("bad", mood)).await;
-    assert_eq!(status, 422, "what was taken out of service does not come back: {refusal}");
+    assert_eq!(status, 409, "what was taken out of service does not come back: {refusal}");
     for id in 0..20 {
         assert_eq!(stage.say(&format!("c{id}"), &format!("after-{id}")).await, "first");
     }

@@ -42,8 +42,8 @@ pub struct Trial {
     digest: String,
     /// Of a hundred conversations so many are its. Without it, it is a shadow: it runs beside the stable release and is
     /// compared with it, and nothing of it is sent.
-    #[schema(maximum = 100)]
-    weight: Option<u8>,
+    #[schema(value_type = Option<u8>, maximum = 100)]
+    weight: Option<f64>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -86,7 +86,7 @@ impl FromRequest<Arc<Console>> for File {
     responses(
         (status = 200, body = Outcome), (status = 400, body = Refusal), (status = 401, body = Refusal),
         (status = 403, body = Refusal), (status = 408, body = Refusal), (status = 413, body = Refusal),
-        (status = 422, body = Refusal), (status = 503, body = Refusal),
+        (status = 409, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn install(
     Admin(actor): Admin,
@@ -110,7 +110,7 @@ pub async fn install(
     responses(
         (status = 204), (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
         (status = 404, body = Refusal), (status = 408, body = Refusal), (status = 413, body = Refusal),
-        (status = 422, body = Refusal), (status = 503, body = Refusal),
+        (status = 409, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn approve(
     Admin(actor): Admin,
@@ -127,7 +127,7 @@ pub async fn approve(
     params(("plugin" = String, Path)),
     responses(
         (status = 204), (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
-        (status = 404, body = Refusal), (status = 422, body = Refusal), (status = 503, body = Refusal),
+        (status = 404, body = Refusal), (status = 409, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn promote(
     Operator(actor): Operator,
@@ -143,7 +143,7 @@ pub async fn promote(
     params(("plugin" = String, Path)),
     responses(
         (status = 204), (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
-        (status = 404, body = Refusal), (status = 422, body = Refusal), (status = 503, body = Refusal),
+        (status = 404, body = Refusal), (status = 409, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn roll_back(
     Operator(actor): Operator,
@@ -160,7 +160,7 @@ pub async fn roll_back(
     responses(
         (status = 204), (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
         (status = 404, body = Refusal), (status = 408, body = Refusal), (status = 413, body = Refusal),
-        (status = 422, body = Refusal), (status = 503, body = Refusal),
+        (status = 409, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn try_beside(
     Operator(actor): Operator,
@@ -168,7 +168,7 @@ pub async fn try_beside(
     Named(plugin): Named<String>,
     Content(trial): Content<Trial>,
 ) -> Result<StatusCode, Problem> {
-    let share = share(trial.weight, None)?.unwrap_or(Share::Shadow);
+    let share = share(trial.weight.map(whole).transpose()?, None)?.unwrap_or(Share::Shadow);
     change(&console, &plugin, format!("try {}, {share:?}", trial.digest), &actor).await?;
     done(console.deployments.try_beside(&plugin, &trial.digest, share).await)
 }
@@ -178,7 +178,7 @@ pub async fn try_beside(
     security(("token" = ["role:operator"])), params(("plugin" = String, Path)),
     responses(
         (status = 204), (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
-        (status = 404, body = Refusal), (status = 422, body = Refusal), (status = 503, body = Refusal),
+        (status = 404, body = Refusal), (status = 409, body = Refusal), (status = 503, body = Refusal),
     ))]
 pub async fn withdraw(
     Operator(actor): Operator,
@@ -187,6 +187,13 @@ pub async fn withdraw(
 ) -> Result<StatusCode, Problem> {
     change(&console, &plugin, "withdraw the candidate".to_owned(), &actor).await?;
     done(console.deployments.withdraw(&plugin).await)
+}
+
+/// A number of JSON, for which 35 and 35.0 are one.
+fn whole(weight: f64) -> Result<u8, Problem> {
+    let is_whole = weight.fract() == 0.0 && (0.0..=100.0).contains(&weight);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was looked at")]
+    is_whole.then_some(weight as u8).ok_or_else(|| invalid("`weight` is a whole number from 0 to 100"))
 }
 
 fn share(weight: Option<u8>, shadow: Option<bool>) -> Result<Option<Share>, Problem> {
@@ -234,7 +241,7 @@ fn refused(error: &NotDeployed) -> Problem {
         NotDeployed::Store(_) | NotDeployed::Depot { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
         }
-        _ => (StatusCode::UNPROCESSABLE_ENTITY, "release_refused"),
+        _ => (StatusCode::CONFLICT, "release_refused"),
     };
     Problem::new(status, code, telemetry::chain(error))
 }
