@@ -136,7 +136,8 @@ impl App {
         let (config, shelf) = (Arc::new(config), Arc::new(Shelf::default()));
         let deployments = deployments(&config, &parts, &ground, &shelf)?;
         let misfits = deployments.begin(&config.plugins.folder, &used(&config)).await?;
-        let found = wiring::problems(&config, &|plugin| misfits.contains_key(plugin), &shelf);
+        let loaded: BTreeSet<_> = shelf.names().into_iter().chain(misfits.keys().cloned()).collect();
+        let found = wiring::problems(&config, &Vec::from_iter(loaded));
         let problems: Vec<_> =
             problems.into_iter().chain(misfits.into_values().flatten()).chain(found).collect();
         anyhow::ensure!(problems.is_empty(), "cannot serve:\n{}", problems.join("\n"));
@@ -156,7 +157,7 @@ impl App {
             let fitted = fitter.fit(release).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
             shelf.put(Serving { stable: Arc::new(fitted), candidate: None });
         }
-        let problems = wiring::problems(&config, &|_| false, &shelf);
+        let problems = wiring::problems(&config, &shelf.names());
         anyhow::ensure!(problems.is_empty(), "cannot serve:\n{}", problems.join("\n"));
         let deployments = deployments(&config, &parts, &ground, &shelf)?;
         App::wire(config, parts, ground, shelf, deployments)

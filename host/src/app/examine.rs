@@ -14,10 +14,8 @@ use super::{COMPILED, Parts, loader, wiring};
 use crate::config::Config;
 use crate::deployment::Fit as _;
 use crate::egress::Egress;
-use crate::plugin::Shelf;
 use crate::plugin::loader::Rejected;
 use crate::plugin::manifest::Manifest;
-use crate::plugin::shelf::Serving;
 use crate::store::sqlite::SqliteStore;
 use crate::store::vault::{KEY_FILE, Vault};
 
@@ -56,15 +54,10 @@ pub async fn examine(config: &Arc<Config>, parts: &Parts, scratch: &Path) -> any
     let manifests: Vec<_> = releases.iter().map(|release| release.manifest.clone()).collect();
     let unsigned = releases.iter().filter(|release| release.provenance.signer().is_none());
     let unsigned = unsigned.map(|release| release.manifest.name.clone()).collect();
-    let (shelf, mut problems) = (Shelf::default(), Vec::new());
-    for release in releases {
-        match fitter.fit(release) {
-            Ok(fitted) => shelf.put(Serving { stable: Arc::new(fitted), candidate: None }),
-            Err(found) => problems.extend(found),
-        }
-    }
-    let is_known = |plugin: &str| manifests.iter().any(|manifest| manifest.name == plugin);
-    problems.extend(wiring::problems(config, &is_known, &shelf));
+    let misfits = releases.into_iter().filter_map(|release| fitter.fit(release).err());
+    let mut problems: Vec<_> = misfits.flatten().collect();
+    let loaded: Vec<_> = manifests.iter().map(|manifest| manifest.name.clone()).collect();
+    problems.extend(wiring::problems(config, &loaded));
     Ok(Examined { rejected, problems, manifests, unsigned })
 }
 

@@ -18,15 +18,14 @@ use crate::turn::Channel;
 /// Far fewer than half of the smallest pool: a turn takes the instances of all its stages at once.
 const PIPELINES_MAX: usize = 16;
 
-/// What keeps the channels of a configuration from serving with the plugins that are on the shelf. What keeps a
-/// plugin from serving a channel is found when it is fitted: of those that are `known` not to fit nothing is said.
-pub fn problems(config: &Config, is_known: &dyn Fn(&str) -> bool, shelf: &Shelf) -> Vec<String> {
+/// What keeps the channels of a configuration from serving with the plugins that are `loaded`. What keeps one of those
+/// from serving a channel is found when it is fitted.
+pub fn problems(config: &Config, loaded: &[String]) -> Vec<String> {
     let mut problems = Vec::new();
-    let loaded = shelf.names();
     for mouth in mouth::all(config) {
-        let missing = mouth.plugins().filter(|plugin| shelf.serving(plugin).is_none() && !is_known(plugin));
+        let missing = mouth.plugins().filter(|plugin| !loaded.iter().any(|name| name == plugin));
         let missing =
-            missing.map(|plugin| format!("no plugin `{plugin}` is loaded; {}", remedy(config, &loaded)));
+            missing.map(|plugin| format!("no plugin `{plugin}` is loaded; {}", remedy(config, loaded)));
         let found = missing.chain(too_many(&mouth)).chain(strangers(&mouth));
         problems.extend(found.map(|problem| of_channel(&mouth.name, &problem)));
     }

@@ -198,7 +198,10 @@ fn whole(weight: f64) -> Result<u8, Problem> {
 
 fn share(weight: Option<u8>, shadow: Option<bool>) -> Result<Option<Share>, Problem> {
     match (weight, shadow) {
-        (Some(_), Some(true)) => Err(invalid("a shadow has no weight: say one of the two")),
+        (Some(_), Some(true)) => {
+            let message = "a shadow has no weight: say one of the two";
+            Err(Problem::new(StatusCode::CONFLICT, "contradiction", message))
+        }
         (Some(weight), _) if weight > 100 => Err(invalid("`weight` is a number from 0 to 100")),
         (Some(weight), _) => Ok(Some(Share::Weight(weight))),
         (None, Some(true)) => Ok(Some(Share::Shadow)),
