@@ -379,6 +379,7 @@ fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) 
     let instances = shelf.instances_max / 2;
     let inbox = inbox(config, parts.place)?;
     let limits = limits(config, parts, store.clone(), metrics.clone());
+    let bus = bus(config, metrics.clone())?;
     Ok(Turns {
         store,
         inbox,
@@ -386,7 +387,7 @@ fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) 
         channels,
         models,
         listeners: Listeners::default(),
-        bus: config.bus.as_deref().map(Bus::named).unwrap_or_default(),
+        bus,
         clock: parts.clock.clone(),
         random: parts.random.clone(),
         metrics,
@@ -411,6 +412,14 @@ fn inbox(config: &Config, place: Place) -> anyhow::Result<Inbox> {
             Ok(Inbox::Queue(Arc::new(queue)))
         }
     }
+}
+
+/// Nodes that share a Redis share the bus.
+fn bus(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Bus> {
+    let Some(name) = &config.bus else { return Ok(Bus::default()) };
+    let Some(redis) = &config.redis else { return Ok(Bus::named(name)) };
+    let servers = store::addresses(redis)?;
+    Ok(Bus::relayed(name, servers.iter().map(|server| server.info().clone()).collect(), metrics))
 }
 
 fn limits(config: &Config, parts: &Parts, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Limits {

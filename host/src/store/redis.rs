@@ -20,6 +20,7 @@ mod link;
 mod nodes;
 mod oversight;
 mod script;
+mod subscription;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use script::{Call, NEVER};
 
 pub use health::{Health, Risk};
 pub use link::TIMEOUT;
+pub use subscription::{Heard, follow};
 
 /// Of a new Cluster: far more than it has nodes, and few enough to look through at each claim.
 pub const PARTITIONS: u32 = 16;
@@ -121,6 +123,12 @@ impl Address {
     pub fn parse(url: &str) -> Result<Address, String> {
         let info = url.into_connection_info().map_err(|error| error.to_string())?;
         Ok(Address(info))
+    }
+
+    /// What it takes to connect there.
+    pub fn info(&self) -> &ConnectionInfo {
+        use_ring();
+        &self.0
     }
 
     /// Asks the server about itself.
