@@ -20,7 +20,7 @@ use tempfile::TempDir;
 /// Long enough for a second answer to show up if there were one.
 const MOMENT: Duration = Duration::from_millis(300);
 const TEAM: &str = "/webhook/team";
-const BUS: &str = "announcements";
+const BUS: &str = "chat:messages_1";
 const SYNCED: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 /// Two nodes of one host with the platform's channel `team`, its own door and a model.
