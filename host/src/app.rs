@@ -43,8 +43,8 @@ use crate::plugin::shelf::Rejected;
 use crate::plugin::{Release, Shelf, engine};
 use crate::queue::{Wrapper, sqs::Sqs};
 use crate::random::Random;
-use crate::store::Store;
 use crate::store::vault::Vault;
+use crate::store::{JOBS, Store};
 use crate::telemetry::{self, Metrics, metrics};
 use crate::turn::{Inbox, Running, Turns};
 use wiring::Wiring;
@@ -443,7 +443,14 @@ fn names(config: &Config) -> metrics::Names {
     let adapters = config.channels.values().map(|channel| &channel.adapter);
     let chat = config.chat.as_ref().map(|_| CHAT_CHANNEL.to_owned());
     metrics::Names {
-        channels: config.channels.keys().cloned().chain(chat).chain(offered).collect(),
+        channels: config
+            .channels
+            .keys()
+            .cloned()
+            .chain(chat)
+            .chain(offered)
+            .chain([JOBS.to_owned()])
+            .collect(),
         models: config.models.keys().cloned().collect(),
         plugins: pipelines.chain(adapters).cloned().collect(),
     }

@@ -12,6 +12,7 @@ mod channels;
 mod conversations;
 mod dead_letters;
 mod entry;
+mod jobs;
 mod limits;
 mod logs;
 mod overview;
@@ -55,10 +56,10 @@ pub struct Console {
     pub is_local: bool,
 }
 
-#[derive(OpenApi)]
 /// Where all operations are.
 const BELOW: &str = "/api/v1/admin/";
 
+#[derive(OpenApi)]
 #[openapi(
     info(
         title = "Parlor's admin API",
@@ -137,6 +138,9 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::one, dead_letters::discard))
         .routes(routes!(dead_letters::replay))
+        .routes(routes!(jobs::say))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::one, jobs::cancel))
         .routes(routes!(bus::listen))
         .routes(routes!(limits::limits))
         .routes(routes!(logs::logs))

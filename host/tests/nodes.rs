@@ -157,6 +157,60 @@ async fn a_message_that_is_taken_back_at_one_node_stops_at_the_other() {
     assert_eq!(slate.wrongs(), [""; 0]);
 }
 
+/// Says it at a node until it answers.
+async fn say(host: &Host, token: &str, key: &str, saying: &Value) -> Value {
+    let url = host.admin_url("/api/v1/admin/channels/team/messages");
+    let said = client().post(url).bearer_auth(token).header("idempotency-key", key).json(saying);
+    let response = said.send().await.unwrap();
+    let status = response.status().as_u16();
+    let job = response.json().await.unwrap();
+    assert!([200, 202].contains(&status), "{status}: {job}");
+    job
+}
+
+#[tokio::test]
+async fn a_job_is_done_once_whichever_nodes_are_told_of_it() {
+    const JOBS: usize = 15;
+    let nodes = Nodes::start().await;
+    let token = nodes.hosts[0].token_with(&["--role", "operator"]);
+    assert_eq!(nodes.post(0, &nodes.platform.group("ours", "canary hello.")).await, Some(200));
+    nodes.sees("ours", 1).await;
+    for number in 0..JOBS {
+        let saying = json!({ "text": format!("canary {number}"), "conversation": "ours" });
+        let key = format!("k{number}");
+        let both = tokio::join!(
+            say(&nodes.hosts[0], &token, &key, &saying),
+            say(&nodes.hosts[1], &token, &key, &saying)
+        );
+        assert_eq!(both.0["id"], both.1["id"]);
+    }
+    nodes.sees("ours", JOBS + 1).await;
+    tokio::time::sleep(MOMENT).await;
+    let seen = nodes.platform.seen("ours");
+    assert_eq!(seen.len(), JOBS + 1, "each once: {seen:?}");
+    for (number, seen) in seen[1..].iter().enumerate() {
+        assert!(seen.ends_with(&format!("canary {number}")), "in order, but {number} is {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_for_later_outlives_the_node_that_was_told_of_it() {
+    let mut nodes = Nodes::start().await;
+    let token = nodes.hosts[0].token_with(&["--role", "operator"]);
+    let at = parlor::clock::rfc3339(support::now_ms() + 2000);
+    let job = say(&nodes.hosts[0], &token, "k", &json!({ "text": "canary later", "at": at })).await;
+    assert_eq!(job["state"], "waiting");
+    nodes.hosts[0].kill();
+    assert_eq!(nodes.sees("robot", 1).await, ["canary later"]);
+    let url = nodes.hosts[1].admin_url(&format!("/api/v1/admin/jobs/{}", job["id"].as_str().unwrap()));
+    let done =
+        async || client().get(&url).bearer_auth(&token).send().await.unwrap().json::<Value>().await.unwrap();
+    while done().await["state"] != "delivered" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(nodes.platform.seen("robot").len(), 1);
+}
+
 /// A program that is none of ours, on the bus's channel of Redis.
 struct Subscriber(mpsc::Receiver<Value>);
 
