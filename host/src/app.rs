@@ -380,12 +380,14 @@ fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) 
     let inbox = inbox(config, parts.place)?;
     let limits = limits(config, parts, store.clone(), metrics.clone());
     let bus = bus(config, metrics.clone())?;
+    let fallbacks = config.models.iter().map(|(name, model)| (name.clone(), model.fallback.clone()));
     Ok(Turns {
         store,
         inbox,
         limits,
         channels,
         models,
+        fallbacks: fallbacks.collect(),
         listeners: Listeners::default(),
         bus,
         clock: parts.clock.clone(),

@@ -185,6 +185,8 @@ section! {
         temperature: Temperature = optional;
         /// One deadline for the whole of a request.
         timeout: AskTime = "120s";
+        /// Models that are asked instead, in this order, while it cannot answer.
+        fallback: Vec<ModelName> = "[]";
     }
 }
 
@@ -205,6 +207,8 @@ section! {
         temperature: Temperature = optional;
         /// One deadline for the whole of a request, retries included.
         timeout: AskTime = "120s";
+        /// Models that are asked instead, in this order, while it cannot answer.
+        fallback: Vec<ModelName> = "[]";
     }
 }
 
@@ -561,6 +565,7 @@ impl From<ModelFile> for Model {
                 max_tokens: None,
                 temperature: None,
                 timeout: file.timeout.0,
+                fallback: Vec::new(),
             },
         }
     }
@@ -580,6 +585,7 @@ impl From<GgufFile> for Model {
             max_tokens: file.max_tokens.map(|count| count.0),
             temperature: file.temperature.map(|value| value.0),
             timeout: file.timeout.0,
+            fallback: file.fallback.into_iter().map(|name| name.0).collect(),
         }
     }
 }
@@ -596,6 +602,7 @@ impl From<OpenAiFile> for Model {
             max_tokens: file.max_tokens.map(|count| count.0),
             temperature: file.temperature.map(|value| value.0),
             timeout: file.timeout.0,
+            fallback: file.fallback.into_iter().map(|name| name.0).collect(),
         }
     }
 }
