@@ -66,7 +66,7 @@ pub fn channels(
     permits: &Arc<Permits>,
 ) -> BTreeMap<Arc<str>, Arc<Channel>> {
     let channels = mouth::all(config).into_iter().map(|mouth| channel(config, &mouth, shelf, permits));
-    channels.map(|channel| (channel.name.clone(), Arc::new(channel))).collect()
+    channels.chain([Channel::of_jobs()]).map(|channel| (channel.name.clone(), Arc::new(channel))).collect()
 }
 
 fn channel(config: &Config, mouth: &Mouth<'_>, shelf: &Arc<Shelf>, permits: &Arc<Permits>) -> Channel {

@@ -15,6 +15,8 @@ use crate::telemetry;
 pub const CHAT_WRITE: &str = "chat:write";
 pub const METRICS_READ: &str = "metrics:read";
 pub const LOGS_READ: &str = "logs:read";
+/// All that a door asks for. Roles are beside them.
+pub const SCOPES: [&str; 3] = [CHAT_WRITE, METRICS_READ, LOGS_READ];
 
 /// The header by which an administrator chooses releases.
 const RELEASE: HeaderName = HeaderName::from_static("parlor-release");
