@@ -29,6 +29,7 @@ pub mod ingress;
 pub mod adapter;
 
 pub mod conversation;
+pub mod deployment;
 
 pub mod pipeline;
 

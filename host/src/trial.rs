@@ -76,9 +76,9 @@ impl Trial {
         let mut config = config(folder, &name, Setting::default())?;
         config.channels.clear();
         let app = App::build(config, parts(&compiler, Arc::new(SystemClock))).await?;
-        let release = match (app.release(&name), app.rejected.into_iter().next()) {
+        let release = match (app.release(&name), app.deployments.rejected().into_iter().next()) {
             (Some(release), _) => release,
-            (None, Some(rejected)) => return Err(rejected.source.into()),
+            (None, Some((_, reason))) => anyhow::bail!(reason),
             (None, None) => anyhow::bail!("it did not load"),
         };
         Ok(Trial { folder: folder.to_owned(), compiler, release })

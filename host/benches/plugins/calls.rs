@@ -71,7 +71,7 @@ impl Calls {
         let component = unsafe { Component::deserialize_file(&engine, &file.0) }.map_err(told)?;
         let linked = link(&engine, &component).map_err(told)?;
         let bare = link_bare(&engine, &component).map_err(told)?;
-        let release = Release::link(&engine, package, &file.0, Arc::new(|_, _, _, _| {}))?;
+        let release = Release::link(&engine, package, &file.0, Arc::new(|_| ()))?;
         Ok(Calls { engine, release, linked, bare, bounds })
     }
 

@@ -1,6 +1,7 @@
 //! `parlor doctor`: a line for each thing that was looked at, and below it what to do. Exit code 1 if one fails.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -30,7 +31,7 @@ pub async fn run(path: &Path, wanted: &Doctor) -> anyhow::Result<()> {
 /// Everything that a configuration needs, or what is wrong with the configuration.
 pub async fn examine(path: &Path) -> anyhow::Result<Vec<Finding>> {
     let config = match load::config(path) {
-        Ok(config) => config,
+        Ok(config) => Arc::new(config),
         Err(trouble) => return Ok(problems(path, &trouble)),
     };
     let compiler = std::env::current_exe().context("this program's own file cannot be found")?;

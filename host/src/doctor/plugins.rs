@@ -1,11 +1,13 @@
 //! Plugins and channels, taken the whole way that `serve` takes them: read, compiled, linked, tried, wired.
 
+use std::sync::Arc;
+
 use super::{Finding, Level};
 use crate::app::Parts;
 use crate::app::examine::{Examined, examine};
 use crate::config::Config;
+use crate::plugin::loader::{LoadError, Rejected};
 use crate::plugin::manifest::Manifest;
-use crate::plugin::shelf::{LoadError, Rejected};
 use crate::scratch::Scratch;
 
 const CHECK: &str = "plugin";
@@ -13,7 +15,7 @@ const CHECK: &str = "plugin";
 pub const TRUST: &str = "trust";
 
 /// Findings, and what the plugins that would serve say of themselves.
-pub async fn findings(config: &Config, parts: &Parts) -> (Vec<Finding>, Vec<Manifest>) {
+pub async fn findings(config: &Arc<Config>, parts: &Parts) -> (Vec<Finding>, Vec<Manifest>) {
     let folder = config.plugins.folder.display().to_string();
     let needs_plugins =
         !config.channels.is_empty() || config.chat.as_ref().is_some_and(|chat| !chat.pipelines.is_empty());
@@ -99,6 +101,7 @@ fn remedy(error: &LoadError) -> &'static str {
         LoadError::Link(_) => "build it again with the SDK of this host's contract",
         LoadError::SelfTest(_) => "take another version of it: what its author promises does not hold here",
         LoadError::SecondOfItsName(_) => "remove one of the two",
+        LoadError::NotDeployed(_) => "take it out of the folder, or mend what it says",
     }
 }
 

@@ -14,7 +14,7 @@ use crate::plugin::inspection::Inspection;
 use crate::plugin::manifest::grown;
 use crate::plugin::package::{self, Package};
 use crate::plugin::signature::Trust;
-use crate::plugin::{Shelf, engine};
+use crate::plugin::{Loader, engine};
 use crate::scratch::Scratch;
 
 #[derive(Debug, clap::Args)]
@@ -94,7 +94,7 @@ async fn refusal(seen: Inspection, trust: Trust) -> anyhow::Result<Option<String
     let cache = Cache::open(folder.path(), [0; 32], compiler)?;
     let built = engine::build().map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
     engine::tick(&built.engine).context("no thread for the plugin's deadlines")?;
-    let shelf = Shelf::new(built, cache, Arc::new(|_, _, _, _| ()), trust);
-    let outcome = shelf.load(package).await;
+    let loader = Loader::new(built, cache, Arc::new(|_| ()), trust);
+    let outcome = loader.load(package).await;
     Ok(outcome.err().map(|error| crate::telemetry::chain(&error)))
 }
