@@ -134,6 +134,11 @@ impl Adapter {
         self.release().ok()?.manifest.update_interval
     }
 
+    /// Updates that it takes until a person sees a reply that grows.
+    pub fn opening_calls(&self) -> u32 {
+        self.release().map_or(1, |release| release.manifest.opening_calls)
+    }
+
     /// How often a reply that grows is touched at least, also when there is nothing new to show.
     pub fn keep_alive(&self) -> Option<Duration> {
         self.release().ok()?.manifest.keep_alive

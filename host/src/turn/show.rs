@@ -34,16 +34,19 @@ pub(super) struct Card {
     may_be_open: bool,
     /// Before this the platform would find the next change too soon.
     next_change: Option<Instant>,
+    /// Updates that are still to come before a person sees it.
+    unseen: u32,
 }
 
 impl Card {
     /// What an earlier claim left; when that changed it is not known.
     pub(super) fn of(claim: &Claim, outlet: Option<&Channel>) -> Card {
         let checkpoint = claim.progress.checkpoint().to_vec();
-        let interval = outlet.and_then(|outlet| outlet.adapter.as_ref()?.update_interval());
-        let next_change =
-            interval.filter(|_| !checkpoint.is_empty()).map(|interval| Instant::now() + interval);
-        Card { checkpoint, may_be_open: false, next_change }
+        let (adapter, is_open) = (outlet.and_then(|outlet| outlet.adapter.as_ref()), !checkpoint.is_empty());
+        let interval = adapter.and_then(Adapter::update_interval).filter(|_| is_open);
+        let next_change = interval.map(|interval| Instant::now() + interval);
+        let unseen = adapter.filter(|_| !is_open).map_or(0, Adapter::opening_calls);
+        Card { checkpoint, may_be_open: false, next_change, unseen }
     }
 
     pub(super) fn checkpoint(&self) -> &[u8] {
@@ -59,6 +62,15 @@ impl Card {
 
     fn is_open(&self) -> bool {
         !self.checkpoint.is_empty()
+    }
+
+    /// Another step is done. Before the last one nobody sees it, so that the next need not wait.
+    fn move_to(&mut self, checkpoint: Vec<u8>) {
+        self.checkpoint = checkpoint;
+        self.unseen = self.unseen.saturating_sub(1);
+        if self.unseen > 0 {
+            self.next_change = None;
+        }
     }
 }
 
@@ -148,12 +160,23 @@ impl Turns {
             // This adapter shows no card without text: the first words need not wait.
             card.next_change = None;
         }
-        pace.shown(text.len(), card.next_change);
-        if next == card.checkpoint {
-            return true;
+        let (was_unseen, is_moved) = (card.unseen > 0, next != card.checkpoint);
+        if is_moved {
+            card.move_to(next);
         }
+        match is_moved && card.unseen > 0 {
+            true => pace.opens(text.len()),
+            false => pace.shown(text.len(), card.next_change),
+        }
+        if was_unseen {
+            // The next step, or what came while it was opened.
+            turn.grown.notify_one();
+        }
+        !is_moved || self.record_card(turn, card).await
+    }
+
+    async fn record_card(&self, turn: &Turn, card: &Card) -> bool {
         fail::fail_point!("show::before_record");
-        card.checkpoint = next;
         let (lease, checkpoint) = (turn.claim.lease, &card.checkpoint);
         let stored = self.record_sent(|| self.store.checkpoint(lease, self.clock.now(), checkpoint)).await;
         fail::fail_point!("show::after_record");

@@ -79,9 +79,7 @@ fn of_message(
         if numbers(&sight.text).any(|number| number != told.number) {
             wrongs.push(format!("{name} is answered by what is another's: {:?}", sight.text));
         }
-        if sight.is_open && is_out_of_reach(told, sight) {
-            world.count("card out of reach");
-        } else if sight.is_open {
+        if sight.is_open {
             wrongs.push(format!("the card that answers {name} is left open: {:?}", sight.text));
         }
     }
@@ -113,12 +111,6 @@ fn of_message(
     }
     wrongs.extend(doubled(key, told, sights));
     wrongs
-}
-
-/// A card that was opened without a word, to a message that was taken back before the opening was heard of: the
-/// platform takes no further reply to such a message, and the card's name is lost with the opening.
-fn is_out_of_reach(told: &Told, sight: &Sight) -> bool {
-    told.is_taken_back && told.answers.is_empty() && sight.text == "…"
 }
 
 fn kind(ended: Option<EndedAs>, outcome: Option<&Outcome>) -> String {

@@ -87,6 +87,8 @@ struct World {
     rates: BTreeMap<String, VecDeque<u64>>,
     calls: Vec<Call>,
     refusals: VecDeque<Code>,
+    /// What it does for a reply is not heard of.
+    loses_answers: bool,
     robot: Vec<String>,
 }
 
@@ -176,6 +178,11 @@ impl OpenPlatform {
     /// Answers the next request, other than for a token, with this code instead of doing it.
     pub fn refuse_with(&self, code: Code) {
         self.world().refusals.push_back(code);
+    }
+
+    /// From now on a gateway answers 502 to replies that are done.
+    pub fn lose_answers_to_replies(&self) {
+        self.world().loses_answers = true;
     }
 
     /// Every request so far, other than for tokens.
@@ -362,6 +369,9 @@ async fn answer(
     let code = outcome.as_ref().err().copied().unwrap_or_default();
     platform.world().calls.push(Call { line: format!("{method} {}", uri.path()), body: fields, code });
     match outcome {
+        Ok(_) if platform.world().loses_answers && path.ends_with(&["reply"]) => {
+            StatusCode::BAD_GATEWAY.into_response()
+        }
         Ok(data) => {
             (json_type, json!({ "code": 0, "msg": "success", "data": data }).to_string()).into_response()
         }
