@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::message::{Fault, FaultKind, HttpRequest, Message, Reply};
 use crate::plugin::release::Destination;
-use crate::plugin::services::{NoHttp, NoMemory, Services};
+use crate::plugin::services::{Fence, NoHttp, NoMemory, Services};
 use crate::plugin::{CallError, Delivered, Presentation, Reception, Release, Shelf, Snapshot};
 use watched::Watched;
 
@@ -147,13 +147,14 @@ impl Adapter {
     /// Shows the text so far; returns the next checkpoint. It waits for no instance: a later update shows more.
     pub async fn update(
         &self,
+        fence: Arc<dyn Fence>,
         to: &Destination<'_>,
         checkpoint: &[u8],
         text: &str,
     ) -> Result<Vec<u8>, AdapterError> {
         let _update = self.permits.updates.try_acquire().map_err(|_| AdapterError::Busy)?;
         let _permit = self.permits.deliveries.try_acquire().map_err(|_| AdapterError::Busy)?;
-        let way_out = Arc::new(Watched::new(self.for_updates.http.clone()));
+        let way_out = Arc::new(Watched::new(self.for_updates.http.within(fence)));
         let services = Services { http: way_out.clone(), ..self.for_updates.clone() };
         let outcome = self.release()?.update(services, to, checkpoint, text).await;
         way_out
@@ -164,12 +165,13 @@ impl Adapter {
     /// Sends the reply's next part, or completes what `update` began.
     pub async fn finish(
         &self,
+        fence: Arc<dyn Fence>,
         to: &Destination<'_>,
         checkpoint: &[u8],
         reply: &Reply,
     ) -> Result<Delivered, AdapterError> {
         let _permit = self.delivery_permit().await;
-        let way_out = Arc::new(Watched::new(self.services.http.clone()));
+        let way_out = Arc::new(Watched::new(self.services.http.within(fence)));
         let services = Services { http: way_out.clone(), ..self.services.clone() };
         let outcome = self.release()?.finish(services, to, checkpoint, reply).await;
         way_out.judge(outcome)

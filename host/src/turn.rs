@@ -21,6 +21,7 @@ mod show;
 mod stale;
 mod talk;
 mod tell;
+mod tenure;
 mod trouble;
 mod way;
 mod wishes;
@@ -39,6 +40,7 @@ pub use failure::TurnError;
 pub use inbox::Inbox;
 pub use resume::{Asked, Resumed, Standing};
 pub use talk::{Place, Refused, Talking};
+pub use tenure::LEASE;
 pub use work::NotDone;
 
 use crate::adapter::Adapter;
@@ -54,9 +56,7 @@ use crate::pipeline::Stage;
 use crate::random::Random;
 use crate::store::{Claim, Delivery, Ending, Progress, Store};
 use crate::telemetry::Metrics;
-
-/// How long a claim holds without renewal: the time after which another worker may take the turn over.
-pub const LEASE: Duration = Duration::from_secs(30);
+use tenure::Tenure;
 
 /// One configured mouth of the bot, wired.
 #[derive(Debug)]
@@ -182,6 +182,7 @@ struct Turn {
     /// The channel that says the reply, if it is still there; mostly the same.
     outlet: Option<Arc<Channel>>,
     claim: Claim,
+    tenure: Arc<Tenure>,
     /// Where those hear it who wait on an open line, if anybody does.
     line: watch::Sender<Heard>,
     /// What a person sees of the reply before it is whole.

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::show::Card;
+use super::tenure::Tenure;
 use super::{Channel, Ended, LEASE, Turn, TurnError, Turns};
 use crate::clock::Watch;
 use crate::conversation::Key;
 use crate::message::Message;
-use crate::store::{Bound, Claim, Ending, Lease, Progress, StoreError};
+use crate::store::{Bound, Claim, Ending, Progress};
 use crate::telemetry;
 
 /// A due time that another node sets is noticed within it.
@@ -35,9 +36,11 @@ impl Turns {
             self.all_recorded().await;
             let Some(permit) = self.permit().await else { break };
             let bounds: Vec<_> = self.bounds().chain(strangers.iter().cloned().map(closed)).collect();
-            match self.store.claim(self.clock.now(), LEASE, &bounds).await {
+            let now = self.clock.now();
+            let asked = Watch::begin(now);
+            match self.store.claim(now, LEASE, &bounds).await {
                 Ok(Some(claim)) => match self.channels.get(claim.channel.as_str()) {
-                    Some(channel) => self.clone().start(channel.clone(), claim, permit),
+                    Some(channel) => self.clone().start(channel.clone(), claim, asked, permit),
                     None => strangers.extend(self.leave_stranger(claim).await),
                 },
                 Ok(None) => self.idle(&bounds).await,
@@ -96,7 +99,13 @@ impl Turns {
         }
     }
 
-    fn start(self: Arc<Self>, channel: Arc<Channel>, claim: Claim, permit: OwnedSemaphorePermit) {
+    fn start(
+        self: Arc<Self>,
+        channel: Arc<Channel>,
+        claim: Claim,
+        asked: Watch,
+        permit: OwnedSemaphorePermit,
+    ) {
         let seat = channel.permits.clone().try_acquire_owned();
         let seat = seat.expect("only the dispatcher takes seats, and it claims for no full channel");
         let line = self.listeners.line((channel.name.clone(), claim.message.id.clone()));
@@ -107,12 +116,14 @@ impl Turns {
             Some(via) => self.channels.get(via.channel.as_str()).cloned(),
             None => Some(channel.clone()),
         };
+        let tenure = Tenure::new(claim.lease, asked, self.store.clone(), self.clock.clone());
         let (card, grown) = (Card::of(&claim, outlet.as_deref()), Notify::new());
         let (gathered, is_stale) = (Vec::new(), false);
         let turn = Turn {
             channel,
             outlet,
             claim,
+            tenure: Arc::new(tenure),
             line,
             card,
             grown,
@@ -156,12 +167,12 @@ impl Turns {
 
     /// Runs one turn under a lease that is renewed, to its end or its failure.
     async fn work(&self, mut turn: Turn) {
-        let (began, lease, key) = (Instant::now(), turn.claim.lease, turn.key());
+        let (began, tenure, key) = (Instant::now(), turn.tenure.clone(), turn.key());
         tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
         let ended = tokio::select! {
             biased;
             ended = self.run_or_fail(&mut turn) => ended,
-            () = self.renew(lease, &key) => Ended::Left,
+            () = self.renew(&tenure, &key) => Ended::Left,
         };
         self.running.leave(&turn.key(), ended);
         self.metrics.turn(&turn.channel.name, ended.as_str(), began.elapsed());
@@ -194,15 +205,14 @@ impl Turns {
 
     /// Ends only when the lease is lost: then another worker has the turn. A message that was taken back at another
     /// node stops its turn here.
-    async fn renew(&self, lease: Lease, key: &Key) {
+    async fn renew(&self, tenure: &Tenure, key: &Key) {
         loop {
             tokio::time::sleep(RENEWAL).await;
-            let until = self.clock.now() + LEASE.as_millis() as u64;
-            if let Err(error) = self.store.renew(lease, until).await {
+            if let Err(error) = tenure.renew().await {
                 tracing::warn!(error = %error, "the turn's lease was not renewed");
-                if matches!(error, StoreError::LeaseLost) {
-                    return;
-                }
+            }
+            if tenure.is_lost() {
+                return;
             }
             if self.is_taken_back(key).await {
                 self.running.cancel(key);

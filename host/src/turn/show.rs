@@ -137,10 +137,11 @@ impl Turns {
             }
             let Some(text) = pace.next(&turn.line.borrow().text, card.is_open()) else { continue };
             fail::fail_point!("show::before_update");
-            let outcome = adapter.update(&to, &card.checkpoint, &text).await;
+            let outcome = adapter.update(turn.fence(), &to, &card.checkpoint, &text).await;
             card.next_change = Some(Instant::now() + interval);
             let goes_on = match outcome {
                 Ok(checkpoint) => self.shown(turn, card, &mut pace, &text, checkpoint).await,
+                Err(_) if turn.tenure.is_lost() => false,
                 Err(error) => {
                     card.may_be_open |= verdict(&error, card.is_open()).leaves_open();
                     self.not_shown(turn, card, &mut pace, &error)
@@ -152,8 +153,7 @@ impl Turns {
         }
     }
 
-    /// Stores where the card is before it is touched again: after a crash it must be found, or a second one
-    /// would open. Returns whether to go on.
+    /// An update went well. Returns whether to go on.
     async fn shown(&self, turn: &Turn, card: &mut Card, pace: &mut Pace, text: &str, next: Vec<u8>) -> bool {
         self.metrics.update(&turn.channel.name, "shown");
         if text.is_empty() && next.is_empty() {
@@ -175,6 +175,8 @@ impl Turns {
         !is_moved || self.record_card(turn, card).await
     }
 
+    /// Stores where the card is before it is touched again: after a crash it must be found, or a second one
+    /// would open.
     async fn record_card(&self, turn: &Turn, card: &Card) -> bool {
         fail::fail_point!("show::before_record");
         let (lease, checkpoint) = (turn.claim.lease, &card.checkpoint);

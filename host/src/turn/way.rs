@@ -4,12 +4,15 @@
 //! whatever the configuration says by then: a checkpoint of one platform is nothing to another. What somebody waits
 //! for in the response is said there. It does not know how a reply is sent.
 
+use std::sync::Arc;
+
 use super::{Channel, Turn, Turns};
 use crate::adapter::{Adapter, AdapterError};
 use crate::conversation;
 use crate::message::{Message, Reply};
 use crate::plugin::Delivered;
 use crate::plugin::release::Destination;
+use crate::plugin::services::Fence;
 use crate::store::{StoreError, Via};
 use crate::telemetry;
 
@@ -61,7 +64,7 @@ impl Turns {
         let message = &turn.claim.message;
         let (reply, key) = (conversation::apology(message), turn.excuse_key());
         let to = Destination { address: &message.address, key: &key };
-        match say_all(adapter, &to, &reply).await {
+        match say_all(adapter, turn.fence(), &to, &reply).await {
             Ok(()) => self.tell_said_back(&turn.channel, message, &reply, &turn.claim.request_id),
             Err(error) => {
                 tracing::error!(error = telemetry::chain(&error), "nor could whoever asked be told so");
@@ -73,10 +76,15 @@ impl Turns {
 const LEADS_NOWHERE: &str = "nobody has written yet in the conversation that `reply_via` names, so that its address is \
     not known: who asks gets an apology. Write to the bot there once, or mend the name";
 
-async fn say_all(adapter: &Adapter, to: &Destination<'_>, reply: &Reply) -> Result<(), AdapterError> {
+async fn say_all(
+    adapter: &Adapter,
+    fence: Arc<dyn Fence>,
+    to: &Destination<'_>,
+    reply: &Reply,
+) -> Result<(), AdapterError> {
     let mut checkpoint = Vec::new();
     for _ in 0..EXCUSE_PARTS_MAX {
-        match adapter.finish(to, &checkpoint, reply).await? {
+        match adapter.finish(fence.clone(), to, &checkpoint, reply).await? {
             Delivered::More(next) => checkpoint = next,
             Delivered::Done(_) => break,
         }
