@@ -47,8 +47,11 @@ use futures_util::future::join_all;
 use parlor::plugin::Shelf;
 use parlor::store::Store as _;
 
+use chance::Chance;
 use nodes::Nodes;
+use people::Said;
 use tally::Tally;
+use weather::Weather;
 use world::World;
 
 const SEEDS: u64 = 10_000;
@@ -57,8 +60,13 @@ const WORKERS: usize = 2;
 const TIME_MAX: Duration = Duration::from_secs(3 * 3600);
 
 /// What all seeds together must have seen.
-const WANTED: [&str; 32] = [
+const WANTED: [&str; 39] = [
     "2xx unheard",
+    "answer broken off",
+    "answer in the response",
+    "answered together",
+    "commit denied",
+    "commit fails",
     "died at accept",
     "died at answer",
     "died at ask",
@@ -72,6 +80,7 @@ const WANTED: [&str; 32] = [
     "died at withdraw",
     "double excused",
     "drained",
+    "host stands still",
     "message dead, answered",
     "message delivered, an apology",
     "message delivered, answered",
@@ -87,6 +96,7 @@ const WANTED: [&str; 32] = [
     "platform throttles",
     "platform unreachable",
     "plugin loaded anew",
+    "response before the answer",
     "store denies what it did",
     "store refuses",
     "webhook lost",
@@ -112,13 +122,25 @@ fn shelf() -> Arc<Shelf> {
 
 /// Runs one seed from the first message to the last end.
 fn run(seed: u64) -> Run {
+    let chance = Chance::new(seed);
+    let weather = Weather::draw(&chance);
+    play(seed, || World::new(chance, weather), people::script, |_| ())
+}
+
+/// Runs a world, and looks at it in the end.
+fn play(
+    seed: u64,
+    world: impl FnOnce() -> World,
+    script: impl FnOnce(&World) -> Vec<Said>,
+    look: impl FnOnce(&World),
+) -> Run {
     let shelf = shelf();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let world = Arc::new(World::new(seed));
+        let world = Arc::new(world());
         world.tell(format!("{:?}", world.weather));
-        let script = people::script(&world);
+        let script = script(&world);
         let nodes = Nodes::start(&world, &shelf);
         let sayings =
             script.into_iter().map(|said| tokio::spawn(people::say(world.clone(), nodes.clone(), said)));
@@ -135,6 +157,7 @@ fn run(seed: u64) -> Run {
         if !is_over {
             wrongs.push(format!("something goes on after {TIME_MAX:?}"));
         }
+        look(&world);
         Run { seed, wrongs, trace: world.trace(), tally: world.tally() }
     })
 }
@@ -151,6 +174,32 @@ fn blame(run: &Run) -> String {
         trace.join("\n"),
         wrongs.join("\n")
     )
+}
+
+/// A moment of nothing between two requests that belong together would be one too many.
+#[test]
+fn a_card_is_shown_as_soon_as_it_is_made() {
+    let weather = Weather { model_dawdles: 1000, ..Weather::calm() };
+    let said = Said {
+        number: 1,
+        channel: platforms::LARK,
+        conversation: "lark-ann".to_owned(),
+        text: "q1".to_owned(),
+        after: Duration::ZERO,
+        taken_back: None,
+    };
+    let run = play(
+        0,
+        || World::new(Chance::new(0), weather),
+        |_| vec![said],
+        |world| {
+            let calls = world.platforms.open.calls();
+            let at = |end: &str| calls.iter().find(|call| call.line.ends_with(end)).map(|call| call.at_ms);
+            let (made, shown) = (at("/cards").expect("it is made"), at("/reply").expect("it is shown"));
+            assert!(shown - made < 50, "{} ms", shown - made);
+        },
+    );
+    assert!(run.wrongs.is_empty(), "{}", blame(&run));
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl Network for ShakyNetwork {
     async fn exchange(&self, request: Request) -> Result<HttpResponse, HttpFailure> {
         let (world, life) = (&self.world, &self.life);
         let line = format!("n{} {} {}", life.node, request.method, request.url.path());
-        world.step(life, "request before").await;
+        // The host's check of its lease and the request behind it are one moment: nothing comes between them.
+        world.brink(life, "request before").await;
         if world.strikes("platform dawdles", world.weather.dawdles) {
             world.pause(1, 2_000).await;
             world.alive(life).await;
@@ -122,6 +123,7 @@ impl Network for ShakyNetwork {
         world.step(life, "request behind").await;
         if matches!(fate, Fate::Unanswered | Fate::DoneUnanswered) {
             tokio::time::sleep(timeout).await;
+            world.awake(life).await;
         }
         outcome
     }

@@ -4,11 +4,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Bytes, to_bytes};
 use http::Request;
 use lambda_runtime::tower::ServiceExt as _;
 use parlor::app::{App, Ground, Parts, Place};
+use parlor::clock::Clock;
 use parlor::config::Config;
 use parlor::drain::Drain;
 use parlor::egress::Egress;
@@ -16,22 +19,27 @@ use parlor::model::Model;
 use parlor::plugin::compile::Cache;
 use parlor::plugin::package::Package;
 use parlor::plugin::{Shelf, engine};
+use parlor::store::Store;
 use parlor::telemetry::Metrics;
 use serde_json::json;
 
 use super::model::MoodyModel;
 use super::network::ShakyNetwork;
 use super::people::Webhook;
-use super::platforms::{BOARD, HOOK, LARK, TEAM};
+use super::platforms::{BOARD, DESK, HOOK, LARK, TEAM};
 use super::store::ShakyStore;
+use super::weather::Meanwhile;
 use super::world::{Life, World};
 use crate::support::{OpenPlatform, Platform, Settings, Slate, guests, plugins};
 
 const PLUGINS: [&str; 4] = ["assistant", "dingtalk", "feishu", "webhook"];
 const GUESTS: [&str; 2] = ["slate", "warden"];
 const MODEL: &str = "moody";
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// At this door the answer comes in the response, if it is there by then.
+const DESK_WAIT: Duration = Duration::from_secs(2);
 /// Whoever drains for longer is killed.
-pub const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// Compiles and tries what the runs need.
 pub async fn shelf() -> Arc<Shelf> {
@@ -63,7 +71,7 @@ pub async fn reload(shelf: &Shelf, place: usize) {
 /// Plugins that can be loaded anew.
 pub const PACKAGES: u64 = (PLUGINS.len() + GUESTS.len()) as u64;
 
-fn config() -> Config {
+fn config(meanwhile: Meanwhile) -> Config {
     let clock = Arc::new(parlor::clock::FixedClock(0));
     let robots = Platform::without_socket("http://platform.invalid".to_owned(), clock.clone());
     let open = OpenPlatform::without_socket("http://platform.invalid".to_owned(), clock);
@@ -72,9 +80,21 @@ fn config() -> Config {
     let settings = robots.join_as(settings, TEAM, json!({ "app_key": "ding-app-key" }));
     let settings = robots.join_webhook(settings, json!({ "answer": "callback" }), true);
     let settings = slate.join(open.join(settings, json!({})));
+    let mut desk = settings.config["channels"][HOOK].clone();
+    desk["pipelines"] = json!([]);
+    desk["settings"]["answer"] = json!("response");
+    desk["settings"]["wait_ms"] = json!(DESK_WAIT.as_millis() as u64);
     let settings = settings
         .set(&format!("channels.{BOARD}.pipelines"), json!(["warden"]))
         .set(&format!("channels.{HOOK}.pipelines"), json!([]))
+        .set(&format!("channels.{DESK}"), desk);
+    let channels = [TEAM, LARK, BOARD, HOOK, DESK];
+    let while_answering = |settings: Settings, channel| {
+        settings.set(&format!("channels.{channel}.while_answering"), meanwhile.as_str())
+    };
+    let settings = channels
+        .into_iter()
+        .fold(settings, while_answering)
         .set("models", json!({ MODEL: { "backend": "echo" } }))
         .set("default_model", MODEL);
     assert!(settings.config["channels"][LARK].is_object(), "the platform joins by this name");
@@ -94,31 +114,34 @@ pub struct Node {
 impl Node {
     /// Starts a host, as a process that begins with nothing but the store.
     pub fn start(world: &Arc<World>, shelf: &Arc<Shelf>, life: Life) -> Node {
-        let drain = Drain::new();
+        let (drain, clock): (Drain, Arc<dyn Clock>) = (Drain::new(), Arc::new(life.clock));
         let parts = Parts {
             place: Place::Server,
-            clock: Arc::new(world.clock),
+            clock: clock.clone(),
             random: world.clone(),
             compiler: PathBuf::new(),
             drain: drain.clone(),
         };
+        let store: Arc<dyn Store> = Arc::new(ShakyStore { world: world.clone(), life: life.clone() });
+        let network = Arc::new(ShakyNetwork { world: world.clone(), life: life.clone() });
         let model: Arc<dyn Model> = Arc::new(MoodyModel { world: world.clone(), life: life.clone() });
         let ground = Ground {
             shelf: shelf.clone(),
-            store: Arc::new(ShakyStore { world: world.clone(), life: life.clone() }),
-            egress: Egress::over(Arc::new(ShakyNetwork { world: world.clone(), life: life.clone() })),
+            egress: Egress::over(network).sharing_rates(store.clone(), clock),
+            store,
             models: [(MODEL.to_owned(), model)].into(),
             metrics: Arc::new(Metrics::new()),
         };
-        let app = App::on(config(), parts, ground).expect("the configuration can be wired");
+        let app =
+            App::on(config(world.weather.meanwhile), parts, ground).expect("the configuration can be wired");
         let router = app.router(([127, 0, 0, 1], 0).into()).expect("the doors open");
         app.begin();
         world.tell(format!("n{} starts", life.node));
         Node { life, drain, router }
     }
 
-    /// A webhook at the host's door; nothing if the host dies over it.
-    pub async fn post(&self, webhook: &Webhook) -> Option<u16> {
+    /// A webhook at the host's door: status and body, or nothing if the host dies over it.
+    pub async fn post(&self, webhook: &Webhook) -> Option<(u16, Bytes)> {
         let mut request = Request::post(format!("/webhook/{}", webhook.channel));
         for (name, value) in &webhook.headers {
             request = request.header(name, value);
@@ -129,7 +152,9 @@ impl Node {
             biased;
             () = self.life.over() => None,
             response = self.router.clone().oneshot(request) => {
-                Some(response.unwrap_or_else(|never| match never {}).status().as_u16())
+                let response = response.unwrap_or_else(|never| match never {});
+                let status = response.status().as_u16();
+                Some((status, to_bytes(response.into_body(), BODY_BYTES_MAX).await.ok()?))
             }
         }
     }

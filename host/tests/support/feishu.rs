@@ -71,6 +71,8 @@ pub struct Call {
     pub line: String,
     pub body: Value,
     pub code: Code,
+    /// By the platform's clock.
+    pub at_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -367,7 +369,8 @@ async fn answer(
     }
     let outcome = platform.honest(&method, &path, &headers, &body);
     let code = outcome.as_ref().err().copied().unwrap_or_default();
-    platform.world().calls.push(Call { line: format!("{method} {}", uri.path()), body: fields, code });
+    let (line, at_ms) = (format!("{method} {}", uri.path()), platform.now_ms());
+    platform.world().calls.push(Call { line, body: fields, code, at_ms });
     match outcome {
         Ok(_) if platform.world().loses_answers && path.ends_with(&["reply"]) => {
             StatusCode::BAD_GATEWAY.into_response()
