@@ -8,8 +8,11 @@
 
 mod pace;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +21,7 @@ use crate::adapter::{Adapter, AdapterError};
 use crate::conversation;
 use crate::message::{FaultKind, Reply};
 use crate::plugin::release::Destination;
+use crate::plugin::services::Fence;
 use crate::store::Claim;
 use crate::telemetry;
 use pace::Pace;
@@ -137,11 +141,14 @@ impl Turns {
             }
             let Some(text) = pace.next(&turn.line.borrow().text, card.is_open()) else { continue };
             fail::fail_point!("show::before_update");
-            let outcome = adapter.update(turn.fence(), &to, &card.checkpoint, &text).await;
+            let fence = Arc::new(Usefulness::of(turn, is_over));
+            let outcome = adapter.update(fence.clone(), &to, &card.checkpoint, &text).await;
+            if outcome.is_err() && fence.is_refused() {
+                return;
+            }
             card.next_change = Some(Instant::now() + interval);
             let goes_on = match outcome {
                 Ok(checkpoint) => self.shown(turn, card, &mut pace, &text, checkpoint).await,
-                Err(_) if turn.tenure.is_lost() => false,
                 Err(error) => {
                     card.may_be_open |= verdict(&error, card.is_open()).leaves_open();
                     self.not_shown(turn, card, &mut pace, &error)
@@ -206,6 +213,35 @@ impl Turns {
             }
         }
         true
+    }
+}
+
+/// What an update goes out under: once the answer is there, or the message was taken back, nobody wants what still
+/// waits for its place in a rate.
+#[derive(Debug)]
+struct Usefulness {
+    lease: Arc<dyn Fence>,
+    is_over: CancellationToken,
+    is_refused: AtomicBool,
+}
+
+impl Usefulness {
+    fn of(turn: &Turn, is_over: &CancellationToken) -> Self {
+        Self { lease: turn.fence(), is_over: is_over.clone(), is_refused: AtomicBool::new(false) }
+    }
+
+    /// Whether a request was held back by it.
+    fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Fence for Usefulness {
+    async fn holds(&self) -> bool {
+        let holds = self.lease.holds().await && !self.is_over.is_cancelled();
+        self.is_refused.fetch_or(!holds, Ordering::Relaxed);
+        holds
     }
 }
 

@@ -31,8 +31,10 @@ pub struct Told {
     pub is_acknowledged: bool,
     /// The platform was told that the message is taken back.
     pub is_taken_back: bool,
-    /// The store ended it by that, before there was an answer and before anything of it was seen.
+    /// The store ended it by that, before there was an answer and before anything of it was seen or on its way.
     pub is_withdrawn_unseen: bool,
+    /// Requests about it.
+    under_way: usize,
     pub answers: Vec<Reply>,
     pub ending: Option<Ending>,
     pub holder: Option<Holder>,
@@ -205,7 +207,16 @@ impl Ledger {
 
     pub fn withdrawn(&mut self, key: &Key) {
         let told = self.entry(key);
-        told.is_withdrawn_unseen = told.answers.is_empty() && told.seen.is_none();
+        told.is_withdrawn_unseen = told.answers.is_empty() && told.seen.is_none() && told.under_way == 0;
+    }
+
+    /// A request about this message is under way, and nothing holds it back any more.
+    pub fn sends(&mut self, key: &Key) {
+        self.entry(key).under_way += 1;
+    }
+
+    pub fn has_sent(&mut self, key: &Key) {
+        self.entry(key).under_way -= 1;
     }
 
     /// A question to a model by this start.
