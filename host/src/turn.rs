@@ -121,6 +121,7 @@ pub struct Running {
 struct Underway {
     conversation: String,
     person: String,
+    tenure: Arc<Tenure>,
     /// Its message was taken back.
     cancelled: CancellationToken,
     /// Another message of the person's came, where that stops the answer.
@@ -138,10 +139,11 @@ impl Default for Running {
 }
 
 impl Running {
-    fn enter(&self, channel: &Channel, message: &Message) -> Underway {
+    fn enter(&self, channel: &Channel, message: &Message, tenure: Arc<Tenure>) -> Underway {
         let underway = Underway {
             conversation: message.conversation.clone(),
             person: message.sender.id.clone(),
+            tenure,
             cancelled: CancellationToken::new(),
             interrupted: CancellationToken::new(),
         };
@@ -160,6 +162,11 @@ impl Running {
     pub fn count(&self, channel: Option<&str>) -> usize {
         let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.keys().filter(|(name, _)| channel.is_none_or(|channel| **name == *channel)).count()
+    }
+
+    fn tenures(&self) -> Vec<Arc<Tenure>> {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.values().map(|underway| underway.tenure.clone()).collect()
     }
 
     fn cancel(&self, key: &Key) {

@@ -182,6 +182,19 @@ fn first_words(channel: &'static str, taken_back: Option<Duration>) -> Said {
     Said { number: 1, channel, conversation, text, after: Duration::ZERO, taken_back }
 }
 
+/// Found by seed 8541: a host that stood still between sending an answer and writing that down claimed its own turn
+/// once more, and sent it again.
+#[test]
+fn a_host_that_stood_still_goes_on_with_its_own_turns() {
+    for seed in 0..60 {
+        let weather = Weather { freezes: 250, ..Weather::calm() };
+        let said = first_words(platforms::TEAM, None);
+        let look = |world: &World| assert_eq!(world.platforms.sights().len(), 1, "seed {seed}");
+        let run = play(seed, || World::new(Chance::new(seed), weather), |_| vec![said], look);
+        assert!(run.wrongs.is_empty(), "{}", blame(&run));
+    }
+}
+
 /// Found by seed 2644: an update waited for its place in a rate, the message was taken back meanwhile, and the whole
 /// answer came out all the same.
 #[test]

@@ -13,6 +13,7 @@ use super::{Channel, Ended, LEASE, Turn, TurnError, Turns};
 use crate::clock::Watch;
 use crate::conversation::Key;
 use crate::message::Message;
+use crate::plugin::services::Fence as _;
 use crate::store::{Bound, Claim, Ending, Progress};
 use crate::telemetry;
 
@@ -30,14 +31,19 @@ impl Turns {
     /// Claims turns and starts them until the drain begins.
     pub async fn dispatch(self: Arc<Self>) {
         let (mut strangers, mut watch) = (Vec::new(), Watch::begin(self.clock.now()));
+        let mut looked = watch;
         while !self.drain.draining() {
             self.follow_clock(&mut watch).await;
             self.probe_store().await;
             self.all_recorded().await;
             let Some(permit) = self.permit().await else { break };
             let bounds: Vec<_> = self.bounds().chain(strangers.iter().cloned().map(closed)).collect();
+            if looked.elapsed(self.clock.now()) >= RENEWAL {
+                self.hold_on().await;
+            }
             let now = self.clock.now();
             let asked = Watch::begin(now);
+            looked = asked;
             match self.store.claim(now, LEASE, &bounds).await {
                 Ok(Some(claim)) => match self.channels.get(claim.channel.as_str()) {
                     Some(channel) => self.clone().start(channel.clone(), claim, asked, permit),
@@ -51,6 +57,13 @@ impl Turns {
             }
         }
         self.listeners.hang_up();
+    }
+
+    /// A host that stood still keeps its own turns if nobody took them over: it is the one that knows what it did.
+    async fn hold_on(&self) {
+        for tenure in self.running.tenures() {
+            tenure.holds().await;
+        }
     }
 
     /// Before anything is claimed by a clock that was set, the times in the store are.
@@ -111,19 +124,20 @@ impl Turns {
         let line = self.listeners.line((channel.name.clone(), claim.message.id.clone()));
         let span = span(&claim.request_id, &channel.name, &claim.message);
         let deadline = Instant::now() + channel.time;
-        let super::Underway { cancelled, interrupted, .. } = self.running.enter(&channel, &claim.message);
+        let tenure = Tenure::new(claim.lease, asked, self.store.clone(), self.clock.clone());
+        let super::Underway { tenure, cancelled, interrupted, .. } =
+            self.running.enter(&channel, &claim.message, Arc::new(tenure));
         let outlet = match &claim.via {
             Some(via) => self.channels.get(via.channel.as_str()).cloned(),
             None => Some(channel.clone()),
         };
-        let tenure = Tenure::new(claim.lease, asked, self.store.clone(), self.clock.clone());
         let (card, grown) = (Card::of(&claim, outlet.as_deref()), Notify::new());
         let (gathered, is_stale) = (Vec::new(), false);
         let turn = Turn {
             channel,
             outlet,
             claim,
-            tenure: Arc::new(tenure),
+            tenure,
             line,
             card,
             grown,
