@@ -15,7 +15,7 @@ use parlor::store::{
 
 use parlor::store::allowance::Used;
 use parlor::store::oversight::{
-    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, Unfinished,
+    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, TurnRecord, Unfinished,
 };
 
 use super::ledger::Key;
@@ -132,7 +132,8 @@ impl Store for ShakyStore {
     ) -> Result<Vec<Acceptance>, StoreError> {
         let moved = |incoming: Incoming| {
             let hold_delivery_until = incoming.hold_delivery_until.map(|until| self.at(until));
-            Incoming { hold_delivery_until, ..incoming }
+            let due_at = incoming.due_at.map(|at| self.at(at));
+            Incoming { hold_delivery_until, due_at, ..incoming }
         };
         let messages: Vec<Incoming> = messages.into_iter().map(moved).collect();
         let keys: Vec<Key> = messages.iter().map(|incoming| key(channel, &incoming.message.id)).collect();
@@ -363,6 +364,19 @@ impl Oversight for ShakyStore {
         limit: u32,
     ) -> Result<Vec<Unfinished>, StoreError> {
         self.inner().unfinished(channel, conversation, limit).await
+    }
+
+    async fn record(&self, channel: &str, message_id: &str) -> Result<Option<TurnRecord>, StoreError> {
+        self.inner().record(channel, message_id).await
+    }
+
+    async fn records(
+        &self,
+        channel: &str,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<TurnRecord>, StoreError> {
+        self.inner().records(channel, before, limit).await
     }
 
     async fn dead_letters(
