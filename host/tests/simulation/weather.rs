@@ -93,7 +93,9 @@ impl Weather {
 
     /// Nothing goes wrong at the models and pipelines.
     pub fn is_calm_at_models(&self) -> bool {
-        let rates = [self.model_refuses, self.model_busy, self.model_breaks, self.model_hangs, self.traps];
+        let models = [self.model_refuses, self.model_busy, self.model_breaks, self.model_hangs];
+        // Who stands still again and again is over a turn's time.
+        let rates = [&models[..], &[self.traps, self.freezes]].concat();
         rates.iter().all(|rate| *rate == 0)
     }
 
