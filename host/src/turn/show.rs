@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Channel, Turn, TurnError, Turns};
-use crate::adapter::{Adapter, AdapterError};
+use super::{Answer, Turn, TurnError, Turns};
+use crate::adapter::{AdapterError, Speaker};
 use crate::conversation;
 use crate::message::{FaultKind, Reply};
 use crate::plugin::release::Destination;
@@ -44,12 +44,12 @@ pub(super) struct Card {
 
 impl Card {
     /// What an earlier claim left; when that changed it is not known.
-    pub(super) fn of(claim: &Claim, outlet: Option<&Channel>) -> Card {
+    pub(super) fn of(claim: &Claim, outlet: Option<&Speaker>) -> Card {
         let checkpoint = claim.progress.checkpoint().to_vec();
-        let (adapter, is_open) = (outlet.and_then(|outlet| outlet.adapter.as_ref()), !checkpoint.is_empty());
-        let interval = adapter.and_then(Adapter::update_interval).filter(|_| is_open);
+        let is_open = !checkpoint.is_empty();
+        let interval = outlet.and_then(Speaker::update_interval).filter(|_| is_open);
         let next_change = interval.map(|interval| Instant::now() + interval);
-        let unseen = adapter.filter(|_| !is_open).map_or(0, Adapter::opening_calls);
+        let unseen = outlet.filter(|_| !is_open).map_or(0, Speaker::opening_calls);
         Card { checkpoint, may_be_open: false, next_change, unseen }
     }
 
@@ -104,7 +104,7 @@ impl Turn {
 
     /// The adapter, where it shows the reply, and the shortest time between two updates, if its replies can grow in
     /// place.
-    fn growing(&self) -> Option<(&Adapter, &[u8], Duration)> {
+    fn growing(&self) -> Option<(&Speaker, &[u8], Duration)> {
         let (adapter, address) = self.mouth()?;
         Some((adapter, address, adapter.update_interval()?))
     }
