@@ -11,41 +11,9 @@ use std::path::PathBuf;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{Host, Settings, client, guests};
+use support::{Host, Settings, client, fickle};
 
 const ADMIN: &str = "/api/v1/admin";
-
-/// A release of the plugin `fickle`: its label, and what is wrong with it.
-fn release(label: &str, mood: &str) -> Vec<u8> {
-    let manifest = include_str!("guests/fickle/plugin.toml");
-    packed(&manifest.replace("\"sound\"", &format!("{mood:?}")).replace("\"first\"", &format!("{label:?}")))
-}
-
-/// The built plugin under another manifest: the last section of the name counts.
-fn packed(manifest: &str) -> Vec<u8> {
-    let mut bytes = std::fs::read(guests().join("fickle.wasm")).unwrap();
-    let name = b"parlor:manifest";
-    let mut section = leb128(name.len());
-    section.extend(name);
-    section.extend(manifest.as_bytes());
-    bytes.push(0);
-    bytes.extend(leb128(section.len()));
-    bytes.extend(section);
-    bytes
-}
-
-fn leb128(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(number & 0x7f).unwrap();
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
-}
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -71,7 +39,7 @@ struct Stage {
 impl Stage {
     async fn start() -> Stage {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("fickle.wasm"), release("first", "sound")).unwrap();
+        std::fs::write(folder.path().join("fickle.wasm"), fickle::release("first", "sound")).unwrap();
         let settings = Settings::new()
             .set("plugins.folder", folder.path().to_str().unwrap())
             .set("models", json!({ "echo": { "backend": "echo" } }))
@@ -141,7 +109,7 @@ impl Stage {
 async fn a_file_that_is_put_into_the_folder_serves_without_a_restart() {
     let stage = Stage::start().await;
     assert_eq!(stage.say("c1", "m1").await, "first");
-    stage.put(&release("second", "sound"));
+    stage.put(&fickle::release("second", "sound"));
     until("the second release serves", async || {
         (stage.deployment().await["previous"].as_array().unwrap().len() == 1).then_some(())
     })
@@ -152,10 +120,10 @@ async fn a_file_that_is_put_into_the_folder_serves_without_a_restart() {
 #[tokio::test]
 async fn a_bad_file_never_serves_and_is_told_of() {
     let stage = Stage::start().await;
-    let good = release("second", "sound");
+    let good = fickle::release("second", "sound");
     for bad in [b"no plugin at all".to_vec(), good[..good.len() / 2].to_vec(), {
-        let manifest = include_str!("guests/fickle/plugin.toml");
-        packed(&manifest.replace("text = \"hello\" }", "text = \"goodbye\" }"))
+        let manifest = fickle::MANIFEST;
+        fickle::packed(&manifest.replace("text = \"hello\" }", "text = \"goodbye\" }"))
     }] {
         stage.put(&bad);
         until("the bad file is told of", async || {
@@ -176,7 +144,7 @@ async fn a_bad_file_never_serves_and_is_told_of() {
 #[tokio::test]
 async fn a_rollback_goes_back_at_once_and_outlives_a_restart() {
     let mut stage = Stage::start().await;
-    stage.put(&release("second", "sound"));
+    stage.put(&fickle::release("second", "sound"));
     until("the second release serves", async || {
         (stage.deployment().await["previous"].as_array().unwrap().len() == 1).then_some(())
     })
@@ -193,7 +161,7 @@ async fn a_rollback_goes_back_at_once_and_outlives_a_restart() {
 #[tokio::test]
 async fn a_candidate_gets_its_share_of_the_conversations_and_always_the_same() {
     let stage = Stage::start().await;
-    let (status, outcome) = stage.install("?weight=30", release("second", "sound")).await;
+    let (status, outcome) = stage.install("?weight=30", fickle::release("second", "sound")).await;
     assert_eq!((status, outcome["outcome"].as_str()), (200, Some("on-trial")), "{outcome}");
     let served = async |round: u32| {
         let mut candidates = BTreeSet::new();
@@ -225,7 +193,7 @@ async fn tried(mood: &str) -> (Stage, String) {
     for id in 0..60 {
         assert_eq!(stage.say(&format!("c{id}"), &format!("before-{id}")).await, "first");
     }
-    let (status, outcome) = stage.install("?weight=50", release("bad", mood)).await;
+    let (status, outcome) = stage.install("?weight=50", fickle::release("bad", mood)).await;
     assert_eq!((status, outcome["outcome"].as_str()), (200, Some("on-trial")), "{outcome}");
     let mut id = 0;
     while stage.deployment().await["candidate"].is_object() {
@@ -234,7 +202,7 @@ async fn tried(mood: &str) -> (Stage, String) {
         assert!(id < 2_000, "`{mood}` is still on trial");
     }
     let reason = stage.quarantined().await;
-    let (status, refusal) = stage.install("?weight=50", release("bad", mood)).await;
+    let (status, refusal) = stage.install("?weight=50", fickle::release("bad", mood)).await;
     assert_eq!(status, 409, "what was taken out of service does not come back: {refusal}");
     for id in 0..20 {
         assert_eq!(stage.say(&format!("c{id}"), &format!("after-{id}")).await, "first");
@@ -271,7 +239,7 @@ async fn a_candidate_that_is_right_in_its_self_test_alone_is_rolled_back() {
 #[tokio::test]
 async fn a_stable_release_that_traps_goes_back_to_the_one_before_by_itself() {
     let stage = Stage::start().await;
-    assert_eq!(stage.install("", release("second", "panics")).await.1["outcome"], "serves");
+    assert_eq!(stage.install("", fickle::release("second", "panics")).await.1["outcome"], "serves");
     let mut calls = Vec::new();
     for id in 0..8 {
         let said = json!({ "id": format!("p{id}"), "conversation": format!("c{id}"), "text": "hello" });
@@ -285,7 +253,10 @@ async fn a_stable_release_that_traps_goes_back_to_the_one_before_by_itself() {
 #[tokio::test]
 async fn a_shadow_is_compared_and_nothing_of_it_is_sent() {
     let stage = Stage::start().await;
-    assert_eq!(stage.install("?shadow=true", release("shade", "renames")).await.1["outcome"], "on-trial");
+    assert_eq!(
+        stage.install("?shadow=true", fickle::release("shade", "renames")).await.1["outcome"],
+        "on-trial"
+    );
     for id in 0..10 {
         assert_eq!(stage.say(&format!("c{id}"), &format!("m{id}")).await, "first");
     }
@@ -295,7 +266,7 @@ async fn a_shadow_is_compared_and_nothing_of_it_is_sent() {
 #[tokio::test]
 async fn an_administrator_tries_the_candidate_by_a_header() {
     let stage = Stage::start().await;
-    assert_eq!(stage.install("?weight=0", release("second", "sound")).await.1["outcome"], "on-trial");
+    assert_eq!(stage.install("?weight=0", fickle::release("second", "sound")).await.1["outcome"], "on-trial");
     let say = async |id: &str, token: Option<&str>| {
         let said = json!({ "id": id, "conversation": "c1", "text": "hello" });
         let mut request =
@@ -316,8 +287,8 @@ async fn an_administrator_tries_the_candidate_by_a_header() {
 #[tokio::test]
 async fn a_release_that_asks_for_more_waits_for_a_yes() {
     let stage = Stage::start().await;
-    let manifest = include_str!("guests/fickle/plugin.toml").replace("\"first\"", "\"greedy\"");
-    let greedy = packed(&format!(
+    let manifest = fickle::MANIFEST.replace("\"first\"", "\"greedy\"");
+    let greedy = fickle::packed(&format!(
         "{manifest}\n[[egress]]\nhost = \"api.example.com\"\nmethods = [\"POST\"]\npath = \"/\"\n"
     ));
     stage.put(&greedy);

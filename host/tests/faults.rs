@@ -43,6 +43,8 @@ mod server;
 #[path = "support/parts.rs"]
 #[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
 mod support;
+#[path = "faults/swap.rs"]
+mod swap;
 #[path = "faults/sync.rs"]
 mod sync;
 #[path = "faults/term.rs"]

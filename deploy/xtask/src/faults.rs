@@ -46,7 +46,7 @@ const fn tests(name: &'static str) -> Fault {
     Fault { name, way: Way::Tests }
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 17] = [
     tests("f1"),
     tests("f2"),
     tests("f3"),
@@ -55,6 +55,7 @@ const FAULTS: [Fault; 16] = [
     tests("f6"),
     tests("f7"),
     tests("f8"),
+    tests("f10"),
     Fault { name: "f11", way: Way::Crowd(slow::run) },
     Fault { name: "f12", way: Way::Crowd(idle::run) },
     tests("f13"),

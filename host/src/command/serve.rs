@@ -1,5 +1,6 @@
 //! `parlor serve`: the host, until SIGTERM or Ctrl-C.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,10 @@ use crate::random::SystemRandom;
 
 pub async fn run(path: &Path) -> anyhow::Result<()> {
     let config = super::load(path)?;
-    super::paint::caution(&config.plugins);
+    // Elsewhere stderr is the log's, whose every line is an object: it warns by itself.
+    if std::io::stderr().is_terminal() {
+        super::paint::caution(&config.plugins);
+    }
     let compiler = std::env::current_exe().context("this program's own file cannot be found")?;
     let parts = Parts {
         place: Place::Server,

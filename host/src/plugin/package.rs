@@ -78,6 +78,9 @@ impl Package {
         }
         let text = sections.manifest.ok_or(PackageError::Foreign(MANIFEST_SECTION))?;
         let manifest = parse_manifest(&text)?;
+        if manifest.contract != CONTRACT {
+            return Err(PackageError::OtherContract { found: manifest.contract });
+        }
         check_imports(&sections.imports)?;
         check_exports(manifest.kind, &sections.exports)?;
         let digest = hex::encode(Sha256::digest(&bytes));

@@ -23,7 +23,11 @@ impl SmallDisk {
         Self::command_with_room(host, 4096)
     }
 
+    /// Beside the files of its plugins, which a host keeps when it starts.
     pub fn command_with_room(host: &Host, kilobytes: u32) -> Command {
+        let plugins = fs::read_dir(super::plugins()).unwrap();
+        let bytes: u64 = plugins.map(|plugin| plugin.unwrap().metadata().unwrap().len()).sum();
+        let kilobytes = u64::from(kilobytes) + bytes.div_ceil(1024) + 64;
         let serve = host.command(&["serve"]);
         let data = host.data();
         let script = r#"data=$1; room=$2; shift 2; mkdir "$data.was"; cp -r "$data/." "$data.was/"
