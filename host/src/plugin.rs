@@ -9,6 +9,9 @@ pub mod compile;
 pub mod engine;
 pub mod guest;
 pub mod manifest;
+#[cfg(all(feature = "failpoints", target_os = "linux"))]
+mod memories;
+pub mod output;
 pub mod package;
 pub mod release;
 pub mod secrets;

@@ -23,6 +23,8 @@ const OFFERED: [&str; 7] = ["types", "settings", "secrets", "http", "store", "lo
 pub enum PackageError {
     #[error("cannot read `{}`", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("a link to `{}`, outside of its folder: put the file itself there", target.display())]
+    Outside { target: PathBuf },
     #[error("{bytes} bytes are more than a plugin may have ({FILE_BYTES_MAX})")]
     TooLarge { bytes: u64 },
     #[error("not a WebAssembly file")]
@@ -56,9 +58,15 @@ pub struct Package {
 }
 
 impl Package {
-    /// Reads and checks a plugin's file.
+    /// Reads and checks a plugin's file. A link may lead to another place in its folder, as mounted configurations
+    /// have it, and nowhere else.
     pub fn read(path: &Path) -> Result<Package, PackageError> {
         let unreadable = |source| PackageError::Unreadable { path: path.to_owned(), source };
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let target = path.canonicalize().map_err(unreadable)?;
+        if !target.starts_with(folder.canonicalize().map_err(unreadable)?) {
+            return Err(PackageError::Outside { target });
+        }
         let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
         if bytes > FILE_BYTES_MAX {
             return Err(PackageError::TooLarge { bytes });
