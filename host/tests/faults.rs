@@ -8,6 +8,8 @@
 
 #[path = "faults/bodies.rs"]
 mod bodies;
+#[path = "faults/breaker.rs"]
+mod breaker;
 #[path = "faults/clocks.rs"]
 mod clocks;
 #[path = "store/conformance.rs"]
@@ -17,6 +19,8 @@ mod conformance;
 mod disk;
 #[path = "faults/egress.rs"]
 mod egress;
+#[path = "faults/flood.rs"]
+mod flood;
 #[path = "faults/forgeries.rs"]
 mod forgeries;
 #[path = "faults/guests.rs"]
