@@ -161,7 +161,12 @@ async fn a_secret_that_is_planted_is_found_in_the_guests_memory() {
     let request = client().post(host.url("/webhook/wild/later/steal/control"));
     assert_eq!(request.header("x-request-id", "control").send().await.unwrap().status(), 200);
     host.wait_for_line(&["deed done", "id=control "]).await;
-    let found = Looks::read(&report).found;
+    // The log's line is written within the call, and the look follows it.
+    let found = eventually("a look that finds it", || {
+        let found = Looks::read(&report).found;
+        (!found.is_empty()).then_some(found)
+    })
+    .await;
     let is_it = |line: &Value| line["function"] == "finish" && line["found"] == json!(["sealing"]);
     assert!(found.iter().any(is_it), "{found:?}");
 }
