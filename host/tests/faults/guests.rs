@@ -22,7 +22,7 @@ const LEAK_BYTES: u64 = 5_000_000;
 const SLOWER_MAX: f64 = 1.2;
 
 /// Each misdeed by its path, what the log tells of it, and whether its time ends it.
-const MISDEEDS: [(&str, &str, bool); 11] = [
+const MISDEEDS: [(&str, &str, bool); 12] = [
     ("trap", "this guest gives up", false),
     ("abort", "the plugin trapped", false),
     ("loop", "for longer than 2000 ms of its own time", true),
@@ -32,6 +32,7 @@ const MISDEEDS: [(&str, &str, bool); 11] = [
     ("output", "the plugin trapped", false),
     ("log", "further log lines of this call are dropped", false),
     ("long-log", "further log lines of this call are dropped", false),
+    ("storm", "the adapter did not read the webhook", false),
     ("random", "exceeds limit", false),
     ("guess", "more than 1000 operations on secrets in one call", false),
 ];
