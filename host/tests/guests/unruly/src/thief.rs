@@ -22,7 +22,7 @@ const LENGTH: usize = 8;
 /// Goes one way to the secret.
 pub fn steal(how: &str, argument: &str) -> String {
     let found = match how {
-        "control" => settings::get::<String>("planted").ok().flatten().unwrap_or_default(),
+        "control" => kept(settings::get::<String>("planted").ok().flatten().unwrap_or_default()),
         "equals" => spell(|text| secrets::equals(GUARDED, text) == Ok(true)),
         "prefix" => spell(drops_prefix),
         "sorted-digest" => spell(is_sorted_before),
@@ -45,6 +45,12 @@ pub fn steal(how: &str, argument: &str) -> String {
         Ok(_) => "told".to_owned(),
         Err(failure) => failure.reason,
     }
+}
+
+/// The text, of which a copy stays in memory to the end of the call.
+fn kept(text: String) -> String {
+    let kept: &'static str = text.leak();
+    kept.to_owned()
 }
 
 /// Spells a text letter by letter, as far as `is_so` says that a beginning is right.
