@@ -50,6 +50,11 @@ impl OwnTime {
         answer.map_err(|_| WaitedTooLong)
     }
 
+    /// What the guest has used up so far.
+    pub fn spent(&self) -> Duration {
+        self.stopwatch().spent()
+    }
+
     /// Waits for the end of the guest's own time.
     pub(super) async fn over(&self) {
         loop {
@@ -81,9 +86,12 @@ impl Stopwatch {
         }
     }
 
+    fn spent(&self) -> Duration {
+        self.spent + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     fn left(&self) -> Duration {
-        let running = self.since.map_or(Duration::ZERO, |since| since.elapsed());
-        self.limit.saturating_sub(self.spent + running)
+        self.limit.saturating_sub(self.spent())
     }
 
     /// Never while a service works: what it sends may be half-way out.
