@@ -7,6 +7,7 @@
 mod budget;
 mod time;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,8 @@ use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use crate::plugin::engine;
 use crate::plugin::output::TooMuch;
-use crate::plugin::services::Services;
+use crate::plugin::secrets::Secrets;
+use crate::plugin::services::{Memory, Services};
 
 pub use budget::{Budget, Line};
 pub use time::{OwnTime, WaitedTooLong};
@@ -131,6 +133,17 @@ fn call_error(error: &wasmtime::Error, time: &OwnTime) -> CallError {
 }
 
 impl Guest {
+    /// The secrets, for one operation on them.
+    pub fn secrets(&mut self) -> wasmtime::Result<Arc<Secrets>> {
+        self.budget.secret_call()?;
+        Ok(self.services.secrets.clone())
+    }
+
+    /// The plugin's memory, for one operation that writes so many bytes; none if this call may do no more.
+    pub fn may_remember(&mut self, bytes: usize) -> Option<Arc<dyn Memory>> {
+        self.budget.store_call(bytes).ok().map(|()| self.services.memory.clone())
+    }
+
     fn pass(&mut self, hook: CallHook) -> wasmtime::Result<()> {
         match hook {
             CallHook::CallingWasm | CallHook::ReturningFromHost => self.time.stopwatch().start(),
@@ -191,8 +204,6 @@ impl HostWallClock for WallClock {
 
 #[cfg(all(test, feature = "compile"))]
 mod tests {
-    use std::sync::Arc;
-
     use wasmtime::component::{Component, Linker};
 
     use super::*;

@@ -3,9 +3,8 @@
 use super::adapter::parlor::plugin::{clock, http, log, secrets, settings, store, types};
 use crate::plugin::guest::{Guest, Line, OwnTime, WaitedTooLong};
 use crate::plugin::secrets as keyring;
-use crate::plugin::services::{FailureKind, HttpFailure, Memory, MemoryError, Outbound};
+use crate::plugin::services::{FailureKind, HttpFailure, MemoryError, Outbound};
 
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What one log line of a plugin may hold.
@@ -75,7 +74,12 @@ impl http::Host for Guest {
             return Ok(Err(refused(FailureKind::Denied, spent.to_string()).into()));
         }
         let sent = self.time.stands_for(self.services.http.send(request)).await;
-        Ok(sent.unwrap_or_else(|waited| Err(waited.into())).map(Into::into).map_err(Into::into))
+        // What was broken off may be half-way out.
+        let broken_off = |waited: WaitedTooLong| HttpFailure {
+            request_sent: true,
+            ..refused(FailureKind::TimedOut, waited.to_string())
+        };
+        Ok(sent.unwrap_or_else(|waited| Err(broken_off(waited))).map(Into::into).map_err(Into::into))
     }
 
     fn expire_token(&mut self, name: String) -> Result<()> {
@@ -110,43 +114,29 @@ fn refused(kind: FailureKind, reason: String) -> HttpFailure {
     HttpFailure { kind, reason, request_sent: false, retry_after: None }
 }
 
-/// What was broken off may be half-way out.
-impl From<WaitedTooLong> for HttpFailure {
-    fn from(from: WaitedTooLong) -> Self {
-        Self { request_sent: true, ..refused(FailureKind::TimedOut, from.to_string()) }
-    }
-}
-
 type Kept<T> = Result<std::result::Result<T, store::StoreError>>;
 
 impl store::Host for Guest {
     async fn get(&mut self, key: String) -> Kept<Option<Vec<u8>>> {
-        let Some(memory) = self.memory(0) else { return Ok(Err(store::StoreError::Quota)) };
+        let Some(memory) = self.may_remember(0) else { return Ok(Err(store::StoreError::Quota)) };
         Ok(kept(&self.time.clone(), memory.get(&key)).await)
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Kept<()> {
-        let Some(memory) = self.memory(value.len()) else { return Ok(Err(store::StoreError::Quota)) };
+        let Some(memory) = self.may_remember(value.len()) else { return Ok(Err(store::StoreError::Quota)) };
         let ttl = ttl_ms.map(Duration::from_millis);
         Ok(kept(&self.time.clone(), memory.set(&key, &value, ttl)).await)
     }
 
     async fn delete(&mut self, key: String) -> Kept<()> {
-        let Some(memory) = self.memory(0) else { return Ok(Err(store::StoreError::Quota)) };
+        let Some(memory) = self.may_remember(0) else { return Ok(Err(store::StoreError::Quota)) };
         Ok(kept(&self.time.clone(), memory.delete(&key)).await)
     }
 
     async fn increment(&mut self, key: String, by: i64, ttl_ms: Option<u64>) -> Kept<i64> {
-        let Some(memory) = self.memory(0) else { return Ok(Err(store::StoreError::Quota)) };
+        let Some(memory) = self.may_remember(0) else { return Ok(Err(store::StoreError::Quota)) };
         let ttl = ttl_ms.map(Duration::from_millis);
         Ok(kept(&self.time.clone(), memory.increment(&key, by, ttl)).await)
-    }
-}
-
-impl Guest {
-    /// The plugin's memory, for one operation that writes so many bytes.
-    fn memory(&mut self, bytes: usize) -> Option<Arc<dyn Memory>> {
-        self.budget.store_call(bytes).ok().map(|()| self.services.memory.clone())
     }
 }
 
@@ -169,14 +159,6 @@ impl From<MemoryError> for store::StoreError {
 }
 
 type Told<T> = Result<std::result::Result<T, secrets::SecretError>>;
-
-impl Guest {
-    /// The secrets, for one operation on them.
-    fn secrets(&mut self) -> Result<Arc<keyring::Secrets>> {
-        self.budget.secret_call()?;
-        Ok(self.services.secrets.clone())
-    }
-}
 
 impl secrets::Host for Guest {
     fn equals(&mut self, secret: String, presented: Vec<u8>) -> Told<bool> {
