@@ -4,6 +4,7 @@
 //! know the store, pipelines or models; it knows which services each call may reach: `receive` sends
 //! nothing and remembers nothing, so that a webhook never waits for anyone.
 
+mod connection;
 mod watched;
 
 use std::sync::Arc;
@@ -108,9 +109,7 @@ impl Adapter {
     pub async fn receive(&self, request: HttpRequest) -> Result<Reception, AdapterError> {
         let waited = tokio::time::timeout(RECEPTION_WAIT, self.permits.receptions.acquire()).await;
         let _permit = waited.map_err(|_| AdapterError::Crowded)?;
-        let services =
-            Services { http: Arc::new(NoHttp), memory: Arc::new(NoMemory), ..self.services.clone() };
-        Ok(self.release()?.receive(services, request).await?)
+        Ok(self.release()?.receive(self.quick_services(), request).await?)
     }
 
     /// Adds what takes HTTP to find out.
@@ -168,6 +167,11 @@ impl Adapter {
         let services = Services { http: way_out.clone(), ..self.services.clone() };
         let outcome = self.release()?.finish(services, to, checkpoint, reply).await;
         way_out.judge(outcome)
+    }
+
+    /// For calls that wait for nobody.
+    fn quick_services(&self) -> Services {
+        Services { http: Arc::new(NoHttp), memory: Arc::new(NoMemory), ..self.services.clone() }
     }
 
     fn release(&self) -> Result<Arc<Release>, AdapterError> {

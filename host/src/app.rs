@@ -1,6 +1,7 @@
 //! The wiring: a configuration becomes a host that serves. The only module that knows every other.
 
 mod attend;
+mod connections;
 pub mod examine;
 mod lines;
 mod memory;
@@ -29,12 +30,13 @@ use crate::auth::{Issuer, Revocations, Verifier};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::{self, CHAT_CHANNEL, Config, openai_channel};
+use crate::connection::{Connection, Status};
 use crate::console::{self, Console};
 use crate::conversation::Listeners;
 use crate::doors::client::{Allowed, Origins};
 use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
-use crate::egress::Egress;
+use crate::egress::{Egress, Gate};
 use crate::function::{self, Function};
 use crate::limits::{Limits, Rates};
 use crate::model::Model;
@@ -99,6 +101,7 @@ pub enum Place {
 #[derive(Debug)]
 pub struct App {
     pub turns: Arc<Turns>,
+    connections: BTreeMap<Arc<str>, Connection>,
     shelf: Arc<Shelf>,
     /// Files of the plugin folder that do not serve.
     pub rejected: Vec<Rejected>,
@@ -136,9 +139,10 @@ impl App {
 
     fn wire(config: Config, parts: Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<App> {
         let shelf = ground.shelf.clone();
-        let turns = turns(&config, &parts, ground, problems)?;
+        let (turns, gates) = turns(&config, &parts, ground, problems)?;
         let (turns, config, revocations) = (Arc::new(turns), Arc::new(config), Revocations::default());
-        Ok(App { turns, shelf, rejected: Vec::new(), clock: parts.clock, config, revocations })
+        let connections = connections::all(&turns, gates);
+        Ok(App { turns, connections, shelf, rejected: Vec::new(), clock: parts.clock, config, revocations })
     }
 
     /// The release that serves a plugin's name.
@@ -180,9 +184,10 @@ impl App {
         Ok(late.into_iter().map(Into::into).collect())
     }
 
-    /// Starts what works on turns.
+    /// Starts what works on turns, and what brings them from platforms that are dialled.
     pub fn begin(&self) -> Arc<Turns> {
         let turns = self.turns.clone();
+        self.connections.values().cloned().for_each(Connection::start);
         drop(turns.drain.spawn("dispatch", turns.clone().dispatch()));
         let kept = Kept { turns: self.config.limits.retention, audit: self.config.audit_retention };
         drop(turns.drain.spawn("sweep", sweep(turns.clone(), kept)));
@@ -228,12 +233,22 @@ impl App {
             shelf: self.shelf.clone(),
             config: self.config.clone(),
             rejected: rejected.collect(),
-            readiness: Arc::new(readiness::State(self.turns.clone())),
+            readiness: self.readiness(),
+            connections: self.statuses(),
             verifier: self.verifier(),
             revocations: self.revocations.clone(),
             bounds: self.bounds(),
             is_local: address.ip().is_loopback(),
         }
+    }
+
+    fn readiness(&self) -> Arc<readiness::State> {
+        Arc::new(readiness::State { turns: self.turns.clone(), connections: self.statuses() })
+    }
+
+    /// How the connections do, by channel.
+    pub fn statuses(&self) -> BTreeMap<Arc<str>, Arc<Status>> {
+        self.connections.iter().map(|(name, connection)| (name.clone(), connection.status.clone())).collect()
     }
 
     fn verifier(&self) -> Verifier {
@@ -297,7 +312,7 @@ impl App {
             talk: talker.clone().map(|talker| talker as Arc<dyn doors::chat::Talk>),
             attend: talker.map(|talker| talker as Arc<dyn doors::socket::Attend>),
             page: self.page(address)?,
-            readiness: Arc::new(readiness::State(self.turns.clone())),
+            readiness: self.readiness(),
             metrics: self.turns.metrics.clone(),
             drain: self.turns.drain.clone(),
             bounds,
@@ -368,18 +383,32 @@ async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<Vec<Reje
     Ok(rejected)
 }
 
-fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<Turns> {
+fn turns(
+    config: &Config,
+    parts: &Parts,
+    ground: Ground,
+    problems: Vec<String>,
+) -> anyhow::Result<(Turns, BTreeMap<String, Arc<Gate>>)> {
     let Ground { shelf, store, egress, models, metrics } = ground;
     let permits = Arc::new(Permits::new(shelf.instances_max));
     let egress = egress.sharing_rates(store.clone(), parts.clock.clone());
-    let mut wiring =
-        Wiring { config, parts, shelf: shelf.clone(), store: store.clone(), egress, permits, problems };
+    let mut wiring = Wiring {
+        config,
+        parts,
+        shelf: shelf.clone(),
+        store: store.clone(),
+        egress,
+        permits,
+        problems,
+        gates: BTreeMap::new(),
+    };
     let channels = wiring.channels();
     anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
+    let gates = wiring.gates;
     let instances = shelf.instances_max / 2;
     let inbox = inbox(config, parts.place)?;
     let limits = limits(config, parts, store.clone(), metrics.clone());
-    Ok(Turns {
+    let turns = Turns {
         store,
         inbox,
         limits,
@@ -396,7 +425,8 @@ fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) 
         wake: Notify::new(),
         running: Running::default(),
         stores: AtomicBool::new(true),
-    })
+    };
+    Ok((turns, gates))
 }
 
 /// What keeps a message that a platform was told to be safe.

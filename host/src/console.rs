@@ -9,6 +9,7 @@ mod asked;
 mod audit;
 mod bus;
 mod channels;
+mod connections;
 mod conversations;
 mod dead_letters;
 mod entry;
@@ -32,6 +33,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Revocations, Verifier};
 use crate::config::Config;
+use crate::connection::Status;
 use crate::doors::client::{self, Allowed, Gate, Origins};
 use crate::doors::health::{self, Probes, Readiness};
 use crate::doors::problem::{self, Problem};
@@ -48,6 +50,8 @@ pub struct Console {
     /// Files of the plugin folder that do not serve, and why.
     pub rejected: BTreeMap<String, String>,
     pub readiness: Arc<dyn Readiness>,
+    /// How the channels' connections do.
+    pub connections: BTreeMap<Arc<str>, Arc<Status>>,
     pub verifier: Verifier,
     pub revocations: Revocations,
     pub bounds: body::Bounds,
@@ -126,6 +130,7 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(overview::overview))
         .routes(routes!(channels::list))
         .routes(routes!(channels::one))
+        .routes(routes!(connections::dial))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::one))
         .routes(routes!(conversations::list))

@@ -2,7 +2,8 @@
 //!
 //! `Egress` is shared by all, `Gate` is one plugin on one channel. A request passes, in this order: the rules
 //! of the manifest (`destination`), placeholders and tokens (`fill`, `token`), the rate (`rate`), the network
-//! (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`). It knows no platform.
+//! (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`) and what keeps tickets
+//! (`ticket`). A long-lived socket (`socket`) is opened the same way. It knows no platform.
 
 mod address;
 mod destination;
@@ -12,6 +13,8 @@ mod network;
 mod rate;
 mod resolve;
 mod scrub;
+mod socket;
+mod ticket;
 mod token;
 mod wire;
 
@@ -27,6 +30,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::message::HttpResponse;
+use crate::plugin::Endpoint;
 use crate::plugin::manifest::{Manifest, Placeholder};
 use crate::plugin::secrets::{SecretError, Secrets};
 use crate::plugin::services::{FailureKind, Http, HttpFailure, Outbound};
@@ -34,12 +38,14 @@ use crate::store::{Allowance, Store};
 
 pub use network::{Network, Request};
 pub use resolve::{Resolver, SystemResolver};
+pub use socket::{NotOpened, Socket, Stream, socket};
 pub use wire::RESPONSE_BYTES_MAX;
 
 use destination::{Destination, denied};
 use fill::Values;
 use rate::Rates;
 use scrub::Scrubber;
+use ticket::Tickets;
 use token::{Tokens, Used};
 use wire::{Wire, unsent};
 
@@ -105,7 +111,7 @@ impl Egress {
         manifest: &Manifest,
         settings: &BTreeMap<String, Value>,
         secrets: Arc<Secrets>,
-    ) -> Arc<dyn Http> {
+    ) -> Arc<Gate> {
         Arc::new(Gate {
             scope: scope(manifest, settings, &secrets),
             manifest: Arc::new(manifest.clone()),
@@ -114,6 +120,7 @@ impl Egress {
             shared: self.shared.clone(),
             leaves_room: false,
             used: Mutex::default(),
+            tickets: Tickets::default(),
         })
     }
 }
@@ -131,8 +138,8 @@ fn scope(manifest: &Manifest, settings: &BTreeMap<String, Value>, secrets: &Secr
     format!("{} {}", manifest.name, hex::encode(context.finish()))
 }
 
-/// HTTP for one plugin on one channel.
-struct Gate {
+/// HTTP and sockets for one plugin on one channel.
+pub struct Gate {
     manifest: Arc<Manifest>,
     settings: Arc<BTreeMap<String, Value>>,
     secrets: Arc<Secrets>,
@@ -142,6 +149,7 @@ struct Gate {
     leaves_room: bool,
     /// The token that was last used, by its name.
     used: Mutex<BTreeMap<String, Used>>,
+    tickets: Tickets,
 }
 
 impl std::fmt::Debug for Gate {
@@ -173,7 +181,7 @@ impl Http for Gate {
         // Last, so that what is counted goes out at once: a token that is minted first takes its time.
         self.take_rates(&allowances).await?;
         match self.shared.network.exchange(outbound).await {
-            Ok(response) => Ok(scrubbed(&scrubber, response)),
+            Ok(response) => Ok(self.tickets.keep(&destination.rule.tickets, scrubbed(&scrubber, response))),
             Err(failure) => Err(HttpFailure { reason: scrubber.text(&failure.reason), ..failure }),
         }
     }
@@ -194,11 +202,39 @@ impl Http for Gate {
             shared: self.shared.clone(),
             leaves_room: true,
             used: Mutex::default(),
+            tickets: Tickets::default(),
         })
     }
 }
 
 impl Gate {
+    /// Opens a long-lived socket. What went wrong is told without what was put in.
+    pub async fn open(&self, endpoint: Endpoint) -> Result<Socket, NotOpened> {
+        let destination = Destination::find_socket(&self.manifest, &self.settings, &endpoint.url)?;
+        let request = Outbound {
+            method: "GET".to_owned(),
+            url: endpoint.url,
+            headers: endpoint.headers,
+            ..Outbound::default()
+        };
+        check_headers(&request)?;
+        let places = &destination.rule.places;
+        let values = self.values(fill::wanted(places, &destination.url, &request)).await?;
+        let filled = fill::fill(places, &values, destination.url.clone(), &request)?;
+        if !destination.still_fits(&self.settings, &filled.url) {
+            return Err(denied("with its values put in, the URL leaves what the manifest allows").into());
+        }
+        let fill::Filled { url, headers, body } = filled;
+        let handshake = Request { method: request.method, url, headers, body, timeout: TIMEOUT_DEFAULT };
+        let scrubber = scrubber(&values);
+        self.shared.network.open(handshake).await.map_err(|why| match why {
+            NotOpened::Refused(response) => NotOpened::Refused(scrubbed(&scrubber, response)),
+            NotOpened::Failed(failure) => {
+                NotOpened::Failed(HttpFailure { reason: scrubber.text(&failure.reason), ..failure })
+            }
+        })
+    }
+
     /// What a request takes of the rates of its destination.
     fn allowances(
         &self,
@@ -242,6 +278,7 @@ impl Gate {
         for what in wanted {
             let value = match &what {
                 Placeholder::Token(name) => self.token(name).await?,
+                Placeholder::Ticket(name) => self.tickets.take(name)?,
                 what => self.plain(what)?,
             };
             values.insert(what, value);
@@ -262,6 +299,7 @@ impl Gate {
                 None => Err(denied(format!("the setting `{name}` is not set: set it for this channel"))),
             },
             Placeholder::Token(name) => Err(denied(format!("the token `{name}` cannot stand in a recipe"))),
+            Placeholder::Ticket(name) => Err(denied(format!("the ticket `{name}` cannot stand in a recipe"))),
         }
     }
 

@@ -15,6 +15,7 @@ mod inbox;
 mod inquire;
 mod intake;
 mod patience;
+mod pushed;
 mod record;
 mod resume;
 mod show;
@@ -36,7 +37,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use failure::TurnError;
-pub use inbox::Inbox;
+pub use inbox::{Inbox, NotKept};
 pub use resume::{Asked, Resumed, Standing};
 pub use talk::{Place, Refused, Talking};
 pub use work::NotDone;

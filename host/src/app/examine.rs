@@ -4,6 +4,7 @@
 //! It works in a folder of its own and changes nothing in the data folder, so that it may run beside a host.
 //! Compiled plugins are taken from there if they are there.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ pub async fn examine(config: &Config, parts: &Parts, scratch: &Path) -> anyhow::
         egress: Egress::new(config.endpoints.clone())?,
         permits: Arc::new(Permits::new(shelf.instances_max)),
         problems: Vec::new(),
+        gates: BTreeMap::new(),
     };
     drop(wiring.channels());
     let releases = shelf.names().into_iter().filter_map(|name| shelf.release(&name));

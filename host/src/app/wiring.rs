@@ -15,7 +15,7 @@ use crate::config::{
     Backend, CHAT_CHANNEL, ChannelLimits, Config, Meanwhile, Model as Configured, OpenAiDoor, ReplyVia,
     openai_channel,
 };
-use crate::egress::Egress;
+use crate::egress::{Egress, Gate};
 use crate::model::{self, Model};
 use crate::pipeline::Stage;
 use crate::plugin::Shelf;
@@ -36,6 +36,8 @@ pub struct Wiring<'a> {
     pub egress: Egress,
     pub permits: Arc<Permits>,
     pub problems: Vec<String>,
+    /// The ways out of the channels whose adapters keep a socket.
+    pub gates: BTreeMap<String, Arc<Gate>>,
 }
 
 /// Questions of programs that wait for their turn, for each model: more are told when to come again, and their
@@ -160,6 +162,7 @@ impl Wiring<'_> {
         let own = |name: &str| (!name.contains('.')).then(|| name.to_owned());
         let services = self.services(mouth, plugin, Kind::Adapter, own)?;
         self.refuse_forgetful(mouth, plugin);
+        self.refuse_fleeting(mouth, plugin);
         Some(Adapter::new(plugin.to_owned(), self.shelf.clone(), services, self.permits.clone()))
     }
 
@@ -173,6 +176,17 @@ impl Wiring<'_> {
         if !release.manifest.does_answer_in_response(&settings) {
             let problem = format!(
                 "`{plugin}` sends its replies after its response, which a function forgets; set `function.queue`"
+            );
+            self.note(mouth.name, problem);
+        }
+    }
+
+    /// A function is frozen between its requests, and so would a socket be.
+    fn refuse_fleeting(&mut self, mouth: &Mouth<'_>, plugin: &str) {
+        if self.parts.place == Place::Function && self.gates.contains_key(mouth.name) {
+            let problem = format!(
+                "`{plugin}` keeps a socket open under these settings, which a function cannot; \
+                 change its settings, or let a server serve this channel"
             );
             self.note(mouth.name, problem);
         }
@@ -273,7 +287,7 @@ impl Wiring<'_> {
     }
 
     fn grant(
-        &self,
+        &mut self,
         channel: &str,
         manifest: &Manifest,
         settings: &BTreeMap<String, Value>,
@@ -281,10 +295,14 @@ impl Wiring<'_> {
     ) -> Services {
         let secrets = Arc::new(Secrets::new(manifest, secrets));
         let clock = self.parts.clock.clone();
+        let gate = self.egress.gate(manifest, settings, secrets.clone());
+        if manifest.does_connect(settings) {
+            self.gates.insert(channel.to_owned(), gate.clone());
+        }
         Services {
             channel: channel.into(),
             plugin: manifest.name.as_str().into(),
-            http: self.egress.gate(manifest, settings, secrets.clone()),
+            http: gate,
             settings: Arc::new(
                 settings.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
             ),

@@ -50,6 +50,8 @@ pub enum Act {
     Read { channel: String, conversation: String },
     /// He listens to what comes in and goes out, of one channel or of all. Changes nothing.
     Listen { bus: String, channel: Option<String> },
+    /// A channel's connection is dialled at once. Changes nothing that is stored.
+    Dial { channel: String },
 }
 
 impl Act {
@@ -63,6 +65,7 @@ impl Act {
             Act::Revoke { .. } => "token.revoke",
             Act::Read { .. } => "conversation.read",
             Act::Listen { .. } => "bus.listen",
+            Act::Dial { .. } => "connection.dial",
         }
     }
 
@@ -74,6 +77,7 @@ impl Act {
                 format!("{channel} {conversation}")
             }
             Act::Revoke { token, .. } => token.clone(),
+            Act::Dial { channel } => channel.clone(),
             Act::Listen { bus, channel } => {
                 channel.as_ref().map_or_else(|| bus.clone(), |of| format!("{bus} {of}"))
             }

@@ -105,6 +105,6 @@ fn apply(state: &mut State, now: Millis, act: &Act) -> bool {
             *kept = (*kept).max(*until);
             true
         }
-        Act::Read { .. } | Act::Listen { .. } => true,
+        Act::Read { .. } | Act::Listen { .. } | Act::Dial { .. } => true,
     }
 }

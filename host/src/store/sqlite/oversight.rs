@@ -255,7 +255,7 @@ fn apply(db: &Connection, now: Millis, act: &Act) -> Result<bool, StoreError> {
         Act::Discard { turn } => inbox::lay_to_rest(db, *turn),
         Act::Forget { channel, conversation } => history::forget(db, channel, conversation),
         Act::Revoke { token, until } => revoke(db, now, token, *until).map(|()| true),
-        Act::Read { .. } | Act::Listen { .. } => Ok(true),
+        Act::Read { .. } | Act::Listen { .. } | Act::Dial { .. } => Ok(true),
     }
 }
 
