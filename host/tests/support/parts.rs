@@ -5,6 +5,7 @@
 //! finds a leak: each `Host` looks through its own log when it is dropped.
 
 mod feishu;
+mod gateway;
 mod host;
 mod model;
 mod platform;
@@ -19,11 +20,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use feishu::{Call, Event, OpenPlatform, Seen};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use host::{Host, Settings};
+pub use gateway::Gateway;
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use host::{Host, Settings, program};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use model::Model;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use platform::{Callback, Platform, Way};
+pub use platform::{APP_KEY, APP_SECRET, Callback, Platform, Way};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use requests::{Envelope, client, raw, robot_sign};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
