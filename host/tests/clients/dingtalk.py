@@ -41,10 +41,11 @@ async def main():
     client = dingtalk_stream.DingTalkStreamClient(dingtalk_stream.Credential(key, secret))
     client.register_callback_handler(ChatbotMessage.TOPIC, handler)
     running = asyncio.create_task(client.start())
-    await handler.done.wait()
-    running.cancel()
-    print(json.dumps({"taken": handler.taken, "failed": handler.failed}))
+    await asyncio.wait_for(handler.done.wait(), 60)
+    assert not running.done()
+    print(json.dumps({"taken": handler.taken, "failed": handler.failed}), flush=True)
+    # It takes its own cancellation for trouble on the network and dials again.
+    os._exit(0)
 
 
-asyncio.run(asyncio.wait_for(main(), 60))
-os._exit(0)
+asyncio.run(main())
