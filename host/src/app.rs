@@ -408,12 +408,14 @@ fn turns(
     let instances = shelf.instances_max / 2;
     let inbox = inbox(config, parts.place)?;
     let limits = limits(config, parts, store.clone(), metrics.clone());
+    let fallbacks = config.models.iter().map(|(name, model)| (name.clone(), model.fallback.clone()));
     let turns = Turns {
         store,
         inbox,
         limits,
         channels,
         models,
+        fallbacks: fallbacks.collect(),
         listeners: Listeners::default(),
         bus: config.bus.as_deref().map(Bus::named).unwrap_or_default(),
         clock: parts.clock.clone(),

@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use crate::clock::rfc3339;
 use crate::connection::{State as Connected, Status};
 use crate::doors::health::{Check, Readiness};
+use crate::model::Model;
+use crate::model::breaker::Standing;
 use crate::turn::Turns;
 
 /// What probes ask.
@@ -23,7 +25,7 @@ impl Readiness for State {
         let mut checks = vec![self.store(), self.drain()];
         checks.extend(self.turns.models.iter().map(|(name, model)| {
             let ready = model.ready();
-            let detail = ready.clone().err().unwrap_or_else(|| "loaded".to_owned());
+            let detail = ready.clone().err().unwrap_or_else(|| standing(&**model));
             Check { name: format!("model {name}"), ok: ready.is_ok(), detail }
         }));
         checks.extend(self.connections.iter().map(|(name, status)| connection(name, status)));
@@ -31,10 +33,29 @@ impl Readiness for State {
     }
 
     async fn refresh(&self) {
+        for (name, model) in &self.turns.models {
+            if let Some(standing) = model.standing() {
+                self.turns.metrics.set_model_breaker(name, &Standing::WORDS, standing.word());
+            }
+        }
         if let Ok(queue) = self.turns.store.queue().await {
             let now = self.turns.clock.now();
             let age = queue.oldest_received_at.map_or(0, |since| now.saturating_sub(since));
             self.turns.metrics.set_queue(queue.unfinished, queue.dead, Duration::from_millis(age));
+        }
+    }
+}
+
+/// A server that is left alone keeps no node from serving: another would find it no better.
+fn standing(model: &dyn Model) -> String {
+    match model.standing() {
+        None => "loaded".to_owned(),
+        Some(Standing::Closed) => "is asked".to_owned(),
+        Some(Standing::HalfOpen) => {
+            "failed again and again; the next question shows whether it is back".to_owned()
+        }
+        Some(Standing::Open { rest }) => {
+            format!("failed again and again; it is left alone for {} s more", rest.as_secs().max(1))
         }
     }
 }
