@@ -261,6 +261,35 @@ async fn operators_see_how_the_connection_does() {
     assert!(figures.contains(attempts), "{figures}");
 }
 
+/// What `parlor doctor` says of the connection: its level, and what.
+fn told_by_the_doctor(host: &Host) -> (String, String) {
+    let output = host.output(&["doctor", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = told["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["check"] == "connection").expect("a finding");
+    assert_eq!(finding["about"], "team");
+    (finding["level"].as_str().unwrap().to_owned(), finding["what"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn the_doctor_tells_how_the_connection_does() {
+    let (platform, model) = (Platform::start().await, Model::start().await);
+    let gateway = Gateway::start(&platform).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let settings = model.join(gateway.join(Settings::new())).set("listen", format!("127.0.0.1:{port}"));
+    let mut host = Host::at_rest(&settings);
+    assert_eq!(told_by_the_doctor(&host).0, "skip");
+    host.run().await;
+    gateway.has_lines(1).await;
+    let (level, what) = told_by_the_doctor(&host);
+    assert!(level == "ok" && what.starts_with("open since"), "{level}: {what}");
+    gateway.refuse(Some(StatusCode::SERVICE_UNAVAILABLE));
+    gateway.cut();
+    host.wait_for_line(&["no connection", "503"]).await;
+    let (level, what) = told_by_the_doctor(&host);
+    assert!(level == "warn" && (what.contains("503") || what.starts_with("dials")), "{level}: {what}");
+}
+
 #[tokio::test]
 async fn a_drain_closes_the_socket_and_leaves_nothing_unacknowledged_for_long() {
     let mut scene = Scene::start().await;
@@ -293,9 +322,10 @@ async fn the_official_client_takes_what_the_gateway_brings() {
     let gateway = Gateway::start(&platform).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/dingtalk.py");
     let mut python = tokio::process::Command::new("python3");
-    python.arg(script).arg(gateway.in_the_open()).args([support::APP_KEY, support::APP_SECRET, "2"]);
+    python.arg(script).arg(gateway.in_the_open()).args([support::APP_KEY, support::APP_SECRET]);
     python.env("PYTHONPATH", packages).env("PYTHONDONTWRITEBYTECODE", "1").env("no_proxy", "*");
-    let running = python.stdout(std::process::Stdio::piped()).spawn().expect("python3 runs");
+    let piped = std::process::Stdio::piped;
+    let mut running = python.stdin(piped()).stdout(piped()).kill_on_drop(true).spawn().expect("python3 runs");
     gateway.has_lines(1).await;
     gateway.tell("ping", &json!({ "opaque": "16829367-6f8d" }));
     let first = platform.direct("ann", "canary one");
@@ -307,10 +337,13 @@ async fn the_official_client_takes_what_the_gateway_brings() {
     let second = platform.direct("ann", "canary two");
     gateway.push(&second);
     gateway.taken(&second.id).await;
+    drop(running.stdin.take());
     let output = running.wait_with_output().await.unwrap();
     let told: Value = serde_json::from_slice(&output.stdout).expect("it tells what came of it as JSON");
     let texts: Vec<_> = told["taken"].as_array().unwrap().iter().map(|taken| taken["text"].clone()).collect();
-    assert_eq!(texts, ["canary one", "canary two"], "{told}");
+    // It takes the second once more if the socket on which it was to be acknowledged was closed meanwhile.
+    assert!(texts[0] == "canary one" && texts[1..].iter().all(|text| text == "canary two"), "{told}");
+    assert!(texts.len() >= 2, "{told}");
     assert_eq!(told["failed"], json!([first.id]));
     assert!(gateway.registrations() >= 2, "it came back with a new ticket");
     assert!(gateway.echoes() >= 1 && gateway.wrongs().is_empty(), "{:?}", gateway.wrongs());
