@@ -65,6 +65,7 @@ pub struct Metrics {
     platform_connections: Family<ChannelLabels, Gauge>,
     platform_connection_attempts: Family<MessageLabels, Counter>,
     limited: Family<LimitedLabels, Counter>,
+    bus_notices: Family<BusLabels, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -132,6 +133,11 @@ struct LimitedLabels {
     limit: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BusLabels {
+    outcome: &'static str,
+}
+
 fn quick() -> Histogram {
     Histogram::new(QUICK_SECONDS)
 }
@@ -180,6 +186,7 @@ impl Metrics {
             platform_connections: Family::default(),
             platform_connection_attempts: Family::default(),
             limited: Family::default(),
+            bus_notices: Family::default(),
         };
         metrics.register();
         metrics
@@ -270,6 +277,11 @@ impl Metrics {
             self.platform_connection_attempts.clone(),
         );
         registry.register("limited", "What a limit refused, by which", self.limited.clone());
+        registry.register(
+            "bus_notices",
+            "What was told on the bus for other nodes and programs, by whether Redis got it",
+            self.bus_notices.clone(),
+        );
     }
 
     /// Sets the names that may be labels; at the start and at each reload.
@@ -375,6 +387,12 @@ impl Metrics {
     /// One refusal by a limit, as `client`, `channel`, `person`, `key`, `queue` or `address`.
     pub fn limited(&self, channel: &str, limit: &'static str) {
         self.limited.get_or_create(&LimitedLabels { channel: self.channel(channel), limit }).inc();
+    }
+
+    /// What was told to others on the bus, as `published` or `dropped`.
+    pub fn bus(&self, outcome: &'static str, notices: usize) {
+        let notices = u64::try_from(notices).unwrap_or(u64::MAX);
+        self.bus_notices.get_or_create(&BusLabels { outcome }).inc_by(notices);
     }
 
     /// All figures as text of the type [`CONTENT_TYPE`].

@@ -7,6 +7,7 @@
 mod feishu;
 mod gateway;
 mod host;
+mod line;
 mod model;
 mod platform;
 mod requests;
@@ -23,6 +24,8 @@ pub use feishu::{Call, Event, OpenPlatform, Seen};
 pub use gateway::Gateway;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use host::{Host, Settings, program};
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use line::Line;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use model::Model;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
