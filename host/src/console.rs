@@ -12,6 +12,7 @@ mod channels;
 mod connections;
 mod conversations;
 mod dead_letters;
+mod deployments;
 mod entry;
 mod jobs;
 mod limits;
@@ -35,6 +36,7 @@ use utoipa_axum::routes;
 use crate::auth::{Revocations, Verifier};
 use crate::config::Config;
 use crate::connection::Status;
+use crate::deployment::Deployments;
 use crate::doors::client::{self, Allowed, Gate, Origins};
 use crate::doors::health::{self, Probes, Readiness};
 use crate::doors::problem::{self, Problem};
@@ -48,8 +50,7 @@ pub struct Console {
     pub turns: Arc<Turns>,
     pub shelf: Arc<Shelf>,
     pub config: Arc<Config>,
-    /// Files of the plugin folder that do not serve, and why.
-    pub rejected: BTreeMap<String, String>,
+    pub deployments: Arc<Deployments>,
     pub readiness: Arc<dyn Readiness>,
     /// How the channels' connections do.
     pub connections: BTreeMap<Arc<str>, Arc<Status>>,
@@ -136,8 +137,12 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(channels::list))
         .routes(routes!(channels::one))
         .routes(routes!(connections::dial))
-        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::list, deployments::install))
         .routes(routes!(plugins::one))
+        .routes(routes!(deployments::approve))
+        .routes(routes!(deployments::promote))
+        .routes(routes!(deployments::roll_back))
+        .routes(routes!(deployments::try_beside, deployments::withdraw))
         .routes(routes!(conversations::list))
         .routes(routes!(conversations::one, conversations::forget))
         .routes(routes!(dead_letters::list))

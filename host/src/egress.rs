@@ -36,9 +36,10 @@ use crate::plugin::secrets::{SecretError, Secrets};
 use crate::plugin::services::{FailureKind, Http, HttpFailure, Outbound};
 use crate::store::{Allowance, Store};
 
+pub use crate::plugin::services::{NotOpened, Socket, Stream};
 pub use network::{Network, Request};
 pub use resolve::{Resolver, SystemResolver};
-pub use socket::{NotOpened, Socket, Stream, socket};
+pub use socket::socket;
 pub use wire::RESPONSE_BYTES_MAX;
 
 use destination::{Destination, denied};
@@ -193,6 +194,10 @@ impl Http for Gate {
         }
     }
 
+    async fn open(&self, endpoint: Endpoint) -> Result<Socket, NotOpened> {
+        self.open_socket(endpoint).await
+    }
+
     fn leaving_room(&self) -> Arc<dyn Http> {
         Arc::new(Gate {
             manifest: self.manifest.clone(),
@@ -209,7 +214,7 @@ impl Http for Gate {
 
 impl Gate {
     /// Opens a long-lived socket. What went wrong is told without what was put in.
-    pub async fn open(&self, endpoint: Endpoint) -> Result<Socket, NotOpened> {
+    async fn open_socket(&self, endpoint: Endpoint) -> Result<Socket, NotOpened> {
         let destination = Destination::find_socket(&self.manifest, &self.settings, &endpoint.url)?;
         let request = Outbound {
             method: "GET".to_owned(),

@@ -350,85 +350,32 @@ async fn the_official_client_takes_what_the_gateway_brings() {
 }
 
 /// A release of the plugin's own code under another digest, as a newer version would be.
-fn another_release(folder: &std::path::Path, adapter: &str) -> parlor::plugin::package::Package {
+fn another_release(adapter: &str) -> Vec<u8> {
     let mut bytes = std::fs::read(support::plugins().join(format!("{adapter}.wasm"))).unwrap();
     // A custom section that nobody reads: its length, the length of its name, its name.
     bytes.extend_from_slice(&[0, 6, 5]);
     bytes.extend_from_slice(b"newer");
-    let path = folder.join("newer.wasm");
-    std::fs::write(&path, bytes).unwrap();
-    parlor::plugin::package::Package::read(&path).unwrap()
+    bytes
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_release_that_is_swapped_hears_the_next_frame_of_the_same_socket() {
-    let (platform, model) = (Platform::start().await, Model::start().await);
-    let gateway = Gateway::start(&platform).await;
-    let folder = tempfile::tempdir().unwrap();
-    let host = InProcess::start(&model.join(gateway.join(Settings::new())), folder.path()).await;
-    gateway.has_lines(1).await;
-    let before = host.shelf.release(platform.adapter()).unwrap();
-    let first = platform.direct("ann", "canary before");
-    gateway.push(&first);
-    gateway.taken(&first.id).await;
-    let old = std::sync::Arc::downgrade(&before);
-    drop(before);
-    let newer = host.shelf.load(another_release(folder.path(), platform.adapter())).await.unwrap();
-    let second = platform.direct("ann", "canary after");
-    gateway.push(&second);
-    eventually("both answers", || (platform.seen("ann").len() >= 2).then_some(())).await;
-    assert_eq!((gateway.registrations(), gateway.lines_max()), (1, 1), "the socket is the same");
-    assert_eq!(platform.seen("ann"), ["canary before", "canary after"]);
-    eventually("nobody holds the old release", || old.upgrade().is_none().then_some(())).await;
-    assert_eq!(host.shelf.release(platform.adapter()).unwrap().digest, newer.digest);
-    host.end().await;
-}
-
-/// A host in this process, whose shelf the test can reach.
-struct InProcess {
-    shelf: std::sync::Arc<parlor::plugin::Shelf>,
-    drain: parlor::drain::Drain,
-}
-
-impl InProcess {
-    async fn start(settings: &Settings, data: &std::path::Path) -> InProcess {
-        use parlor::app::{App, Ground, Parts, Place};
-        use parlor::plugin::{compile::Cache, engine};
-        use std::sync::Arc;
-        let text = settings.config.to_string();
-        let config = parlor::config::Config::parse(&text, data, &|_| None).unwrap();
-        let built = engine::build().unwrap();
-        engine::tick(&built.engine).unwrap();
-        let cache = Cache::open(&data.join("compiled"), [7; 32], support::program()).unwrap();
-        let shelf = Arc::new(parlor::plugin::Shelf::new(built, cache, Arc::new(|_, _, _, _| {}), true));
-        for plugin in [config.channels["team"].adapter.as_str(), "assistant"] {
-            let path = support::plugins().join(format!("{plugin}.wasm"));
-            shelf.load(parlor::plugin::package::Package::read(&path).unwrap()).await.unwrap();
-        }
-        let drain = parlor::drain::Drain::new();
-        let parts = Parts {
-            place: Place::Server,
-            clock: Arc::new(parlor::clock::SystemClock),
-            random: Arc::new(parlor::random::SystemRandom),
-            compiler: support::program(),
-            drain: drain.clone(),
-        };
-        let ground = Ground {
-            shelf: shelf.clone(),
-            store: Arc::new(parlor::store::ephemeral::EphemeralStore::default()),
-            egress: parlor::egress::Egress::new(config.endpoints.clone()).unwrap(),
-            models: [(
-                "fake".to_owned(),
-                Arc::new(parlor::model::echo::Echo) as Arc<dyn parlor::model::Model>,
-            )]
-            .into(),
-            metrics: Arc::new(parlor::telemetry::Metrics::new()),
-        };
-        App::on(config, parts, ground).unwrap().begin();
-        InProcess { shelf, drain }
-    }
-
-    async fn end(self) {
-        assert_eq!(self.drain.drain(support::PATIENCE).await.len(), 0);
-    }
+    let scene = Scene::start().await;
+    let first = scene.push("ann", "canary before");
+    scene.gateway.taken(&first.id).await;
+    scene.sees("ann", 1).await;
+    let token = scene.host.token_with(&["--role", "admin"]);
+    let install = client().post(scene.host.admin_url("/api/v1/admin/plugins")).bearer_auth(token);
+    let install =
+        install.header("content-type", "application/wasm").body(another_release(scene.platform.adapter()));
+    let response = install.send().await.unwrap();
+    let (status, told) = (response.status(), response.text().await.unwrap());
+    assert!(status.is_success() && told.contains("serves"), "{status}: {told}");
+    scene.push("ann", "canary after");
+    assert_eq!(
+        scene.sees("ann", 2).await,
+        [Model::answer_to("canary before"), Model::answer_to("canary after")]
+    );
+    assert_eq!((scene.gateway.registrations(), scene.gateway.lines_max()), (1, 1), "the socket is the same");
+    scene.is_sound();
 }

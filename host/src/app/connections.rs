@@ -1,34 +1,34 @@
 //! The channels whose adapters keep a socket: each stage behind what `connection` asks for.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
 use super::memory::StoredMemory;
-use crate::adapter::AdapterError;
+use crate::adapter::{Adapter, AdapterError};
 use crate::connection::{Connection, Intake, NotTaken, Opener, Speaker, Status};
-use crate::egress::{Gate, NotOpened, Socket};
+use crate::egress::{NotOpened, Socket};
 use crate::message::{Fault, Frame, Message};
+use crate::plugin::services::Http;
 use crate::plugin::{Closure, Endpoint, Outcome};
 use crate::telemetry;
 use crate::turn::{Channel, Turns};
 
 /// The connections of a host, by channel.
-pub fn all(turns: &Arc<Turns>, gates: BTreeMap<String, Arc<Gate>>) -> BTreeMap<Arc<str>, Connection> {
-    let connections = gates.into_iter().filter_map(|(name, gate)| {
-        let channel = turns.channels.get(name.as_str())?.clone();
-        Some((channel.name.clone(), connection(turns, channel, gate)))
-    });
-    connections.collect()
+pub fn all(turns: &Arc<Turns>) -> BTreeMap<Arc<str>, Connection> {
+    let connects = |channel: &&Arc<Channel>| channel.adapter.as_ref().is_some_and(Adapter::does_connect);
+    let channels = turns.channels.values().filter(connects);
+    channels.map(|channel| (channel.name.clone(), connection(turns, channel.clone()))).collect()
 }
 
-fn connection(turns: &Arc<Turns>, channel: Arc<Channel>, gate: Arc<Gate>) -> Connection {
+fn connection(turns: &Arc<Turns>, channel: Arc<Channel>) -> Connection {
+    let voice = Arc::new(Voice { channel: channel.clone(), way_out: Mutex::default() });
     let memory = StoredMemory::of_connection(&channel.name, turns.store.clone(), turns.clock.clone());
     Connection {
         channel: channel.name.clone(),
-        speaker: Arc::new(Voice(channel.clone())),
-        opener: Arc::new(Way(gate)),
+        speaker: voice.clone(),
+        opener: voice,
         intake: Arc::new(Door { turns: turns.clone(), channel: channel.name.clone() }),
         memory: Arc::new(memory),
         status: Arc::new(Status::default()),
@@ -41,17 +41,18 @@ fn connection(turns: &Arc<Turns>, channel: Arc<Channel>, gate: Arc<Gate>) -> Con
 
 /// The channel's adapter.
 #[derive(Debug)]
-struct Voice(Arc<Channel>);
+struct Voice {
+    channel: Arc<Channel>,
+    /// That of the release which dialled last: it keeps the ticket.
+    way_out: Mutex<Option<Arc<dyn Http>>>,
+}
 
 impl Voice {
-    async fn ask<T>(
-        &self,
-        call: impl AsyncFnOnce(&crate::adapter::Adapter) -> Result<T, AdapterError>,
-    ) -> Result<T, Fault> {
-        let adapter = self.0.adapter.as_ref().expect("only a channel with an adapter has a connection");
+    async fn ask<T>(&self, call: impl AsyncFnOnce(&Adapter) -> Result<T, AdapterError>) -> Result<T, Fault> {
+        let adapter = self.channel.adapter.as_ref().expect("only a channel with an adapter has a connection");
         call(adapter).await.map_err(|error| {
             if !matches!(error, AdapterError::Fault(_)) {
-                tracing::error!(channel = %self.0.name, error = telemetry::chain(&error), "the adapter failed");
+                tracing::error!(channel = %self.channel.name, error = telemetry::chain(&error), "the adapter failed");
             }
             error.fault()
         })
@@ -61,7 +62,9 @@ impl Voice {
 #[async_trait]
 impl Speaker for Voice {
     async fn dial(&self, memory: &[u8]) -> Result<Endpoint, Fault> {
-        self.ask(async |adapter| adapter.dial(memory).await).await
+        let (endpoint, way_out) = self.ask(async |adapter| adapter.dial(memory).await).await?;
+        *self.way_out.lock().unwrap_or_else(PoisonError::into_inner) = Some(way_out);
+        Ok(endpoint)
     }
 
     async fn opened(&self, memory: &[u8]) -> Result<Outcome, Fault> {
@@ -81,14 +84,11 @@ impl Speaker for Voice {
     }
 }
 
-/// The adapter's way out.
-#[derive(Debug)]
-struct Way(Arc<Gate>);
-
 #[async_trait]
-impl Opener for Way {
+impl Opener for Voice {
     async fn open(&self, endpoint: Endpoint) -> Result<Socket, NotOpened> {
-        self.0.open(endpoint).await
+        let way_out = self.way_out.lock().unwrap_or_else(PoisonError::into_inner).take();
+        way_out.expect("an endpoint is opened once it was dialled").open(endpoint).await
     }
 }
 

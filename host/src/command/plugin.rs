@@ -1,51 +1,62 @@
-//! `parlor plugin …`: one plugin's file.
+//! `parlor plugin …`: one plugin's file, from its first line to its signature.
 
+mod build;
+mod check;
+#[cfg(feature = "compile")]
+mod compile;
+mod describe;
+mod dev;
+mod file;
+mod inspect;
+mod keys;
+mod new;
+mod pack;
+mod sign;
 mod test;
+mod trust;
+mod verify;
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use anyhow::Context as _;
 use clap::Subcommand;
-
-use crate::plugin::package::Package;
 
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
-    /// Drive a built adapter in the real host over HTTP by a file of test vectors
+    /// Begin a plugin in Rust: a crate that builds, passes its tests and serves as it is
+    New(new::New),
+    /// Build a crate to a plugin's file
+    Build(build::Build),
+    /// Build a crate whenever a file is saved, and put the plugin where a running host takes it
+    Dev(dev::Dev),
+    /// Make a plugin of a component that another language's tools built
+    Pack(pack::Pack),
+    /// Try a file in the real host: its golden requests, and an adapter by a file of test vectors over HTTP
     Test(test::Test),
-    /// Compile a plugin's file to machine code; `serve` runs this in a child process
+    /// Say what a file may do, and whether it would serve here
+    Check(check::Check),
+    /// Say what a file is, without judging it
+    Inspect(inspect::Inspect),
+    /// Sign a file, or make a key pair to sign with
+    Sign(sign::Sign),
+    /// Say whether a trusted key signed a file
+    Verify(verify::Verify),
+    /// Compile a file to machine code; `serve` runs this in a child process
     #[cfg(feature = "compile")]
-    Compile(Compile),
+    Compile(compile::Compile),
 }
 
-#[derive(Debug, clap::Args)]
-pub struct Compile {
-    /// The plugin's `.wasm` file
-    file: PathBuf,
-    /// Where the compiled file goes
-    #[arg(long)]
-    output: PathBuf,
-    /// SHA-256 that the file must have
-    #[arg(long)]
-    expect: Option<String>,
-}
-
-pub async fn run(plugin: Plugin, log: &str) -> anyhow::Result<()> {
+pub async fn run(config: &Path, plugin: Plugin, log: &str) -> anyhow::Result<()> {
     match plugin {
-        Plugin::Test(test) => test::run(test, log).await,
+        Plugin::New(wanted) => new::run(&wanted),
+        Plugin::Build(wanted) => build::run(&wanted),
+        Plugin::Dev(wanted) => dev::run(config, &wanted).await,
+        Plugin::Pack(wanted) => pack::run(&wanted),
+        Plugin::Test(wanted) => test::run(wanted, log).await,
+        Plugin::Check(wanted) => check::run(config, wanted).await,
+        Plugin::Inspect(wanted) => inspect::run(config, &wanted),
+        Plugin::Sign(wanted) => sign::run(&wanted),
+        Plugin::Verify(wanted) => verify::run(config, &wanted),
         #[cfg(feature = "compile")]
-        Plugin::Compile(compile) => compile_file(&compile),
+        Plugin::Compile(wanted) => compile::run(&wanted),
     }
-}
-
-#[cfg(feature = "compile")]
-fn compile_file(wanted: &Compile) -> anyhow::Result<()> {
-    let package = Package::read(&wanted.file).with_context(|| format!("`{}`", wanted.file.display()))?;
-    let is_expected = wanted.expect.as_ref().is_none_or(|digest| *digest == package.digest);
-    anyhow::ensure!(
-        is_expected,
-        "`{}` is not the file that was checked; it changed meanwhile",
-        wanted.file.display()
-    );
-    crate::plugin::compile::compile_here(&package, &wanted.output)
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 use url::Url;
 
 use crate::message::HttpResponse;
-use crate::plugin::services::HttpFailure;
+use crate::plugin::services::{HttpFailure, NotOpened, Socket};
 
 use super::destination::denied;
-use super::socket::{NotOpened, Socket};
 
 /// A request with nothing left to fill in.
 #[derive(Debug)]

@@ -8,36 +8,16 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::SEC_WEBSOCKET_ACCEPT;
 use sha1::{Digest as _, Sha1};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use crate::message::HttpResponse;
-use crate::plugin::services::HttpFailure;
+use crate::plugin::services::{Socket, Stream};
 
 /// More than a platform's webhook may weigh.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const READ_BUFFER_BYTES: usize = 8 << 10;
 /// What a client adds to its key, and a server shows that it knows.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// Bytes both ways.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// An open WebSocket, whatever carries it.
-pub type Socket = WebSocketStream<Box<dyn Stream>>;
-
-/// Why there is no socket.
-#[derive(Debug, thiserror::Error)]
-pub enum NotOpened {
-    /// An answer, but no socket.
-    #[error("the handshake was answered with status {}", .0.status)]
-    Refused(HttpResponse),
-    #[error(transparent)]
-    Failed(#[from] HttpFailure),
-}
 
 /// A WebSocket over a connection whose handshake is done.
 pub async fn socket(stream: Box<dyn Stream>, role: Role) -> Socket {

@@ -22,9 +22,9 @@ use super::address::is_public;
 use super::destination::denied;
 use super::network::{Network, Request};
 use super::resolve::{Checked, ResolveError, Resolver};
-use super::socket::{self, NotOpened, Socket};
+use super::socket;
 use crate::message::HttpResponse;
-use crate::plugin::services::{FailureKind, HttpFailure};
+use crate::plugin::services::{FailureKind, HttpFailure, NotOpened, Socket};
 
 /// Fits any API's answer; files come by way of `locate`.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;

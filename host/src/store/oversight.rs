@@ -58,6 +58,8 @@ pub enum Act {
     Listen { bus: String, channel: Option<String> },
     /// A channel's connection is dialled at once. Changes nothing that is stored.
     Dial { channel: String },
+    /// Which release of a plugin serves is changed. Changes nothing here: what shall serve is no entry of the audit's.
+    Deploy { plugin: String, change: String },
 }
 
 impl Act {
@@ -74,6 +76,7 @@ impl Act {
             Act::Read { .. } => "conversation.read",
             Act::Listen { .. } => "bus.listen",
             Act::Dial { .. } => "connection.dial",
+            Act::Deploy { .. } => "plugin.deploy",
         }
     }
 
@@ -88,6 +91,7 @@ impl Act {
             }
             Act::Revoke { token, .. } => token.clone(),
             Act::Dial { channel } => channel.clone(),
+            Act::Deploy { plugin, change } => format!("{plugin} {change}"),
             Act::Listen { bus, channel } => {
                 channel.as_ref().map_or_else(|| bus.clone(), |of| format!("{bus} {of}"))
             }

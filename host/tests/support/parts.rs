@@ -23,7 +23,7 @@ pub use feishu::{Call, Event, OpenPlatform, Seen};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use gateway::Gateway;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use host::{Host, Settings, program};
+pub use host::{Host, Settings};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use line::Line;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
