@@ -83,6 +83,15 @@ pub trait Http: Send + Sync + std::fmt::Debug {
         let (kind, reason) = (FailureKind::Denied, "there is no way out for a socket here".to_owned());
         Err(HttpFailure { kind, reason, request_sent: false, retry_after: None }.into())
     }
+    /// The same way out for as long as a fence holds.
+    fn within(&self, fence: Arc<dyn Fence>) -> Arc<dyn Http>;
+}
+
+/// The right to do something outside, which somebody else may have by now.
+#[async_trait]
+pub trait Fence: Send + Sync + std::fmt::Debug {
+    /// Asked right before each request goes out: whatever came before it may have taken any time.
+    async fn holds(&self) -> bool;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +140,10 @@ impl Http for NoHttp {
     fn expire_token(&self, _name: &str) {}
 
     fn leaving_room(&self) -> Arc<dyn Http> {
+        Arc::new(NoHttp)
+    }
+
+    fn within(&self, _fence: Arc<dyn Fence>) -> Arc<dyn Http> {
         Arc::new(NoHttp)
     }
 }
