@@ -23,7 +23,6 @@ pub use feishu::{Call, Event, OpenPlatform, Seen};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use gateway::Gateway;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use host::{Host, Settings};
 pub use host::{Host, Settings, program};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use line::Line;
