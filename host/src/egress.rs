@@ -254,7 +254,7 @@ impl Gate {
         }
         let fill::Filled { url, headers, body } = filled;
         let handshake = Request { method: request.method, url, headers, body, timeout: TIMEOUT_DEFAULT };
-        let scrubber = scrubber(&values);
+        let scrubber = self.scrubber(&values);
         self.shared.network.open(handshake).await.map_err(|why| match why {
             NotOpened::Refused(response) => NotOpened::Refused(scrubbed(&scrubber, response)),
             NotOpened::Failed(failure) => {
