@@ -334,7 +334,8 @@ impl Gate {
     /// Takes out what this request put in, and what others may have: a service can keep what it was given, and say
     /// it back later. Settings are no secrets: the plugin may read them anyway.
     fn scrubber(&self, values: &Values) -> Scrubber {
-        let put_in = values.iter().filter(|(what, _)| matches!(what, Placeholder::Token(_)));
+        let put_in =
+            values.iter().filter(|(what, _)| matches!(what, Placeholder::Token(_) | Placeholder::Ticket(_)));
         let put_in = put_in.map(|(_, value)| value.clone());
         let names = self.manifest.secrets.iter().map(|secret| &*secret.name);
         let secrets = names.filter_map(|name| self.secrets.for_egress(name).ok()).map(str::to_owned);
