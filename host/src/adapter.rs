@@ -6,6 +6,7 @@
 //! webhook never waits for anyone. Read on in `beside`: how a candidate reads what the stable release reads.
 
 mod beside;
+mod connection;
 mod watched;
 
 use std::sync::Arc;
@@ -153,9 +154,12 @@ impl Speaker {
     }
 
     async fn receive(&self, request: HttpRequest) -> Result<Reception, AdapterError> {
-        let services =
-            Services { http: Arc::new(NoHttp), memory: Arc::new(NoMemory), ..self.services.clone() };
-        Ok(self.fitted.release.receive(services, request).await?)
+        Ok(self.fitted.release.receive(self.quick_services(), request).await?)
+    }
+
+    /// For calls that wait for nobody.
+    fn quick_services(&self) -> Services {
+        Services { http: Arc::new(NoHttp), memory: Arc::new(NoMemory), ..self.services.clone() }
     }
 
     /// Adds what takes HTTP to find out.

@@ -1,6 +1,7 @@
 //! The wiring: a configuration becomes a host that serves. The only module that knows every other.
 
 mod attend;
+mod connections;
 pub mod examine;
 mod fit;
 mod lines;
@@ -31,6 +32,7 @@ use crate::auth::{Issuer, Revocations, Verifier};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::config::{self, CHAT_CHANNEL, Config, openai_channel};
+use crate::connection::{Connection, Status};
 use crate::console::{self, Console};
 use crate::conversation::Listeners;
 use crate::deployment::{self, Deployments, Fit, Tallies};
@@ -107,6 +109,7 @@ pub enum Place {
 #[derive(Debug)]
 pub struct App {
     pub turns: Arc<Turns>,
+    connections: BTreeMap<Arc<str>, Connection>,
     shelf: Arc<Shelf>,
     pub deployments: Arc<Deployments>,
     config: Arc<Config>,
@@ -171,7 +174,16 @@ impl App {
         deployments: Arc<Deployments>,
     ) -> anyhow::Result<App> {
         let turns = Arc::new(turns(&config, &parts, ground, &shelf)?);
-        Ok(App { turns, shelf, deployments, clock: parts.clock, config, revocations: Revocations::default() })
+        let connections = connections::all(&turns);
+        Ok(App {
+            turns,
+            connections,
+            shelf,
+            deployments,
+            clock: parts.clock,
+            config,
+            revocations: Revocations::default(),
+        })
     }
 
     /// The release that serves a plugin's name.
@@ -217,6 +229,7 @@ impl App {
     /// Starts what works on turns.
     pub fn begin(&self) -> Arc<Turns> {
         let turns = self.turns.clone();
+        self.connections.values().cloned().for_each(Connection::start);
         drop(turns.drain.spawn("dispatch", turns.clone().dispatch()));
         let kept = Kept { turns: self.config.limits.retention, audit: self.config.audit_retention };
         drop(turns.drain.spawn("sweep", sweep(turns.clone(), kept)));
@@ -270,12 +283,22 @@ impl App {
             shelf: self.shelf.clone(),
             config: self.config.clone(),
             deployments: self.deployments.clone(),
-            readiness: Arc::new(readiness::State(self.turns.clone())),
+            readiness: self.readiness(),
+            connections: self.statuses(),
             verifier: self.verifier(),
             revocations: self.revocations.clone(),
             bounds: self.bounds(),
             is_local: address.ip().is_loopback(),
         }
+    }
+
+    fn readiness(&self) -> Arc<readiness::State> {
+        Arc::new(readiness::State { turns: self.turns.clone(), connections: self.statuses() })
+    }
+
+    /// How the connections do, by channel.
+    pub fn statuses(&self) -> BTreeMap<Arc<str>, Arc<Status>> {
+        self.connections.iter().map(|(name, connection)| (name.clone(), connection.status.clone())).collect()
     }
 
     fn verifier(&self) -> Verifier {
@@ -345,7 +368,7 @@ impl App {
             talk: talker.clone().map(|talker| talker as Arc<dyn doors::chat::Talk>),
             attend: talker.map(|talker| talker as Arc<dyn doors::socket::Attend>),
             page: self.page(address)?,
-            readiness: Arc::new(readiness::State(self.turns.clone())),
+            readiness: self.readiness(),
             metrics: self.turns.metrics.clone(),
             drain: self.turns.drain.clone(),
             bounds,

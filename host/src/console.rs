@@ -9,6 +9,7 @@ mod asked;
 mod audit;
 mod bus;
 mod channels;
+mod connections;
 mod conversations;
 mod dead_letters;
 mod deployments;
@@ -21,6 +22,7 @@ mod page;
 mod plugins;
 mod tokens;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::routing::get;
@@ -33,6 +35,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Revocations, Verifier};
 use crate::config::Config;
+use crate::connection::Status;
 use crate::deployment::Deployments;
 use crate::doors::client::{self, Allowed, Gate, Origins};
 use crate::doors::health::{self, Probes, Readiness};
@@ -49,6 +52,8 @@ pub struct Console {
     pub config: Arc<Config>,
     pub deployments: Arc<Deployments>,
     pub readiness: Arc<dyn Readiness>,
+    /// How the channels' connections do.
+    pub connections: BTreeMap<Arc<str>, Arc<Status>>,
     pub verifier: Verifier,
     pub revocations: Revocations,
     pub bounds: body::Bounds,
@@ -131,6 +136,7 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(overview::overview))
         .routes(routes!(channels::list))
         .routes(routes!(channels::one))
+        .routes(routes!(connections::dial))
         .routes(routes!(plugins::list, deployments::install))
         .routes(routes!(plugins::one))
         .routes(routes!(deployments::approve))

@@ -7,6 +7,7 @@
 mod callback;
 mod client;
 mod clock;
+mod connection;
 mod data;
 mod descriptors;
 mod endpoint;
@@ -68,6 +69,7 @@ pub async fn examine(config: &Arc<Config>, compiler: PathBuf) -> Vec<Finding> {
     findings.extend(reached);
     findings.push(clock::finding(&client.dates()));
     findings.extend(callback::findings(config, &server, &client).await);
+    findings.extend(connection::findings(config, &manifests, &server));
     findings.extend(signatures::findings(config, &server, &client, clock).await);
     findings
 }

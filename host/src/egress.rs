@@ -2,7 +2,8 @@
 //!
 //! `Egress` is shared by all, `Gate` is one plugin on one channel. A request passes, in this order: the rules
 //! of the manifest (`destination`), placeholders and tokens (`fill`, `token`), the rate (`rate`), the caller's fence,
-//! the network (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`). It knows no platform.
+//! the network (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`) and what keeps
+//! tickets (`ticket`). A long-lived socket (`socket`) is opened the same way. It knows no platform.
 
 mod address;
 mod destination;
@@ -12,6 +13,8 @@ mod network;
 mod rate;
 mod resolve;
 mod scrub;
+mod socket;
+mod ticket;
 mod token;
 mod wire;
 
@@ -27,19 +30,23 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::message::HttpResponse;
+use crate::plugin::Endpoint;
 use crate::plugin::manifest::{Manifest, Placeholder};
 use crate::plugin::secrets::{SecretError, Secrets};
 use crate::plugin::services::{FailureKind, Fence, Http, HttpFailure, Outbound};
 use crate::store::{Allowance, Store};
 
+pub use crate::plugin::services::{NotOpened, Socket, Stream};
 pub use network::{Network, Request};
 pub use resolve::{Resolver, SystemResolver};
+pub use socket::socket;
 pub use wire::RESPONSE_BYTES_MAX;
 
 use destination::{Destination, denied};
 use fill::Values;
 use rate::Rates;
 use scrub::Scrubber;
+use ticket::Tickets;
 use token::{Tokens, Used};
 use wire::{Wire, unsent};
 
@@ -105,7 +112,7 @@ impl Egress {
         manifest: &Manifest,
         settings: &BTreeMap<String, Value>,
         secrets: Arc<Secrets>,
-    ) -> Arc<dyn Http> {
+    ) -> Arc<Gate> {
         Arc::new(Gate {
             scope: scope(manifest, settings, &secrets),
             manifest: Arc::new(manifest.clone()),
@@ -115,6 +122,7 @@ impl Egress {
             leaves_room: false,
             fence: None,
             used: Mutex::default(),
+            tickets: Tickets::default(),
         })
     }
 }
@@ -132,8 +140,8 @@ fn scope(manifest: &Manifest, settings: &BTreeMap<String, Value>, secrets: &Secr
     format!("{} {}", manifest.name, hex::encode(context.finish()))
 }
 
-/// HTTP for one plugin on one channel.
-struct Gate {
+/// HTTP and sockets for one plugin on one channel.
+pub struct Gate {
     manifest: Arc<Manifest>,
     settings: Arc<BTreeMap<String, Value>>,
     secrets: Arc<Secrets>,
@@ -145,6 +153,7 @@ struct Gate {
     fence: Option<Arc<dyn Fence>>,
     /// The token that was last used, by its name.
     used: Mutex<BTreeMap<String, Used>>,
+    tickets: Tickets,
 }
 
 impl std::fmt::Debug for Gate {
@@ -177,7 +186,7 @@ impl Http for Gate {
         self.take_rates(&allowances).await?;
         self.check_fence().await?;
         match self.shared.network.exchange(outbound).await {
-            Ok(response) => Ok(scrubbed(&scrubber, response)),
+            Ok(response) => Ok(self.tickets.keep(&destination.rule.tickets, scrubbed(&scrubber, response))),
             Err(failure) => Err(HttpFailure { reason: scrubber.text(&failure.reason), ..failure }),
         }
     }
@@ -187,6 +196,10 @@ impl Http for Gate {
         if let Some(used) = used {
             self.shared.tokens.expire(&used);
         }
+    }
+
+    async fn open(&self, endpoint: Endpoint) -> Result<Socket, NotOpened> {
+        self.open_socket(endpoint).await
     }
 
     fn leaving_room(&self) -> Arc<dyn Http> {
@@ -209,6 +222,7 @@ impl Gate {
             leaves_room: self.leaves_room,
             fence: self.fence.clone(),
             used: Mutex::default(),
+            tickets: Tickets::default(),
         }
     }
 
@@ -220,6 +234,33 @@ impl Gate {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Opens a long-lived socket. What went wrong is told without what was put in.
+    async fn open_socket(&self, endpoint: Endpoint) -> Result<Socket, NotOpened> {
+        let destination = Destination::find_socket(&self.manifest, &self.settings, &endpoint.url)?;
+        let request = Outbound {
+            method: "GET".to_owned(),
+            url: endpoint.url,
+            headers: endpoint.headers,
+            ..Outbound::default()
+        };
+        check_headers(&request)?;
+        let places = &destination.rule.places;
+        let values = self.values(fill::wanted(places, &destination.url, &request)).await?;
+        let filled = fill::fill(places, &values, destination.url.clone(), &request)?;
+        if !destination.still_fits(&self.settings, &filled.url) {
+            return Err(denied("with its values put in, the URL leaves what the manifest allows").into());
+        }
+        let fill::Filled { url, headers, body } = filled;
+        let handshake = Request { method: request.method, url, headers, body, timeout: TIMEOUT_DEFAULT };
+        let scrubber = self.scrubber(&values);
+        self.shared.network.open(handshake).await.map_err(|why| match why {
+            NotOpened::Refused(response) => NotOpened::Refused(scrubbed(&scrubber, response)),
+            NotOpened::Failed(failure) => {
+                NotOpened::Failed(HttpFailure { reason: scrubber.text(&failure.reason), ..failure })
+            }
+        })
     }
 
     /// What a request takes of the rates of its destination.
@@ -265,6 +306,7 @@ impl Gate {
         for what in wanted {
             let value = match &what {
                 Placeholder::Token(name) => self.token(name).await?,
+                Placeholder::Ticket(name) => self.tickets.take(name)?,
                 what => self.plain(what)?,
             };
             values.insert(what, value);
@@ -285,13 +327,15 @@ impl Gate {
                 None => Err(denied(format!("the setting `{name}` is not set: set it for this channel"))),
             },
             Placeholder::Token(name) => Err(denied(format!("the token `{name}` cannot stand in a recipe"))),
+            Placeholder::Ticket(name) => Err(denied(format!("the ticket `{name}` cannot stand in a recipe"))),
         }
     }
 
     /// Takes out what this request put in, and what others may have: a service can keep what it was given, and say
     /// it back later. Settings are no secrets: the plugin may read them anyway.
     fn scrubber(&self, values: &Values) -> Scrubber {
-        let put_in = values.iter().filter(|(what, _)| matches!(what, Placeholder::Token(_)));
+        let put_in =
+            values.iter().filter(|(what, _)| matches!(what, Placeholder::Token(_) | Placeholder::Ticket(_)));
         let put_in = put_in.map(|(_, value)| value.clone());
         let names = self.manifest.secrets.iter().map(|secret| &*secret.name);
         let secrets = names.filter_map(|name| self.secrets.for_egress(name).ok()).map(str::to_owned);

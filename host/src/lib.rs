@@ -1,7 +1,7 @@
 //! Parlor: a small host that lets sandboxed guests hold conversations.
 //!
 //! The modules in reading order are the code map. Data flows one way, arrows point down:
-//! `command → app → {turn, doors, console, function} → {ingress adapter conversation pipeline model egress} → {plugin, store,
+//! `command → app → {turn, doors, connection, console, function} → {ingress adapter conversation pipeline model egress} → {plugin, store,
 //! queue} → message`. The stages do not import each other: only `turn` and `app` know more than one.
 
 // What people type, and `parlor plugin test`, which runs a whole host for a plugin.
@@ -18,6 +18,9 @@ pub mod app;
 pub mod turn;
 
 pub mod doors;
+
+// What is dialled rather than listened to.
+pub mod connection;
 
 pub mod console;
 

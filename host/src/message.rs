@@ -34,6 +34,13 @@ pub struct HttpResponse {
     pub body: Bytes,
 }
 
+/// One message of a platform's long-lived socket, either way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    Text(String),
+    Binary(Bytes),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {

@@ -31,7 +31,7 @@ pub use loader::Loader;
 pub use release::{PipelineRun, Release};
 pub use shelf::Shelf;
 
-use crate::message::{Extra, Fault, HttpResponse, Message, Prompt, Reply, Utterance};
+use crate::message::{Extra, Fault, Frame, HttpResponse, Message, Prompt, Reply, Utterance};
 
 /// What an adapter makes of one HTTP request.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +86,59 @@ pub enum Delivered {
     More(Vec<u8>),
     /// The platform's ids of what was sent.
     Done(Vec<String>),
+}
+
+/// Where a long-lived socket leads, with placeholders still in it.
+#[derive(Clone)]
+pub struct Endpoint {
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // It may hold a ticket that the plugin was given.
+        f.write_str("Endpoint(***)")
+    }
+}
+
+/// How a socket ended, or an attempt at one.
+#[derive(Debug, Clone)]
+pub enum Closure {
+    /// Something else than a socket came back.
+    Refused(HttpResponse),
+    /// The platform's code and reason.
+    Closed(u16, String),
+    Lost,
+}
+
+/// What an adapter makes of something that happened on a socket.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// In order.
+    pub actions: Vec<Action>,
+    /// None keeps the old one.
+    pub memory: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Action {
+    Send(Frame),
+    Message(Box<Message>),
+    /// Id of a message that the person took back.
+    Withdrawn(String),
+    /// Goes out once the messages of the same outcome are stored.
+    Acknowledge(Frame),
+    /// Answers what waits under this correlation: nothing does, since no host serves that yet.
+    Resolve(String, Frame),
+    /// None ends the heartbeat.
+    HeartbeatEvery(Option<Duration>),
+    /// Dial a new socket, then hear this one out.
+    Replace(String),
+    /// Close this socket and dial again.
+    Reconnect(String),
+    /// Do not dial again until an operator acts.
+    Stop(Fault),
 }
 
 /// What a pipeline is given.

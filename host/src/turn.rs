@@ -16,6 +16,7 @@ mod inquire;
 mod intake;
 mod jobs;
 mod patience;
+mod pushed;
 mod record;
 mod resume;
 mod show;
@@ -38,7 +39,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use failure::TurnError;
-pub use inbox::Inbox;
+pub use inbox::{Inbox, NotKept};
 pub use jobs::{NotSaid, Put, Say, hour_of};
 pub use resume::{Asked, Resumed, Standing};
 pub use talk::{Place, Refused, Talking};

@@ -258,6 +258,53 @@ fn each_wrong_permission_says_what_to_do() {
     }
 }
 
+const SOCKET: &str = r#"
+[[sockets]]
+host = "events.example.com"
+places = ["ticket:entry@query:ticket"]
+
+[[egress]]
+host = "api.example.com"
+methods = ["POST"]
+tickets = ["entry@/ticket"]
+"#;
+
+#[test]
+fn a_socket_is_kept_under_the_settings_that_ask_for_it() {
+    let adapter = LEAST.replace("pipeline", "adapter");
+    let settings = "[settings.properties]\nmode = { type = \"string\", default = \"webhook\" }\n";
+    let connects = "connects = { mode = \"stream\" }\n";
+    let manifest = Manifest::parse(&format!("{adapter}{connects}{settings}{SOCKET}")).unwrap();
+    let does = |mode: &[(&str, &str)]| {
+        let given = mode.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        manifest.does_connect(&manifest.with_defaults(&given))
+    };
+    assert!(does(&[("mode", "stream")]) && !does(&[("mode", "webhook")]) && !does(&[]));
+    assert_eq!(manifest.sockets[0].places[0].what, Placeholder::Ticket("entry".to_owned()));
+    assert_eq!(manifest.sockets[0].methods, ["GET"]);
+    let always = Manifest::parse(&format!("{adapter}connects = {{}}\n{SOCKET}")).unwrap();
+    assert!(always.does_connect(&BTreeMap::new()));
+    assert!(!Manifest::parse(LEAST).unwrap().does_connect(&BTreeMap::new()));
+}
+
+#[test]
+fn a_socket_that_cannot_be_kept_is_told() {
+    let adapter = LEAST.replace("pipeline", "adapter");
+    let tell = |text: String| problems(&text).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(tell(format!("{adapter}{SOCKET}")).contains("say in `connects` when"));
+    assert!(tell(format!("{adapter}connects = {{}}\n")).contains("name it in `[[sockets]]`"));
+    let unknown = SOCKET.replace("ticket:entry@", "ticket:entri@");
+    assert!(
+        tell(format!("{adapter}connects = {{}}\n{unknown}"))
+            .contains("unknown ticket `entri`: did you mean `entry`?")
+    );
+    let elsewhere = SOCKET.replace("tickets =", "places = [\"ticket:entry@query:t\"]\ntickets =");
+    assert!(tell(format!("{adapter}connects = {{}}\n{elsewhere}")).contains("its place is in `[[sockets]]`"));
+    let pointless = SOCKET.replace("entry@/ticket", "entry");
+    assert!(tell(format!("{adapter}connects = {{}}\n{pointless}")).contains("NAME@/pointer"));
+    assert!(tell(format!("{LEAST}connects = {{}}\n{SOCKET}")).contains("`connects` is for adapters"));
+}
+
 #[test]
 fn a_host_of_a_token_cannot_be_put_together_from_settings() {
     let tail = "[settings.properties]\nhost = { type = \"string\" }\n[[tokens]]\nname = \"t\"\nmethod = \"GET\"\n\

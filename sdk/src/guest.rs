@@ -5,11 +5,15 @@
 
 pub mod adapter;
 pub mod bindings;
+mod connection;
 mod convert;
 pub mod pipeline;
 pub(crate) mod services;
 
-pub use bindings::{adapter::export as export_adapter, pipeline::export as export_pipeline};
+pub use bindings::{
+    adapter::export as export_adapter, connection::export as export_connection,
+    pipeline::export as export_pipeline,
+};
 
 /// A text as an array, for a static in a link section.
 pub const fn bytes<const N: usize>(text: &str) -> [u8; N] {

@@ -14,7 +14,8 @@
 //! Beside it stands a `plugin.toml`, the manifest: what the plugin is called, which settings and
 //! secrets it takes and which hosts it may call. [`register_adapter!`] packs it into the component.
 //!
-//! Reading order: [`message`] (the nouns), [`adapter`] or [`pipeline`] (what you write),
+//! Reading order: [`message`] (the nouns), [`adapter`] or [`pipeline`] (what you write), [`connection`] (an
+//! adapter's platform that pushes over a socket),
 //! [`settings`], [`secrets`], [`http`], [`store`], [`log`], [`clock`] (what the host does for
 //! you), [`json`], [`text`] and [`encoding`] (what several platforms need), [`testing`] (how to test without
 //! a host).
@@ -24,6 +25,7 @@
 pub mod message;
 
 pub mod adapter;
+pub mod connection;
 pub mod pipeline;
 
 pub mod fault;
@@ -49,11 +51,12 @@ pub mod guest;
 mod register;
 
 #[doc(hidden)]
-pub use register::{__parlor_adapter, __parlor_pipeline};
+pub use register::{__parlor_adapter, __parlor_connection, __parlor_pipeline};
 
 #[doc(inline)]
 pub use self::{
     adapter::{Acceptance, Adapter, Delivered, Inquiry, Presentation, Reception, Snapshot},
+    connection::{Connection, Endpoint, Frame},
     fault::{Fault, FaultKind},
     http::{HttpRequest, HttpResponse, Outbound},
     message::{Attachment, Content, MediaKind, Message, Reply, Role, Scope, Sender, Utterance},

@@ -35,6 +35,47 @@ macro_rules! register_adapter {
     };
 }
 
+/// Makes a component of the adapter `$adapter` that also keeps a socket: it is a
+/// [`Connection`](crate::Connection). See [`register_adapter!`].
+///
+/// ```
+/// # use parlor_sdk::{Adapter, Connection, Endpoint, Fault, Frame, HttpRequest, HttpResponse, Reception};
+/// # use parlor_sdk::{connection::Outcome, register_socket_adapter};
+/// #[derive(Default)]
+/// struct Listener;
+/// impl Adapter for Listener {
+///     fn receive(&self, _request: &HttpRequest) -> Result<Reception, Fault> {
+///         Ok(Reception::Answer(HttpResponse::new(204)))
+///     }
+/// }
+/// impl Connection for Listener {
+///     fn dial(&self, _memory: &[u8]) -> Result<Endpoint, Fault> {
+///         Ok(Endpoint::new("wss://events.example.com/"))
+///     }
+///     fn hear(&self, _memory: &[u8], _frame: Frame) -> Result<Outcome, Fault> {
+///         Ok(Outcome::default())
+///     }
+/// }
+/// register_socket_adapter!(Listener);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! register_socket_adapter {
+    ($adapter:ty) => {
+        $crate::register_socket_adapter!($adapter, manifest = "plugin.toml");
+    };
+    ($adapter:ty, manifest = $manifest:literal) => {
+        const _: fn() -> $adapter = $crate::__parlor_connection::<$adapter>;
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type ParlorExport = $crate::guest::adapter::Export<$adapter>;
+    $crate::guest::export_adapter!(ParlorExport with_types_in $crate::guest::bindings::adapter);
+    $crate::guest::export_connection!(ParlorExport with_types_in $crate::guest::bindings::connection);
+            $crate::__parlor_sections!($manifest);
+        };
+    };
+}
+
 /// Makes a component of the pipeline `$pipeline`; see [`register_adapter!`].
 ///
 /// ```
@@ -83,6 +124,12 @@ macro_rules! __parlor_sections {
 /// So that a native build also says what is missing, and finds the plugin in use.
 #[doc(hidden)]
 pub fn __parlor_adapter<T: crate::Adapter>() -> T {
+    T::default()
+}
+
+/// See [`__parlor_adapter`].
+#[doc(hidden)]
+pub fn __parlor_connection<T: crate::Connection>() -> T {
     T::default()
 }
 

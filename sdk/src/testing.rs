@@ -26,6 +26,7 @@ use std::{
 
 use crate::{
     adapter::{Adapter, Delivered, Reception},
+    connection::{Connection, Frame, Outcome},
     fault::Fault,
     http::{BodyPart, Failure, HttpRequest, HttpResponse, Outbound},
     log::Level,
@@ -159,6 +160,17 @@ impl Host {
         let reception = adapter.receive(request);
         self.state.borrow_mut().receiving = None;
         reception
+    }
+
+    /// Calls `hear` as the host does: HTTP and store are refused while it runs.
+    ///
+    /// # Errors
+    /// What the adapter says of a frame that it passes over.
+    pub fn hear(&self, adapter: &impl Connection, memory: &[u8], frame: &str) -> Result<Outcome, Fault> {
+        self.state.borrow_mut().receiving = Some(Vec::new());
+        let outcome = adapter.hear(memory, Frame::Text(frame.to_owned()));
+        self.state.borrow_mut().receiving = None;
+        outcome
     }
 
     /// Calls `finish` until all is sent and returns the platform's ids.

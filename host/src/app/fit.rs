@@ -73,6 +73,9 @@ impl Fitter {
         if let Some(via) = mouth.reply_via.filter(|_| kind == Kind::Adapter) {
             problems.extend(self.forgotten_way(via));
         }
+        if self.place == Place::Function && manifest.does_connect(&settings) {
+            problems.push(fleeting(plugin));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -125,6 +128,14 @@ impl Fitter {
             clock,
         }
     }
+}
+
+/// A function is frozen between its requests, and so would a socket be.
+fn fleeting(plugin: &str) -> String {
+    format!(
+        "`{plugin}` keeps a socket open under these settings, which a function cannot; change its settings, or let a \
+         server serve this channel"
+    )
 }
 
 /// A problem, as the operator is told of it.

@@ -20,6 +20,11 @@ impl StoredMemory {
     pub fn new(channel: &str, plugin: &str, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self { space: format!("plugin:{channel}/{plugin}"), store, clock }
     }
+
+    /// What the host keeps for a channel's connection, beside what the plugin keeps itself.
+    pub fn of_connection(channel: &str, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { space: format!("connection:{channel}"), store, clock }
+    }
 }
 
 #[async_trait]

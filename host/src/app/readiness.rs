@@ -1,40 +1,47 @@
 //! Whether all is there that serving needs, for probes and for the metrics of the queue.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::clock::rfc3339;
+use crate::connection::{State as Connected, Status};
 use crate::doors::health::{Check, Readiness};
 use crate::model::Model;
 use crate::model::breaker::Standing;
 use crate::turn::Turns;
 
 /// What probes ask.
-pub struct State(pub Arc<Turns>);
+pub struct State {
+    pub turns: Arc<Turns>,
+    pub connections: BTreeMap<Arc<str>, Arc<Status>>,
+}
 
 #[async_trait]
 impl Readiness for State {
     fn report(&self) -> Vec<Check> {
         let mut checks = vec![self.store(), self.drain()];
-        checks.extend(self.0.models.iter().map(|(name, model)| {
+        checks.extend(self.turns.models.iter().map(|(name, model)| {
             let ready = model.ready();
             let detail = ready.clone().err().unwrap_or_else(|| standing(&**model));
             Check { name: format!("model {name}"), ok: ready.is_ok(), detail }
         }));
+        checks.extend(self.connections.iter().map(|(name, status)| connection(name, status)));
         checks
     }
 
     async fn refresh(&self) {
-        for (name, model) in &self.0.models {
+        for (name, model) in &self.turns.models {
             if let Some(standing) = model.standing() {
-                self.0.metrics.set_model_breaker(name, &Standing::WORDS, standing.word());
+                self.turns.metrics.set_model_breaker(name, &Standing::WORDS, standing.word());
             }
         }
-        if let Ok(queue) = self.0.store.queue().await {
-            let now = self.0.clock.now();
+        if let Ok(queue) = self.turns.store.queue().await {
+            let now = self.turns.clock.now();
             let age = queue.oldest_received_at.map_or(0, |since| now.saturating_sub(since));
-            self.0.metrics.set_queue(queue.unfinished, queue.dead, Duration::from_millis(age));
+            self.turns.metrics.set_queue(queue.unfinished, queue.dead, Duration::from_millis(age));
         }
     }
 }
@@ -55,14 +62,28 @@ fn standing(model: &dyn Model) -> String {
 
 impl State {
     fn store(&self) -> Check {
-        let ok = self.0.can_store();
+        let ok = self.turns.can_store();
         let detail = if ok { "writes" } else { "the last message could not be stored" };
         Check { name: "store".to_owned(), ok, detail: detail.to_owned() }
     }
 
     fn drain(&self) -> Check {
-        let ok = !self.0.drain.draining();
+        let ok = !self.turns.drain.draining();
         let detail = if ok { "takes messages" } else { "shutting down" };
         Check { name: "doors".to_owned(), ok, detail: detail.to_owned() }
     }
+}
+
+/// A host is ready once its first attempt at each socket has ended, so that a roll-out goes on when the new host
+/// hears. A platform that is away later takes no other channel out of service.
+fn connection(channel: &str, status: &Status) -> Check {
+    let report = status.report();
+    let detail = match &report.state {
+        Connected::Dialling => "dials its platform".to_owned(),
+        Connected::Open { since } => format!("open since {}", rfc3339(*since)),
+        Connected::Pausing { until, why } => format!("no socket until {}: {why}", rfc3339(*until)),
+        Connected::Stopped { why } => format!("stopped until an operator acts: {why}"),
+        Connected::Ended => "closed: the host drains".to_owned(),
+    };
+    Check { name: format!("connection {channel}"), ok: report.is_tried, detail }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::asked::Named;
+use super::connections::Connection;
 use super::entry::Viewer;
 use super::limits::Bounds;
 use super::page::Page;
@@ -44,6 +45,9 @@ pub struct Channel {
     pipelines: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    /// The socket that this host keeps open to the platform, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<Connection>,
     /// Turns that run now.
     running: usize,
     queue: Queue,
@@ -161,6 +165,7 @@ impl Facts<'_> {
             adapter: self.adapter.map(str::to_owned),
             pipelines: self.pipelines.to_vec(),
             model: self.model.map(str::to_owned),
+            connection: console.connections.get(self.name.as_str()).map(|status| Connection::of(status)),
             running: console.turns.running.count(Some(&self.name)),
             queue: queue.into(),
         }

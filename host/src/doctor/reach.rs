@@ -27,7 +27,11 @@ fn origins(config: &Config, manifests: &[Manifest]) -> BTreeSet<String> {
         adapter.into_iter().chain(pipelines).map(move |(manifest, prefix)| (channel, manifest, prefix))
     });
     used.flat_map(|(channel, manifest, prefix)| {
-        manifest.egress.iter().filter_map(move |egress| origin(channel, &prefix, &egress.host))
+        manifest
+            .egress
+            .iter()
+            .chain(&manifest.sockets)
+            .filter_map(move |egress| origin(channel, &prefix, &egress.host))
     })
     .collect()
 }

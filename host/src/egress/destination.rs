@@ -52,6 +52,29 @@ impl<'a> Destination<'a> {
             ))),
         }
     }
+
+    /// Finds the rule that allows a socket to this URL, and the URL as its handshake has it.
+    pub(super) fn find_socket(
+        manifest: &'a Manifest,
+        settings: &BTreeMap<String, Value>,
+        url: &str,
+    ) -> Result<Self, HttpFailure> {
+        let handshake = url
+            .strip_prefix("wss://")
+            .map(|behind| format!("https://{behind}"))
+            .or_else(|| url.strip_prefix("ws://").map(|behind| format!("http://{behind}")));
+        let handshake = handshake.ok_or_else(|| denied("the socket's URL does not begin with `wss://`"))?;
+        let url = parse(&handshake)?;
+        let allows = |rule: &Rule| fits(rule, settings, &url);
+        match manifest.sockets.iter().enumerate().find(|(_, rule)| allows(rule)) {
+            Some((index, rule)) => Ok(Self { rule, index, url }),
+            None => Err(denied(format!(
+                "the manifest of `{}` names no `[[sockets]]` at `{}` with this path: add one",
+                manifest.name,
+                url.host_str().unwrap_or_default(),
+            ))),
+        }
+    }
 }
 
 /// A refusal before anything was sent.

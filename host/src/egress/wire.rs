@@ -12,16 +12,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use futures_util::StreamExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use reqwest::{Client, redirect, retry};
+use tokio_tungstenite::tungstenite::protocol::Role;
 use url::{Host, Url};
 
 use super::address::{is_metadata, is_public};
 use super::destination::denied;
 use super::network::{Network, Request};
 use super::resolve::{Public, ResolveError, Resolver, Trusted};
+use super::socket;
 use crate::message::HttpResponse;
-use crate::plugin::services::{FailureKind, HttpFailure};
+use crate::plugin::services::{FailureKind, HttpFailure, NotOpened, Socket};
 
 /// Fits any API's answer; files come by way of `locate`.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
@@ -35,6 +38,14 @@ const IDLE_PER_HOST_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Wire {
     endpoints: BTreeMap<String, Url>,
+    /// For what is asked and answered.
+    exchanges: Clients,
+    /// For sockets: HTTP/1.1, which alone changes the protocol.
+    sockets: Clients,
+}
+
+#[derive(Debug)]
+struct Clients {
     /// Connects to public addresses only.
     checked: Client,
     /// For stand-ins: the operator's word.
@@ -65,14 +76,23 @@ impl Wire {
         endpoints: BTreeMap<String, Url>,
         resolver: Arc<dyn Resolver>,
     ) -> Result<Self, reqwest::Error> {
-        let checked = client().dns_resolver(Arc::new(Public(resolver.clone()))).build()?;
-        let open = client().dns_resolver(Arc::new(Trusted(resolver))).build()?;
+        let checked = Arc::new(Public(resolver.clone()));
+        let trusted = Arc::new(Trusted(resolver));
+        let clients = |client: fn() -> reqwest::ClientBuilder| {
+            let checked = client().dns_resolver(checked.clone()).build()?;
+            let open = client().dns_resolver(trusted.clone()).build()?;
+            Ok::<_, reqwest::Error>(Clients { checked, open })
+        };
         let origin = |text: String| Url::parse(&text).map_or(text, |url| url.origin().ascii_serialization());
         let endpoints = endpoints.into_iter().map(|(from, to)| (origin(from), to)).collect();
-        Ok(Self { endpoints, checked, open })
+        Ok(Self {
+            endpoints,
+            exchanges: clients(client)?,
+            sockets: clients(|| client().http1_only().pool_max_idle_per_host(0))?,
+        })
     }
 
-    fn outbound(&self, request: Request) -> Result<reqwest::RequestBuilder, HttpFailure> {
+    fn outbound(&self, clients: &Clients, request: Request) -> Result<reqwest::RequestBuilder, HttpFailure> {
         if request.body.len() > REQUEST_BYTES_MAX {
             let reason = format!("the request's body is over {} MiB", REQUEST_BYTES_MAX >> 20);
             return Err(unsent(FailureKind::TooLarge, reason));
@@ -80,23 +100,44 @@ impl Wire {
         let method =
             Method::from_bytes(request.method.as_bytes()).map_err(|_| denied("no such HTTP method"))?;
         let headers = header_map(&request.headers)?;
-        let (client, url) = self.route(request.url)?;
+        let (client, url) = self.route(clients, request.url)?;
         let outbound = client.request(method, url).headers(headers);
         Ok(if request.body.is_empty() { outbound } else { outbound.body(request.body) })
     }
 
     /// The client and the URL that really serve this URL.
-    fn route(&self, url: Url) -> Result<(&Client, Url), HttpFailure> {
+    fn route<'c>(&self, clients: &'c Clients, url: Url) -> Result<(&'c Client, Url), HttpFailure> {
         if let Some(other) = self.endpoints.get(&url.origin().ascii_serialization()) {
             if literal(other).is_some_and(is_metadata) {
                 return Err(metadata(url.host_str().unwrap_or_default()));
             }
-            return Ok((&self.open, stand_in(&url, other)));
+            return Ok((&clients.open, stand_in(&url, other)));
         }
         if literal(&url).is_some_and(|address| !is_public(address)) {
             return Err(private(url.host_str().unwrap_or_default()));
         }
-        Ok((&self.checked, url))
+        Ok((&clients.checked, url))
+    }
+
+    /// Asks for a change of the protocol, and changes it.
+    async fn upgrade(&self, host: &str, request: Request) -> Result<Socket, NotOpened> {
+        let key = socket::new_key();
+        let handshake = self
+            .outbound(&self.sockets, request)?
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &key);
+        let response = handshake.send().await.map_err(|error| failure(host, error))?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(NotOpened::Refused(read(host, response).await?));
+        }
+        if !socket::is_proven(response.headers(), &key) {
+            let reason = format!("`{host}` changed to another protocol than WebSocket");
+            return Err(sent(FailureKind::Broken, reason).into());
+        }
+        let stream = response.upgrade().await.map_err(|error| failure(host, error))?;
+        Ok(socket::socket(Box::new(stream), Role::Client).await)
     }
 }
 
@@ -114,16 +155,27 @@ impl Network for Wire {
     async fn exchange(&self, request: Request) -> Result<HttpResponse, HttpFailure> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
         let timeout = request.timeout;
-        let outbound = self.outbound(request)?;
+        let outbound = self.outbound(&self.exchanges, request)?;
         let exchange = async {
             let response = outbound.send().await.map_err(|error| failure(&host, error))?;
             read(&host, response).await
         };
         match tokio::time::timeout(timeout, exchange).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(sent(FailureKind::TimedOut, format!("`{host}` did not answer in {timeout:?}"))),
+            Err(_) => Err(late(&host, timeout)),
         }
     }
+
+    async fn open(&self, request: Request) -> Result<Socket, NotOpened> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        let timeout = request.timeout;
+        let opening = tokio::time::timeout(timeout, self.upgrade(&host, request)).await;
+        opening.unwrap_or_else(|_| Err(late(&host, timeout).into()))
+    }
+}
+
+fn late(host: &str, timeout: Duration) -> HttpFailure {
+    sent(FailureKind::TimedOut, format!("`{host}` did not answer in {timeout:?}"))
 }
 
 /// The same path and query at another origin, below that one's own path.
@@ -170,7 +222,7 @@ pub(super) fn is_reserved(name: &str) -> bool {
         // A packed answer could not be scrubbed.
         "accept-encoding",
     ];
-    RESERVED.contains(&name) || name.starts_with("proxy-")
+    RESERVED.contains(&name) || name.starts_with("proxy-") || name.starts_with("sec-websocket-")
 }
 
 fn header_map(headers: &[(String, String)]) -> Result<HeaderMap, HttpFailure> {

@@ -3,6 +3,7 @@
 //! One module for each frozen world; the host's side of the imports is implemented once, in `host`.
 
 pub mod adapter;
+pub mod connection;
 pub mod convert;
 pub mod host;
 pub mod pipeline;

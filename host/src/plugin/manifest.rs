@@ -22,7 +22,7 @@ use serde_json::Value;
 pub use golden::{Expectation, GoldenRequest, Reception, SelfTest, VectorRule};
 pub use growth::grown;
 pub use permissions::{
-    Egress, EgressHost, Place, Placeholder, Rate, Spot, Template, TemplatePart, Token, is_below,
+    Egress, EgressHost, Place, Placeholder, Rate, Spot, Template, TemplatePart, Ticket, Token, is_below,
 };
 pub use settings::Schema;
 pub use told::{size, span};
@@ -71,9 +71,13 @@ pub struct Manifest {
     pub keep_alive: Option<Duration>,
     /// Replies go out in the response to the request itself while these settings have these values; none: never.
     pub answers_in_response: Option<BTreeMap<String, Value>>,
+    /// The host keeps a socket open to one of `sockets` while these settings have these values; none: never.
+    pub connects: Option<BTreeMap<String, Value>>,
     pub settings: Schema,
     pub secrets: Vec<Secret>,
     pub egress: Vec<Egress>,
+    /// Where long-lived sockets may lead.
+    pub sockets: Vec<Egress>,
     pub tokens: Vec<Token>,
     pub limits: Limits,
     pub selftests: Vec<SelfTest>,
@@ -182,8 +186,10 @@ impl Manifest {
             update_interval: table.parsed("update-interval", update_interval),
             opening_calls: table.number("opening-calls", 1..=OPENING_CALLS_MAX).unwrap_or(1),
             keep_alive: table.parsed("keep-alive", keep_alive),
-            answers_in_response: read_conditions(&table, &settings),
+            answers_in_response: read_conditions(&table, "answers-in-response", &settings),
+            connects: read_conditions(&table, "connects", &settings),
             egress: table.tables("egress").map(permissions::read_egress).collect(),
+            sockets: table.tables("sockets").map(permissions::read_socket).collect(),
             limits: table.table("limits").map_or_else(Limits::default, read_limits),
             selftests: table.tables("selftest").map(|test| golden::read_selftest(test, kind)).collect(),
             vectors: table.tables("vectors").map(golden::read_vectors).collect(),
@@ -192,6 +198,7 @@ impl Manifest {
             tokens,
         };
         permissions::check_references(&table, &manifest);
+        check_sockets(&table, &manifest);
         if kind == Kind::Pipeline && manifest.update_interval.is_some() {
             table.problem("`update-interval` is for adapters: leave it out");
         }
@@ -231,8 +238,17 @@ impl Manifest {
 
     /// Whether each request is answered in its own response, under these settings with their defaults.
     pub fn does_answer_in_response(&self, settings: &BTreeMap<String, Value>) -> bool {
-        let holds = |(name, value): (&String, &Value)| settings.get(name) == Some(value);
-        self.answers_in_response.as_ref().is_some_and(|conditions| conditions.iter().all(holds))
+        hold(self.answers_in_response.as_ref(), settings)
+    }
+
+    /// Whether the host keeps a socket open for it, under these settings with their defaults.
+    pub fn does_connect(&self, settings: &BTreeMap<String, Value>) -> bool {
+        hold(self.connects.as_ref(), settings)
+    }
+
+    /// All tickets that its destinations give.
+    pub fn tickets(&self) -> impl Iterator<Item = &Ticket> {
+        self.egress.iter().flat_map(|egress| &egress.tickets)
     }
 
     /// What is wrong with the names of the secrets that an operator gave, one sentence each.
@@ -289,19 +305,42 @@ fn read_secret(table: Table<'_>) -> Secret {
     secret
 }
 
-fn read_conditions(table: &Table<'_>, settings: &Schema) -> Option<BTreeMap<String, Value>> {
-    const KEY: &str = "answers-in-response";
-    let conditions: BTreeMap<String, Value> = match table.json(KEY)? {
+fn read_conditions(
+    table: &Table<'_>,
+    key: &'static str,
+    settings: &Schema,
+) -> Option<BTreeMap<String, Value>> {
+    let conditions: BTreeMap<String, Value> = match table.json(key)? {
         Value::Object(fields) => fields.into_iter().collect(),
         _ => {
-            table.problem(format!("`{KEY}`: a table of settings and their values is wanted"));
+            table.problem(format!("`{key}`: a table of settings and their values is wanted"));
             return None;
         }
     };
     for problem in settings.problems(&conditions) {
-        table.problem(format!("`{KEY}`: {problem}"));
+        table.problem(format!("`{key}`: {problem}"));
     }
     Some(conditions)
+}
+
+/// Whether settings have the values of such a table.
+fn hold(conditions: Option<&BTreeMap<String, Value>>, settings: &BTreeMap<String, Value>) -> bool {
+    let holds = |(name, value): (&String, &Value)| settings.get(name) == Some(value);
+    conditions.is_some_and(|conditions| conditions.iter().all(holds))
+}
+
+fn check_sockets(table: &Table<'_>, manifest: &Manifest) {
+    match (manifest.connects.is_some(), manifest.sockets.is_empty()) {
+        (true, true) => table.problem("`connects` needs a destination: name it in `[[sockets]]`"),
+        (false, false) => table.problem(
+            "say in `connects` when the host keeps a socket open: `connects = {}` for always, or with the \
+             settings that ask for it, such as `connects = { mode = \"stream\" }`",
+        ),
+        _ => {}
+    }
+    if manifest.kind == Kind::Pipeline && manifest.connects.is_some() {
+        table.problem("`connects` is for adapters: leave it out");
+    }
 }
 
 fn read_limits(table: Table<'_>) -> Limits {

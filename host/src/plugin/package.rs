@@ -49,6 +49,10 @@ pub enum PackageError {
     Import(String),
     #[error("its manifest calls it {kind}, but it does not export `{wanted}`")]
     World { kind: &'static str, wanted: String },
+    #[error("its manifest says by `connects` that it keeps a socket, but it does not export `{0}`")]
+    Deaf(String),
+    #[error("it exports `{0}`, but its manifest does not say by `connects` when a socket is kept: add it")]
+    Unasked(String),
 }
 
 /// A component that may be compiled.
@@ -86,7 +90,7 @@ impl Package {
             return Err(PackageError::OtherContract { found: manifest.contract });
         }
         check_imports(&sections.imports)?;
-        check_exports(manifest.kind, &sections.exports)?;
+        check_exports(&manifest, &sections.exports)?;
         let digest = hex::encode(Sha256::digest(&bytes));
         Ok(Package { path, bytes, digest, provenance, manifest })
     }
@@ -123,13 +127,21 @@ fn check_imports(imports: &[String]) -> Result<(), PackageError> {
     imports.iter().find(refused).map_or(Ok(()), |name| Err(PackageError::Import(name.clone())))
 }
 
-fn check_exports(kind: Kind, exports: &[String]) -> Result<(), PackageError> {
-    let (kind, interface) = match kind {
+fn check_exports(manifest: &Manifest, exports: &[String]) -> Result<(), PackageError> {
+    let (kind, interface) = match manifest.kind {
         Kind::Adapter => ("an adapter", "adapter"),
         Kind::Pipeline => ("a pipeline", "pipeline"),
     };
     let wanted = contract_name(interface);
-    if exports.contains(&wanted) { Ok(()) } else { Err(PackageError::World { kind, wanted }) }
+    if !exports.contains(&wanted) {
+        return Err(PackageError::World { kind, wanted });
+    }
+    let connection = contract_name("connection");
+    match (manifest.connects.is_some(), exports.contains(&connection)) {
+        (true, false) => Err(PackageError::Deaf(connection)),
+        (false, true) => Err(PackageError::Unasked(connection)),
+        _ => Ok(()),
+    }
 }
 
 fn contract_name(interface: &str) -> String {

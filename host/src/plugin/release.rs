@@ -1,7 +1,10 @@
 //! One immutable plugin version, compiled and linked: every call gets a fresh instance of it.
 //!
 //! Linking is done once a release (`InstancePre`); a call costs an instance from the pool and the call
-//! itself. Arguments and answers are the host's own types; generated ones end here.
+//! itself. Arguments and answers are the host's own types; generated ones end here. What an adapter says of a
+//! long-lived socket is in `connection`.
+
+mod connection;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use wasmtime::{Engine, Store};
 use crate::message::{Completion, Fault, HttpRequest, Message, Reply};
 use crate::plugin::bindings::adapter::exports::parlor::plugin::adapter as made;
 use crate::plugin::bindings::adapter::parlor::plugin::types;
-use crate::plugin::bindings::{adapter, pipeline};
+use crate::plugin::bindings::{adapter, connection::ConnectedPre, pipeline};
 use crate::plugin::guest::{self, Bounds, CallError, Guest};
 use crate::plugin::manifest::{Kind, Manifest};
 use crate::plugin::output::Output;
@@ -61,7 +64,11 @@ pub struct Release {
 }
 
 enum Linked {
-    Adapter(adapter::WebhookAdapterPre<Guest>),
+    Adapter {
+        adapter: adapter::WebhookAdapterPre<Guest>,
+        /// Of the world `socket-adapter` alone.
+        connection: Option<ConnectedPre<Guest>>,
+    },
     Pipeline(pipeline::PromptPipelinePre<Guest>),
 }
 
@@ -85,7 +92,7 @@ impl Release {
         // checked its own MAC over it: it is what this host's compiler made, unchanged.
         let component = unsafe { Component::deserialize_file(engine, compiled) };
         let component = component.map_err(|error| LinkError::Load(format!("{error:#}")))?;
-        let linked = Linked::new(engine, &component, package.manifest.kind)
+        let linked = Linked::new(engine, &component, &package.manifest)
             .map_err(|error| LinkError::Link(format!("{error:#}")))?;
         let limits = &package.manifest.limits;
         let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(super::engine::MEMORY_BYTES_MAX);
@@ -204,11 +211,11 @@ impl Release {
         services: Services,
         body: Bytes,
     ) -> Result<(Store<Guest>, adapter::WebhookAdapter), CallError> {
-        let Linked::Adapter(linked) = &self.linked else {
+        let Linked::Adapter { adapter, .. } = &self.linked else {
             return Err(CallError::NoInstance("it is no adapter".to_owned()));
         };
         let mut store = guest::store(&self.engine, services, body, self.bounds);
-        let made = guest::in_time(&mut store, async |store| linked.instantiate_async(store).await);
+        let made = guest::in_time(&mut store, async |store| adapter.instantiate_async(store).await);
         let bindings = made.await.map_err(no_instance)?;
         Ok((store, bindings))
     }
@@ -273,13 +280,16 @@ pub struct Destination<'a> {
 }
 
 impl Linked {
-    fn new(engine: &Engine, component: &Component, kind: Kind) -> wasmtime::Result<Linked> {
+    fn new(engine: &Engine, component: &Component, manifest: &Manifest) -> wasmtime::Result<Linked> {
         let mut linker = Linker::<Guest>::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        match kind {
+        match manifest.kind {
             Kind::Adapter => {
                 adapter::WebhookAdapter::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
-                Ok(Linked::Adapter(adapter::WebhookAdapterPre::new(linker.instantiate_pre(component)?)?))
+                let linked = linker.instantiate_pre(component)?;
+                let connects = manifest.connects.is_some();
+                let connection = connects.then(|| ConnectedPre::new(linked.clone())).transpose()?;
+                Ok(Linked::Adapter { adapter: adapter::WebhookAdapterPre::new(linked)?, connection })
             }
             Kind::Pipeline => {
                 pipeline::PromptPipeline::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;

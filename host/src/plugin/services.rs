@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
 
 use crate::clock::Clock;
 use crate::message::HttpResponse;
+use crate::plugin::Endpoint;
 use crate::plugin::secrets::Secrets;
 
 /// An HTTP request that a plugin wants sent. Placeholders are still in it.
@@ -49,6 +52,24 @@ pub struct HttpFailure {
     pub retry_after: Option<Duration>,
 }
 
+/// Bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// An open WebSocket, whatever carries it.
+pub type Socket = WebSocketStream<Box<dyn Stream>>;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    /// An answer, but no socket.
+    #[error("the handshake was answered with status {}", .0.status)]
+    Refused(HttpResponse),
+    #[error(transparent)]
+    Failed(#[from] HttpFailure),
+}
+
 /// HTTP by permission, for one plugin on one channel.
 #[async_trait]
 pub trait Http: Send + Sync + std::fmt::Debug {
@@ -57,6 +78,11 @@ pub trait Http: Send + Sync + std::fmt::Debug {
     fn expire_token(&self, name: &str);
     /// The same way out for what may be left undone: it leaves room in each rate for what may not.
     fn leaving_room(&self) -> Arc<dyn Http>;
+    /// Opens a long-lived socket, for the host: no guest calls it.
+    async fn open(&self, _endpoint: Endpoint) -> Result<Socket, NotOpened> {
+        let (kind, reason) = (FailureKind::Denied, "there is no way out for a socket here".to_owned());
+        Err(HttpFailure { kind, reason, request_sent: false, retry_after: None }.into())
+    }
     /// The same way out for as long as a fence holds.
     fn within(&self, fence: Arc<dyn Fence>) -> Arc<dyn Http>;
 }

@@ -62,6 +62,8 @@ pub struct Metrics {
     connections: Gauge,
     connections_refused: Counter,
     chat_connections: Gauge,
+    platform_connections: Family<ChannelLabels, Gauge>,
+    platform_connection_attempts: Family<MessageLabels, Counter>,
     limited: Family<LimitedLabels, Counter>,
     bus_notices: Family<BusLabels, Counter>,
 }
@@ -76,6 +78,11 @@ struct WebhookLabels {
 struct MessageLabels {
     channel: String,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabels {
+    channel: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -176,6 +183,8 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             chat_connections: Gauge::default(),
+            platform_connections: Family::default(),
+            platform_connection_attempts: Family::default(),
             limited: Family::default(),
             bus_notices: Family::default(),
         };
@@ -256,6 +265,16 @@ impl Metrics {
             "chat_connections",
             "Chat requests that are being answered, and open chat sockets",
             self.chat_connections.clone(),
+        );
+        registry.register(
+            "platform_connections",
+            "Sockets that this host keeps open to a channel's platform",
+            self.platform_connections.clone(),
+        );
+        registry.register(
+            "platform_connection_attempts",
+            "Attempts to open such a socket, by how they ended",
+            self.platform_connection_attempts.clone(),
         );
         registry.register("limited", "What a limit refused, by which", self.limited.clone());
         registry.register(
@@ -350,6 +369,19 @@ impl Metrics {
     /// Counts one chat request or socket as open until the guard is dropped.
     pub fn chat_connection(&self) -> Open {
         Open::new(&self.chat_connections)
+    }
+
+    /// How many sockets are open to a channel's platform now.
+    pub fn set_platform_connections(&self, channel: &str, sockets: usize) {
+        let labels = ChannelLabels { channel: self.channel(channel) };
+        self.platform_connections.get_or_create(&labels).set(i64::try_from(sockets).unwrap_or(i64::MAX));
+    }
+
+    /// One attempt, as `opened`, `refused` (the handshake), `not_admitted` (the adapter or the platform, before it) or
+    /// `unreached`.
+    pub fn platform_connection_attempt(&self, channel: &str, outcome: &'static str) {
+        let labels = MessageLabels { channel: self.channel(channel), outcome };
+        self.platform_connection_attempts.get_or_create(&labels).inc();
     }
 
     /// One refusal by a limit, as `client`, `channel`, `person`, `key`, `queue` or `address`.

@@ -7,6 +7,7 @@
 mod feishu;
 #[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
 pub mod fickle;
+mod gateway;
 mod host;
 mod line;
 mod model;
@@ -22,13 +23,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use feishu::{Call, Event, OpenPlatform, Seen};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use gateway::Gateway;
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use host::{Host, Settings, program};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use line::Line;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use model::Model;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use platform::{Callback, Platform, Way};
+pub use platform::{APP_KEY, APP_SECRET, Callback, Platform, Way};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use requests::{Envelope, client, raw, robot_sign};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]

@@ -23,8 +23,8 @@ use tokio::task::JoinHandle;
 use super::Settings;
 use super::requests::{Envelope, client, robot_sign, standard_sign, until_acknowledged};
 
-const APP_KEY: &str = "ding-app-key";
-const APP_SECRET: &str = "secret-canary-app";
+pub const APP_KEY: &str = "ding-app-key";
+pub const APP_SECRET: &str = "secret-canary-app";
 const ROBOT_TOKEN: &str = "secret-canary-robot-token";
 const ROBOT_SECRET: &str = "SECsecret-canary-robot";
 const MINUTE_MS: u64 = 60_000;
@@ -206,7 +206,7 @@ impl Platform {
         self.fact("adapter")
     }
 
-    fn fact(&self, name: &str) -> &str {
+    pub fn fact(&self, name: &str) -> &str {
         self.0.facts[name].as_str().unwrap_or_else(|| panic!("the fixture has the text `{name}`"))
     }
 
@@ -331,7 +331,7 @@ impl Platform {
         self.world().codes.clone()
     }
 
-    fn refused(&self, fact: &str) -> Response {
+    pub fn refused(&self, fact: &str) -> Response {
         let body = self.0.facts[fact].clone();
         let status = if body.get("code").is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         let code = body.get("code").or(body.get("errcode")).cloned().unwrap_or_default();

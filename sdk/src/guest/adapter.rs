@@ -18,7 +18,7 @@ use crate::adapter::{
 /// The exports of one adapter; made for each call anew, as it keeps nothing.
 pub struct Export<T>(PhantomData<T>);
 
-fn adapter<T: Adapter>() -> T {
+pub(super) fn adapter<T: Adapter>() -> T {
     log_panics();
     T::default()
 }

@@ -2,6 +2,8 @@
 
 #[path = "../../../src/plugin/bindings/adapter.rs"]
 pub mod adapter;
+#[path = "../../../src/plugin/bindings/connection.rs"]
+pub mod connection;
 #[path = "../../../src/plugin/bindings/convert.rs"]
 pub mod convert;
 #[path = "../../../src/plugin/bindings/host.rs"]

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::adapter::exports::parlor::plugin::adapter as made;
 use super::adapter::parlor::plugin::{http, types};
+use super::connection::exports::parlor::plugin::connection as wire;
 use super::pipeline::exports::parlor::plugin::pipeline as line;
 use crate::message;
 use crate::plugin::services::{FailureKind, HttpFailure};
 use crate::plugin::{
-    Acceptance, Delivered, Flow, Inquiry, PipelineTurn, Presentation, Reception, Snapshot, Step,
+    Acceptance, Action, Closure, Delivered, Endpoint, Flow, Inquiry, Outcome, PipelineTurn, Presentation,
+    Reception, Snapshot, Step,
 };
 
 /// Two enums or flat variants with the same names on both sides.
@@ -172,6 +174,63 @@ impl From<made::Delivered> for Delivered {
         match from {
             made::Delivered::More(checkpoint) => Self::More(checkpoint),
             made::Delivered::Done(receipt) => Self::Done(receipt.ids),
+        }
+    }
+}
+
+impl From<types::Frame> for message::Frame {
+    fn from(from: types::Frame) -> Self {
+        match from {
+            types::Frame::Text(text) => Self::Text(text),
+            types::Frame::Binary(bytes) => Self::Binary(bytes.into()),
+        }
+    }
+}
+
+impl From<message::Frame> for types::Frame {
+    fn from(from: message::Frame) -> Self {
+        match from {
+            message::Frame::Text(text) => Self::Text(text),
+            message::Frame::Binary(bytes) => Self::Binary(bytes.into()),
+        }
+    }
+}
+
+impl From<wire::Endpoint> for Endpoint {
+    fn from(from: wire::Endpoint) -> Self {
+        Self { url: from.url, headers: from.headers }
+    }
+}
+
+impl From<Closure> for wire::Closure {
+    fn from(from: Closure) -> Self {
+        match from {
+            Closure::Refused(response) => Self::Refused(response.into()),
+            Closure::Closed(code, reason) => Self::Closed((code, reason)),
+            Closure::Lost => Self::Lost,
+        }
+    }
+}
+
+impl From<wire::Outcome> for Outcome {
+    fn from(from: wire::Outcome) -> Self {
+        Self { actions: from.actions.into_iter().map(Into::into).collect(), memory: from.memory }
+    }
+}
+
+impl From<wire::Action> for Action {
+    fn from(from: wire::Action) -> Self {
+        match from {
+            wire::Action::Send(frame) => Self::Send(frame.into()),
+            wire::Action::Message(message) => Self::Message(Box::new(message.into())),
+            wire::Action::Withdrawn(id) => Self::Withdrawn(id),
+            wire::Action::Acknowledge(frame) => Self::Acknowledge(frame.into()),
+            wire::Action::Resolve((correlation, frame)) => Self::Resolve(correlation, frame.into()),
+            wire::Action::HeartbeatEvery(0) => Self::HeartbeatEvery(None),
+            wire::Action::HeartbeatEvery(ms) => Self::HeartbeatEvery(Some(Duration::from_millis(ms))),
+            wire::Action::Replace(reason) => Self::Replace(reason),
+            wire::Action::Reconnect(reason) => Self::Reconnect(reason),
+            wire::Action::Stop(fault) => Self::Stop(fault.into()),
         }
     }
 }

@@ -22,6 +22,7 @@ pub fn grown(old: &Manifest, new: &Manifest) -> Vec<String> {
     new.tokens.iter().for_each(|token| of_token(old.token(&token.name), token, &mut lines));
     of_mints(old, new, &mut lines);
     of_egress(old, new, &mut lines);
+    of_sockets(old, new, &mut lines);
     of_limits(&old.limits, &new.limits, &mut lines);
     lines
 }
@@ -89,6 +90,21 @@ fn of_limits(old: &Limits, new: &Limits, lines: &mut Vec<String>) {
     }
     if new.time > old.time {
         lines.push(format!("computes for {} a call, so far {}", span(new.time), span(old.time)));
+    }
+}
+
+fn of_sockets(old: &Manifest, new: &Manifest, lines: &mut Vec<String>) {
+    for socket in new.sockets.iter().filter(|socket| !old.sockets.contains(socket)) {
+        let put_in: Vec<String> =
+            socket.places.iter().map(|place| format!("{} in {}", place.what.told(), place.at)).collect();
+        let with = if put_in.is_empty() { String::new() } else { format!(" with {}", put_in.join(", ")) };
+        lines.push(format!("has a socket kept open to `{}`{with}", socket.address()));
+    }
+    for ticket in old.tickets().filter(|ticket| !new.tickets().any(|other| other == *ticket)) {
+        lines.push(format!(
+            "reads the ticket `{}`, which was kept from it, at `{}` of an answer",
+            ticket.name, ticket.value
+        ));
     }
 }
 

@@ -24,6 +24,16 @@ pub struct Egress {
     pub rate: Option<Rate>,
     /// All requests to this destination, each of these at once.
     pub rates_in_all: Vec<Rate>,
+    /// What the host keeps of its answers.
+    pub tickets: Vec<Ticket>,
+}
+
+/// A credential for one use in an answer: the plugin sees `${ticket:NAME}` in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    pub name: String,
+    /// JSON pointer to it in the answer.
+    pub value: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +56,7 @@ pub enum Placeholder {
     Secret(String),
     Token(String),
     Setting(String),
+    Ticket(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +117,7 @@ impl std::fmt::Display for Placeholder {
             Self::Secret(name) => write!(f, "secret:{name}"),
             Self::Token(name) => write!(f, "token:{name}"),
             Self::Setting(name) => write!(f, "setting:{name}"),
+            Self::Ticket(name) => write!(f, "ticket:{name}"),
         }
     }
 }
@@ -146,28 +158,53 @@ impl Token {
 }
 
 pub(super) fn read_egress(table: Table<'_>) -> Egress {
-    let places = table.texts("places").into_iter();
-    let places = places.filter_map(|(text, at)| report(&table, at, place(text))).collect();
-    let methods = table.texts("methods").into_iter();
-    let methods: Vec<String> =
-        methods.filter_map(|(text, at)| report(&table, at, quantity::method(text))).collect();
+    let methods = all_of(&table, "methods", quantity::method);
     if methods.is_empty() && !table.has_problem_at("methods") {
         table
             .problem("say in `methods` what this destination is called with, such as `methods = [\"POST\"]`");
     }
-    let rates_in_all = table.texts("rates-in-all").into_iter();
-    let rates_in_all =
-        rates_in_all.filter_map(|(text, at)| report(&table, at, quantity::rate(text))).collect();
     let egress = Egress {
-        host: table.need("host", |text| host(text).map(Some)).unwrap_or(EgressHost::Setting(String::new())),
         methods,
-        path: table.parsed("path", path).unwrap_or_else(|| "/".to_owned()),
-        places,
         rate: table.parsed("rate", quantity::rate),
-        rates_in_all,
+        rates_in_all: all_of(&table, "rates-in-all", quantity::rate),
+        tickets: all_of(&table, "tickets", ticket),
+        ..read_destination(&table)
     };
     table.finish();
     egress
+}
+
+/// A destination of long-lived sockets: its handshake is a GET.
+pub(super) fn read_socket(table: Table<'_>) -> Egress {
+    let socket = Egress { methods: vec!["GET".to_owned()], ..read_destination(&table) };
+    table.finish();
+    socket
+}
+
+fn read_destination(table: &Table<'_>) -> Egress {
+    Egress {
+        host: table.need("host", |text| host(text).map(Some)).unwrap_or(EgressHost::Setting(String::new())),
+        methods: Vec::new(),
+        path: table.parsed("path", path).unwrap_or_else(|| "/".to_owned()),
+        places: all_of(table, "places", place),
+        rate: None,
+        rates_in_all: Vec::new(),
+        tickets: Vec::new(),
+    }
+}
+
+/// A list of texts, each made into something else.
+fn all_of<T>(table: &Table<'_>, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    let texts = table.texts(key).into_iter();
+    texts.filter_map(|(text, at)| report(table, at, parse(text))).collect()
+}
+
+/// `connection@/ticket`.
+fn ticket(text: &str) -> Result<Ticket, String> {
+    let (name, pointer) = text
+        .split_once('@')
+        .ok_or_else(|| format!("`{text}` is no ticket: write one like `NAME@/pointer`, a JSON pointer"))?;
+    Ok(Ticket { name: quantity::word(name)?, value: quantity::pointer(pointer)? })
 }
 
 pub(super) fn read_token(table: Table<'_>) -> Token {
@@ -238,7 +275,7 @@ fn spot(text: &str) -> Option<Result<Spot, String>> {
     }
 }
 
-/// `secret:NAME`, `token:NAME` or `setting:NAME`.
+/// `secret:NAME`, `token:NAME`, `setting:NAME` or `ticket:NAME`.
 fn named(text: &str) -> Option<Placeholder> {
     let (kind, name) = text.split_once(':')?;
     let name = quantity::word(name).ok()?;
@@ -246,6 +283,7 @@ fn named(text: &str) -> Option<Placeholder> {
         "secret" => Some(Placeholder::Secret(name)),
         "token" => Some(Placeholder::Token(name)),
         "setting" => Some(Placeholder::Setting(name)),
+        "ticket" => Some(Placeholder::Ticket(name)),
         _ => None,
     }
 }
@@ -293,21 +331,33 @@ fn token_url(text: &str) -> Result<Template, String> {
 
 /// Whether every name in a permission is one that the manifest defines.
 pub(super) fn check_references(table: &Table<'_>, manifest: &Manifest) {
+    check_destinations(table, manifest, "egress", &manifest.egress);
+    check_destinations(table, manifest, "sockets", &manifest.sockets);
     for (egress, at) in manifest.egress.iter().zip(table.tables("egress").map(|table| table.at())) {
-        if let EgressHost::Setting(name) = &egress.host
-            && !name.is_empty()
-        {
-            check(table, at, manifest, &Placeholder::Setting(name.clone()));
+        if egress.places.iter().any(|place| matches!(place.what, Placeholder::Ticket(_))) {
+            table.problem_at(at, "a ticket opens a socket: its place is in `[[sockets]]`");
         }
-        egress.places.iter().for_each(|place| check(table, at, manifest, &place.what));
     }
     for (token, at) in manifest.tokens.iter().zip(table.tables("tokens").map(|table| table.at())) {
         for what in token.placeholders() {
             match what {
-                Placeholder::Token(_) => table.problem_at(at, "a token's recipe cannot hold another token"),
+                Placeholder::Token(_) | Placeholder::Ticket(_) => {
+                    table.problem_at(at, "a token's recipe cannot hold another token or a ticket");
+                }
                 _ => check(table, at, manifest, what),
             }
         }
+    }
+}
+
+fn check_destinations(table: &Table<'_>, manifest: &Manifest, key: &'static str, of: &[Egress]) {
+    for (destination, at) in of.iter().zip(table.tables(key).map(|table| table.at())) {
+        if let EgressHost::Setting(name) = &destination.host
+            && !name.is_empty()
+        {
+            check(table, at, manifest, &Placeholder::Setting(name.clone()));
+        }
+        destination.places.iter().for_each(|place| check(table, at, manifest, &place.what));
     }
 }
 
@@ -316,6 +366,7 @@ fn check(table: &Table<'_>, at: usize, manifest: &Manifest, what: &Placeholder) 
         Placeholder::Secret(name) => (name, "secret", manifest.secrets.iter().map(|s| &*s.name).collect()),
         Placeholder::Token(name) => (name, "token", manifest.tokens.iter().map(|t| &*t.name).collect()),
         Placeholder::Setting(name) => (name, "setting", manifest.settings.names().collect()),
+        Placeholder::Ticket(name) => (name, "ticket", manifest.tickets().map(|t| &*t.name).collect()),
     };
     if !known.contains(&name.as_str()) {
         table.problem_at(at, format!("unknown {kind} `{name}`{}", neighbour(name, &known)));

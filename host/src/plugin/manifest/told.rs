@@ -48,6 +48,7 @@ impl Placeholder {
             Self::Secret(name) => format!("the secret `{name}`"),
             Self::Token(name) => format!("the token `{name}`"),
             Self::Setting(name) => format!("the setting `{name}`"),
+            Self::Ticket(name) => format!("the ticket `{name}`"),
         }
     }
 }

@@ -95,7 +95,7 @@ impl RedisStore {
             Act::Revoke { token, until } => {
                 self.of_audit("revoke").with(record).with(token).with_time(*until)
             }
-            Act::Read { channel, .. } => self.of("note", channel).with(record),
+            Act::Read { channel, .. } | Act::Dial { channel } => self.of("note", channel).with(record),
             Act::Listen { bus, .. } => self.of("note", bus).with(record),
             Act::Deploy { plugin, .. } => self.of("note", plugin).with(record),
         }))

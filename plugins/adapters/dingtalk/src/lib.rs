@@ -1,26 +1,29 @@
-//! The adapter for DingTalk: an enterprise robot's HTTP callback in, session webhook, OpenAPI or a
-//! custom group robot out.
+//! The adapter for DingTalk: an enterprise robot's messages in, by HTTP callback or Stream mode; session
+//! webhook, OpenAPI or a custom group robot out.
 //!
-//! `receive` takes callbacks in, `verify` says who may, `deliver` sends replies. What DingTalk's
-//! documentation leaves open is decided in the README. Knows nothing of models or other platforms.
+//! `receive` takes callbacks in, `verify` says who may, `stream` does the same for the frames of a
+//! socket, `deliver` sends replies. What DingTalk's documentation leaves open is decided in the
+//! README. Knows nothing of models or other platforms.
 
 use parlor_sdk::{
-    Adapter, Delivered, Fault, HttpRequest, Reception, Reply,
+    Adapter, Connection, Delivered, Endpoint, Fault, Frame, HttpRequest, Reception, Reply,
     adapter::Download,
+    connection::Outcome,
     http::{self, Outbound},
     json::Value,
-    register_adapter,
+    register_socket_adapter,
 };
 
 mod deliver;
 mod receive;
+mod stream;
 mod verify;
 
 const API: &str = "https://api.dingtalk.com";
 /// The manifest's recipe mints it.
 const TOKEN: &str = "access_token";
 
-/// DingTalk, by HTTP callback.
+/// DingTalk, by HTTP callback or Stream mode.
 #[derive(Default)]
 pub struct DingTalk;
 
@@ -51,7 +54,17 @@ impl Adapter for DingTalk {
     }
 }
 
-register_adapter!(DingTalk);
+impl Connection for DingTalk {
+    fn dial(&self, _memory: &[u8]) -> Result<Endpoint, Fault> {
+        stream::dial()
+    }
+
+    fn hear(&self, _memory: &[u8], frame: Frame) -> Result<Outcome, Fault> {
+        stream::hear(&frame)
+    }
+}
+
+register_socket_adapter!(DingTalk);
 
 /// A POST to the OpenAPI, with the app's token.
 fn call_api(path: &str) -> Outbound {

@@ -41,13 +41,16 @@ fn answer_event(request: &HttpRequest, signature: &str) -> Result<Reception, Fau
 
 fn accept_message(request: &HttpRequest) -> Result<Reception, Fault> {
     verify::headers(request)?;
-    let body = verify::robot_body(request)?;
+    Ok(Reception::accept(message(&verify::robot_body(request)?)?))
+}
+
+/// A verified callback's message; the body is the same by webhook and by stream.
+pub fn message(body: &Value) -> Result<Message, Fault> {
     let id = body.text("msgId").filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| Fault::invalid("the callback has no `msgId`"))?;
     let robot_code: Option<String> = settings::get("robot_code")?;
     let robot_code = robot_code.as_deref().or(body.text("robotCode")).unwrap_or_default();
-    let callback = Callback { id, robot_code, body: &body };
-    Ok(Reception::accept(callback.message()))
+    Ok(Callback { id, robot_code, body }.message())
 }
 
 /// A verified callback of a robot.
