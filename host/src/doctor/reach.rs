@@ -27,11 +27,10 @@ fn origins(config: &Config, manifests: &[Manifest]) -> BTreeSet<String> {
         adapter.into_iter().chain(pipelines).map(move |(manifest, prefix)| (channel, manifest, prefix))
     });
     used.flat_map(|(channel, manifest, prefix)| {
-        manifest
-            .egress
-            .iter()
-            .chain(&manifest.sockets)
-            .filter_map(move |egress| origin(channel, &prefix, &egress.host))
+        // One that takes webhooks here opens no socket.
+        let connects = manifest.does_connect(&manifest.with_defaults(&channel.settings));
+        let sockets = manifest.sockets.iter().filter(move |_| connects);
+        manifest.egress.iter().chain(sockets).filter_map(move |egress| origin(channel, &prefix, &egress.host))
     })
     .collect()
 }
