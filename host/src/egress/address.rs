@@ -49,9 +49,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 pub(super) fn is_metadata(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_metadata_v4(address),
-        IpAddr::V6(address) => {
-            carried(address).map_or_else(|| is_metadata_v6(address), |carried| is_metadata_v4(carried))
-        }
+        IpAddr::V6(address) => carried(address).map_or_else(|| is_metadata_v6(address), is_metadata_v4),
     }
 }
 
