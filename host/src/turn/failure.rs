@@ -178,7 +178,9 @@ impl Turns {
     async fn say_instead(&self, turn: &Turn) {
         let is_worth_it = match &turn.claim.progress {
             Progress::Answered { reply, .. } => !conversation::is_apology(reply) && !turn.is_job(),
-            Progress::Unanswered { .. } | Progress::Withdrawn { .. } => false,
+            // It was answered since this claim began.
+            Progress::Unanswered { .. } => !turn.is_job(),
+            Progress::Withdrawn { .. } => false,
         };
         if !is_worth_it {
             return;
@@ -294,7 +296,8 @@ fn is_passing(error: &TurnError) -> bool {
 }
 
 fn report(turn: &Turn, error: &TurnError, remedy: &Remedy) {
-    let has_answer = matches!(turn.claim.progress, Progress::Answered { .. });
+    let is_stored = matches!(turn.claim.progress, Progress::Answered { .. });
+    let has_answer = is_stored || matches!(error, TurnError::Delivery(_) | TurnError::EndlessDelivery);
     let is_lost = matches!(error, TurnError::Store(StoreError::LeaseLost));
     let error = telemetry::chain(error);
     match remedy {
