@@ -9,6 +9,7 @@ mod permissions;
 mod quantity;
 mod read;
 mod settings;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,7 @@ use serde_json::Value;
 pub use golden::{Expectation, GoldenRequest, Reception, SelfTest, VectorRule};
 pub use permissions::{Egress, EgressHost, Place, Placeholder, Rate, Spot, Template, TemplatePart, Token};
 pub use settings::Schema;
+pub use trial::{Answer, TrialRules};
 
 use read::{Problems, Table};
 
@@ -66,6 +68,7 @@ pub struct Manifest {
     pub limits: Limits,
     pub selftests: Vec<SelfTest>,
     pub vectors: Vec<VectorRule>,
+    pub trial: TrialRules,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +177,7 @@ impl Manifest {
             limits: table.table("limits").map_or_else(Limits::default, read_limits),
             selftests: table.tables("selftest").map(|test| golden::read_selftest(test, kind)).collect(),
             vectors: table.tables("vectors").map(golden::read_vectors).collect(),
+            trial: table.table("trial").map_or_else(TrialRules::default, trial::read),
             settings,
             secrets,
             tokens,
