@@ -43,7 +43,7 @@ const ADAPTER_SINS: [(&str, &str); 27] = [
     ),
     ("believes the platform", "whatever the platform answers, a call ends with an answer"),
     ("trusts checkpoints", "an address or checkpoint of somebody else's is answered"),
-    ("cuts bytes", "whatever people and models write is delivered or refused"),
+    ("cuts bytes", "whatever people and models write is delivered"),
     ("has a place in the text", "text with placeholders in it takes no secret along"),
     ("presents a half", "a reply in the response is whole, and an inquiry that nobody knows is answered"),
     ("keeps secrets badly", "no secret is in what the plugin answers, keeps or logs"),

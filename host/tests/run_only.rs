@@ -37,8 +37,8 @@ mod with_a_compiler {
             let names = tree.lines().filter_map(|line| line.split(' ').next());
             let compiles = |name: &&str| {
                 ["cranelift", "regalloc2", "winch", "wasmtime-internal-cranelift"].iter().any(|part| name.starts_with(part))
-                    // Of its parts these two are plain data.
-                    && !["cranelift-bitset", "cranelift-entity"].contains(name)
+                    // Of its parts these are plain data.
+                    && !["cranelift-bforest", "cranelift-bitset", "cranelift-entity"].contains(name)
             };
             names.filter(compiles).map(str::to_owned).collect::<Vec<_>>()
         };

@@ -63,7 +63,7 @@ impl Chat {
     }
 
     async fn say(&self, update: u64, text: &str) {
-        assert_eq!(BotApi::say(&self.host.url("/webhook/chat"), update, text).await, 200);
+        assert_eq!(BotApi::say(&self.host.url("/webhook/people"), update, text).await, 200);
     }
 
     /// The texts that people read, once there is one that ends so.
@@ -100,7 +100,8 @@ async fn a_reply_grows_in_one_message_and_ends_with_its_translation() {
     chat.model.release("canary question");
     let read = chat.read("一个中文的回答。").await;
     assert_eq!(read, ["An answer in English <with> five words.\n\n---\n\n一个中文的回答。"]);
-    assert!(chat.api.messages()[0].texts.len() > 1, "it grew");
+    let message = &chat.api.messages()[0];
+    assert!(message.chat == 7 && message.texts.len() > 1, "it grew: {message:?}");
     assert!(chat.api.typing() > 0, "before there were words the bot was typing");
 }
 

@@ -1,13 +1,14 @@
 //! Cases of adapters: what comes in.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use url::Url;
 
 use super::bench::{Bench, Forbidden, answered, equal, messages};
 use super::platform::{Mood, Platform};
 use super::{Case, Finding, cases, hostile};
 use crate::message::{FaultKind, HttpRequest, Message};
-use crate::plugin::manifest::SelfTest;
+use crate::plugin::manifest::{Egress, EgressHost, SelfTest};
 use crate::plugin::{Reception, selftest};
 
 pub const CASES: &[Case] = cases![
@@ -170,15 +171,11 @@ async fn receives_alone(bench: &Bench) -> Finding {
     Ok(())
 }
 
+/// The host ends a call that takes longer.
 async fn is_quick(bench: &Bench) -> Finding {
-    let time = bench.manifest.limits.time;
     for test in bench.samples()? {
-        let body = format!("{{\"text\":\"{}\"}}", "word ".repeat((1 << 20) / 5 - 8));
-        let began = Instant::now();
+        let body = format!("{{\"unheard-of\":\"{}\"}}", "word ".repeat((1 << 20) / 5 - 8));
         bench.receive(&test, HttpRequest { body: body.into(), ..selftest::request(&test) }).await?;
-        if began.elapsed() > time {
-            return Err(format!("it took {:?} of {time:?}", began.elapsed()));
-        }
     }
     Ok(())
 }
@@ -207,13 +204,23 @@ async fn locates(bench: &Bench) -> Finding {
         {
             let platform = Platform::new(&bench.manifest, Mood::Kind);
             let came = bench.release.locate(bench.open(&test, &platform), reference).await;
-            let Ok(url) = answered("locate", came)? else { continue };
-            if url.contains("127.0.0.1") || url.contains("etc/passwd") {
-                return Err(format!("`{reference}` becomes a place of its own: {url}"));
+            if let Ok(url) = answered("locate", came)? {
+                is_known(bench, &url).map_err(|error| format!("`{reference}`: {error}"))?;
             }
         }
     }
     Ok(())
+}
+
+/// The host would refuse any other place; an adapter that makes one up takes what people write for an address.
+fn is_known(bench: &Bench, url: &str) -> Finding {
+    let url = Url::parse(url).map_err(|_| "it becomes no URL".to_owned())?;
+    let is_its = |rule: &Egress| match &rule.host {
+        EgressHost::Name { host, .. } => url.host_str() == Some(host),
+        EgressHost::Setting(_) => true,
+    };
+    let is_known = bench.manifest.egress.iter().any(is_its);
+    if is_known { Ok(()) } else { Err(format!("it becomes a place of its own, `{url}`")) }
 }
 
 fn no_defect(reception: &Reception) -> Finding {

@@ -25,7 +25,7 @@ pub fn bodies() -> Vec<(&'static str, Vec<u8>)> {
         ("JSON with 1 MB of short values", format!("[{}0]", "0,".repeat(MIB / 2 - 8)).into_bytes()),
         (
             "JSON with one long text",
-            format!("{{\"text\":\"{}\"}}", "\\u4f60".repeat(MIB / 6 - 16)).into_bytes(),
+            format!("{{\"unheard-of\":\"{}\"}}", "\\u4f60".repeat(MIB / 6 - 16)).into_bytes(),
         ),
         ("XML with an entity", b"<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>".to_vec()),
         ("a form", b"payload=%7B%22a%22%3A1%7D&x=%ff%00".to_vec()),

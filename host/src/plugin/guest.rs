@@ -89,7 +89,7 @@ pub fn store(engine: &Engine, services: Services, body: Bytes, bounds: Bounds) -
         log_lines_left: LOG_LINES_MAX,
         time: OwnTime::new(bounds.time),
         host_calls_left: HOST_CALLS_MAX,
-        memory: MemoryBound { bytes_max: bounds.memory_bytes },
+        memory: MemoryBound { bytes_max: bounds.memory_bytes, bytes: 0 },
         wasi,
         table,
     };
@@ -209,18 +209,25 @@ impl Stopwatch {
     }
 }
 
+/// Over all memories that a guest has.
 struct MemoryBound {
     bytes_max: usize,
+    bytes: usize,
 }
 
 impl ResourceLimiter for MemoryBound {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= self.bytes_max)
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
+        let fits = bytes <= self.bytes_max;
+        if fits {
+            self.bytes = bytes;
+        }
+        Ok(fits)
     }
 
     fn table_growing(

@@ -62,7 +62,7 @@ impl BotApi {
             "secrets": { "secret_token": WORD, "bot_token": TOKEN },
             "settings": { "translator.languages": ["中文"] },
         });
-        let settings = settings.set("channels.chat", channel);
+        let settings = settings.set("channels.people", channel);
         settings.insert("endpoints", "https://api.telegram.org", self.origin.as_str())
     }
 

@@ -123,6 +123,11 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// Whether a later stage asks, of which nothing is known.
+pub fn is_of_next_stage(prompt: &Prompt) -> bool {
+    prompt.messages.is_empty()
+}
+
 /// A later stage answers: its text streams through this one, which closes it.
 async fn next_stage(
     run: &mut PipelineRun,
@@ -130,7 +135,7 @@ async fn next_stage(
     model: &Model<'_>,
     cut: &Cut<'_>,
 ) -> Result<Result<(Reply, Step), Fault>, String> {
-    let text = match model(&Prompt { show: true, ..Prompt::default() }) {
+    let text = match model(&Prompt::default()) {
         Ok(completion) => completion.text,
         // Then the turn has failed behind this stage, which hears nothing of it.
         Err(fault) => return Ok(Err(fault)),

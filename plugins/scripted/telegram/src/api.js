@@ -40,8 +40,9 @@ export const fileUrl = (path) => `${ORIGIN}/file/${BOT}/${encodeURI(path)}`;
 function exchange(request) {
   try {
     return send(request);
-  } catch (failure) {
-    throw unsent(failure);
+  } catch (error) {
+    if (error.payload === undefined) throw error;
+    throw unsent(error.payload);
   }
 }
 

@@ -80,16 +80,20 @@ const reference = ({ replyTo }) =>
 
 /** Where a reply goes: the address of the message, else the channel's own destination. */
 function destination(address, state) {
-  const to = address.length === 0 ? { chat: setting('chat_id') } : own(address);
+  const to = address.length === 0 ? { chat: setting('chat_id') } : own(address, isAddress);
   if (to.chat === undefined) throw gone('the channel has no destination of its own: set `chat_id`');
   return state.movedTo === undefined ? to : { chat: state.movedTo };
 }
 
-const decode = (checkpoint) => (checkpoint.length === 0 ? { sent: 0, ids: [] } : own(checkpoint));
+const decode = (checkpoint) => (checkpoint.length === 0 ? { sent: 0, ids: [] } : own(checkpoint, isCheckpoint));
 
-function own(bytes) {
+const isAddress = ({ chat }) => Number.isSafeInteger(chat);
+
+const isCheckpoint = ({ sent, ids }) => Number.isSafeInteger(sent) && sent >= 0 && Array.isArray(ids);
+
+function own(bytes, isOwn) {
   const value = read(bytes);
-  if (typeof value !== 'object' || value === null) {
+  if (typeof value !== 'object' || value === null || !isOwn(value)) {
     throw internal('an address or a checkpoint is not one that this plugin wrote');
   }
   return value;

@@ -1,12 +1,14 @@
 // JSON from outside: refused before it is parsed where it nests deeper than any update does, and bytes of our own.
 
+import { decode, encode } from './utf8.js';
+
 const DEPTH_MAX = 32;
 
 /** The value of UTF-8 bytes; `undefined` if they are no JSON, or JSON that nests too deep. */
 export function read(bytes) {
   let text;
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    text = decode(bytes);
     return isDeep(text) ? undefined : JSON.parse(text);
   } catch {
     return undefined;
@@ -14,7 +16,7 @@ export function read(bytes) {
 }
 
 /** Bytes of a value, as this plugin reads them back. */
-export const write = (value) => new TextEncoder().encode(JSON.stringify(value));
+export const write = (value) => encode(JSON.stringify(value));
 
 function isDeep(text) {
   const marks = /["[\]{}]/g;
