@@ -39,7 +39,7 @@ pub fn run_plugins(workspace: &Workspace, args: &[String]) -> Result<()> {
     let environment = setup::prepare(workspace)?;
     print_all(&plugins(workspace, &environment)?);
     if is_all {
-        print_all(&scripted::plugins(workspace, &environment)?);
+        print_all(&scripted::plugins(workspace)?);
     }
     Ok(())
 }

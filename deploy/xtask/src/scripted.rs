@@ -1,11 +1,9 @@
-//! Plugins in JavaScript and Python: a pinned toolchain makes a component, `parlor plugin pack` a plugin of it.
+//! Plugins in JavaScript and Python: a pinned toolchain makes a component, which gets its manifest.
 //!
 //! Such a plugin is a folder below `plugins/scripted` that lists its toolchain: `package.json` with its lock file, or
 //! `requirements.txt` with hashes. The built ones go into a folder of their own, since each brings an interpreter along
 //! and takes a host seconds to compile. What is unchanged is not built again. It knows no plugin by name.
 
-use crate::build::{self, Profile};
-use crate::setup::Environment;
 use crate::workspace::{Language, Scripted, Workspace};
 use crate::{clients, command, pip};
 use anyhow::{Context, Result};
@@ -16,13 +14,13 @@ use std::process::Command;
 const CONTRACT: &str = "wit/0.1";
 
 /// The paths of the built plugins.
-pub fn plugins(workspace: &Workspace, environment: &Environment) -> Result<Vec<PathBuf>> {
+pub fn plugins(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     let plugins = workspace.scripted()?;
     fs::create_dir_all(workspace.scripted_folder())?;
-    plugins.iter().map(|plugin| build(workspace, environment, plugin)).collect()
+    plugins.iter().map(|plugin| build(workspace, plugin)).collect()
 }
 
-fn build(workspace: &Workspace, environment: &Environment, plugin: &Scripted) -> Result<PathBuf> {
+fn build(workspace: &Workspace, plugin: &Scripted) -> Result<PathBuf> {
     let placed = workspace.scripted_folder().join(format!("{}.wasm", plugin.name));
     let stamp = work_folder(workspace, plugin).join("built-from.txt");
     let sources = sources(workspace, plugin)?;
@@ -35,7 +33,7 @@ fn build(workspace: &Workspace, environment: &Environment, plugin: &Scripted) ->
         Language::JavaScript => from_javascript(workspace, plugin, &component)?,
         Language::Python => from_python(workspace, plugin, &component)?,
     }
-    pack(workspace, environment, plugin, &component, &placed)?;
+    pack(plugin, &component, &placed)?;
     fs::write(&stamp, sources).with_context(|| format!("cannot write `{}`", stamp.display()))?;
     Ok(placed)
 }
@@ -111,17 +109,45 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn pack(
-    workspace: &Workspace,
-    environment: &Environment,
-    plugin: &Scripted,
-    component: &Path,
-    to: &Path,
-) -> Result<()> {
+/// Contract and manifest as custom sections behind all others, as the host wants them.
+fn pack(plugin: &Scripted, component: &Path, to: &Path) -> Result<()> {
+    let mut bytes = fs::read(component).with_context(|| format!("cannot read `{}`", component.display()))?;
+    let manifest = fs::read(plugin.folder.join("plugin.toml"))?;
+    let contract = CONTRACT.trim_start_matches("wit/");
+    bytes.extend(section("parlor:contract", contract.as_bytes()));
+    bytes.extend(section("parlor:manifest", &manifest));
     let new = to.with_extension("new");
-    let mut parlor = Command::new(build::host(workspace, environment, Profile::Dev)?);
-    parlor.args(["plugin", "pack"]).arg(component);
-    parlor.arg("--manifest").arg(plugin.folder.join("plugin.toml")).arg("--output").arg(&new);
-    command::run(&mut parlor)?;
+    fs::write(&new, bytes).with_context(|| format!("cannot write `{}`", new.display()))?;
     fs::rename(&new, to).with_context(|| format!("cannot rename to `{}`", to.display()))
+}
+
+/// Of kind 0: its length, the length of its name, its name, and what is in it.
+fn section(name: &str, data: &[u8]) -> Vec<u8> {
+    let content = [&length(name.len()), name.as_bytes(), data].concat();
+    [&[0], &*length(content.len()), &*content].concat()
+}
+
+/// Seven bits a byte, the lowest first.
+fn length(mut rest: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (rest & 0x7f) as u8;
+        rest >>= 7;
+        if rest == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_tells_its_lengths() {
+        assert_eq!(section("ab", b"c"), [0, 4, 2, b'a', b'b', b'c']);
+        assert_eq!(length(300), [0xac, 0x02]);
+    }
 }

@@ -145,7 +145,7 @@ pub fn prepared(workspace: &Workspace, environment: &Environment) -> Result<Comm
     // Fresh after the step before this one; there for whoever runs this step alone.
     build::plugins(workspace, environment)?;
     build::test_guests(workspace, environment)?;
-    scripted::plugins(workspace, environment)?;
+    scripted::plugins(workspace)?;
     let mut cargo = environment.cargo();
     cargo.arg("test").args(FEATURES);
     cargo.env("PARLOR_TEST_MODEL", model).env("PARLOR_TEST_PLUGINS", workspace.plugins_folder());
