@@ -379,12 +379,14 @@ fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) 
     let instances = shelf.instances_max / 2;
     let inbox = inbox(config, parts.place)?;
     let limits = limits(config, parts, store.clone(), metrics.clone());
+    let fallbacks = config.models.iter().map(|(name, model)| (name.clone(), model.fallback.clone()));
     Ok(Turns {
         store,
         inbox,
         limits,
         channels,
         models,
+        fallbacks: fallbacks.collect(),
         listeners: Listeners::default(),
         bus: config.bus.as_deref().map(Bus::named).unwrap_or_default(),
         clock: parts.clock.clone(),

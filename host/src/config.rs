@@ -119,6 +119,8 @@ pub struct Model {
     pub temperature: Option<f32>,
     /// One deadline for the whole of a request, retries included.
     pub timeout: Duration,
+    /// Who is asked instead, one after the other, while this one cannot answer.
+    pub fallback: Vec<String>,
 }
 
 #[derive(Debug)]

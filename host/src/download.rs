@@ -8,7 +8,6 @@ mod hub;
 mod part;
 mod pause;
 mod source;
-mod space;
 mod transfer;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use std::time::Duration;
 
 pub use source::{Environment, Source, SourceError};
 
+use crate::space;
 use part::Part;
 
 /// A server that does not take a connection by then is not there.

@@ -56,4 +56,5 @@ pub mod clock;
 pub mod config;
 pub mod drain;
 pub mod random;
+pub mod space;
 pub mod telemetry;

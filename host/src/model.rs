@@ -1,8 +1,9 @@
 //! A prompt in, a stream of deltas out: what a language model is to the host.
 //!
 //! It does not know conversations, plugins or platforms. Backends: `gguf` in this process, `openai` over
-//! HTTP, `echo` to try the wiring without a model.
+//! HTTP, `echo` to try the wiring without a model. `breaker` leaves a server alone that fails.
 
+pub mod breaker;
 pub mod echo;
 #[cfg(feature = "native")]
 pub mod gguf;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
+use self::breaker::Standing;
 use crate::message::{Fault, FaultKind, FinishReason, Prompt, ToolCall};
 
 /// One step of a model's answer. A stream ends with `Done` or with an error, never silently.
@@ -49,6 +51,9 @@ pub enum ModelError {
     Denied(String),
     #[error("the model did not finish in time")]
     TimedOut,
+    /// Its server has failed so often that it is left alone for a while.
+    #[error("the model's server failed again and again and is left alone for {} s", retry_after.as_secs().max(1))]
+    Resting { retry_after: Duration },
     #[error("the model cannot be reached: {0}")]
     Unavailable(String),
     /// The answer broke off: a truncated stream, garbage, a failed step.
@@ -65,6 +70,7 @@ impl ModelError {
             ModelError::Refused(_) => "refused",
             ModelError::Denied(_) => "denied",
             ModelError::TimedOut => "timed_out",
+            ModelError::Resting { .. } => "resting",
             ModelError::Unavailable(_) => "unavailable",
             ModelError::Broken(_) => "broken",
         }
@@ -76,15 +82,21 @@ impl ModelError {
             ModelError::Busy { .. } => FaultKind::Throttled,
             ModelError::ContextExceeded { .. } | ModelError::Refused(_) => FaultKind::Invalid,
             ModelError::Denied(_) => FaultKind::Unauthorized,
-            ModelError::TimedOut | ModelError::Unavailable(_) | ModelError::Broken(_) => {
-                FaultKind::Unavailable
-            }
+            ModelError::TimedOut
+            | ModelError::Resting { .. }
+            | ModelError::Unavailable(_)
+            | ModelError::Broken(_) => FaultKind::Unavailable,
         };
         let retry_after = match self {
-            ModelError::Busy { retry_after } => Some(*retry_after),
+            ModelError::Busy { retry_after } | ModelError::Resting { retry_after } => Some(*retry_after),
             _ => None,
         };
         Fault { kind, reason: self.to_string(), retry_after }
+    }
+
+    /// Whether another model may answer the same prompt: the fault is this one's, and not the prompt's.
+    pub fn is_of_this_model(&self) -> bool {
+        !matches!(self, ModelError::ContextExceeded { .. } | ModelError::Refused(_))
     }
 }
 
@@ -102,6 +114,13 @@ pub struct Abilities {
     pub max_tokens: Option<u32>,
 }
 
+impl Abilities {
+    /// Whether it can do what this prompt asks for.
+    pub fn suffice_for(&self, prompt: &Prompt) -> bool {
+        (self.tools || prompt.tools.is_empty()) && (self.formats || prompt.format.is_none())
+    }
+}
+
 /// A language model behind any backend.
 #[async_trait]
 pub trait Model: Send + Sync + std::fmt::Debug {
@@ -116,6 +135,11 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// Whether it can answer now; else one plain sentence for a probe.
     fn ready(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Whether its server is asked or left alone. None: it has none.
+    fn standing(&self) -> Option<Standing> {
+        None
     }
 
     /// Returns once it is loaded, or with one plain sentence why it never will be.

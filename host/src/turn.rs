@@ -88,6 +88,8 @@ pub struct Turns {
     pub inbox: Inbox,
     pub channels: BTreeMap<Arc<str>, Arc<Channel>>,
     pub models: BTreeMap<String, Arc<dyn Model>>,
+    /// By a model's name those that are asked instead, in this order, while it cannot answer.
+    pub fallbacks: BTreeMap<String, Vec<String>>,
     pub limits: Limits,
     pub listeners: Listeners,
     pub bus: Bus,

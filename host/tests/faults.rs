@@ -8,6 +8,8 @@
 
 #[path = "faults/bodies.rs"]
 mod bodies;
+#[path = "faults/breaker.rs"]
+mod breaker;
 #[path = "faults/clocks.rs"]
 mod clocks;
 #[path = "store/conformance.rs"]
@@ -15,6 +17,8 @@ mod clocks;
 mod conformance;
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "faults/flood.rs"]
+mod flood;
 #[path = "faults/forgeries.rs"]
 mod forgeries;
 #[path = "faults/kill.rs"]

@@ -39,6 +39,7 @@ fn start_with(path: &Path, change: impl FnOnce(&mut config::Gguf, &mut config::M
         max_tokens: Some(24),
         temperature: Some(0.0),
         timeout: PATIENCE,
+        fallback: Vec::new(),
     };
     change(&mut local, &mut model);
     Gguf::start(&local, &model)

@@ -12,6 +12,7 @@ use parlor::config;
 use parlor::message::{
     Attachment, Content, FinishReason, MediaKind, Prompt, Role, Tool, ToolCall, Utterance,
 };
+use parlor::model::breaker::Standing;
 use parlor::model::openai::OpenAi;
 use parlor::model::{Answer, Delta, Model, ModelError, Usage};
 use serde_json::{Value, json};
@@ -90,9 +91,10 @@ fn model_at(endpoint: &str, change: impl FnOnce(&mut config::Model)) -> OpenAi {
         max_tokens: Some(256),
         temperature: Some(0.7),
         timeout: TIMEOUT,
+        fallback: Vec::new(),
     };
     change(&mut model);
-    OpenAi::new(&remote, &model).unwrap()
+    OpenAi::new("remote", &remote, &model).unwrap()
 }
 
 /// One request, and the pen for its response.
@@ -848,4 +850,139 @@ async fn a_server_that_is_not_there_is_unavailable() {
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     let ModelError::Unavailable(why) = error_of(asked).await else { panic!("not unavailable") };
     assert!(why.to_lowercase().contains("refused") && !why.contains("http"), "{why}");
+}
+
+const RESTS: Duration = Duration::from_secs(5);
+
+fn resting(seconds: u64) -> ModelError {
+    ModelError::Resting { retry_after: Duration::from_secs(seconds) }
+}
+
+/// One question that the server fails at once, and that is not tried again.
+async fn fail(server: &Server, model: &Arc<OpenAi>) {
+    let asked = ask(model.clone());
+    server.call().await.respond(200, "content-type: text/html\r\n", "<p>").await;
+    breach(asked).await;
+}
+
+/// The breaker is open: nobody is asked.
+async fn is_left_alone(server: &Server, model: &Arc<OpenAi>) {
+    assert_eq!(error_of(ask(model.clone())).await, resting(RESTS.as_secs()));
+    assert!(server.is_quiet().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_fails_ten_times_in_a_row_is_left_alone_and_found_again_by_one_question() {
+    let server = Server::new().await;
+    let model = Arc::new(server.model());
+    for _ in 0..10 {
+        fail(&server, &model).await;
+    }
+    is_left_alone(&server, &model).await;
+    assert_eq!(model.standing(), Some(Standing::Open { rest: RESTS }));
+    advance(RESTS).await;
+    let probe = ask(model.clone());
+    let mut call = server.call().await;
+    assert_eq!(error_of(ask(model.clone())).await, resting(2));
+    assert!(server.is_quiet().await);
+    call.answer("back").await;
+    assert_eq!(text_of(probe).await, "back");
+    assert_eq!(model.standing(), Some(Standing::Closed));
+    drop(call);
+    settle().await;
+    let next = ask(model);
+    server.call().await.answer("and on").await;
+    assert_eq!(text_of(next).await, "and on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_whose_failure_opens_the_breaker_is_not_tried_again() {
+    let server = Server::new().await;
+    let model = Arc::new(server.model());
+    for _ in 0..8 {
+        fail(&server, &model).await;
+    }
+    let asked = ask(model.clone());
+    server.call().await.respond(500, "", "").await;
+    advance(Duration::from_secs(5)).await;
+    server.call().await.respond(500, "", "").await;
+    assert_eq!(error_of(asked).await, ModelError::Unavailable("status 500".to_owned()));
+    is_left_alone(&server, &model).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_or_is_busy_is_not_left_alone() {
+    let server = Server::new().await;
+    let model = Arc::new(server.model());
+    for (status, headers) in [(400, ""), (401, ""), (404, ""), (429, "retry-after: 500\r\n")] {
+        for _ in 0..12 {
+            let asked = ask(model.clone());
+            server.call().await.respond(status, headers, "").await;
+            assert!(!matches!(error_of(asked).await, ModelError::Resting { .. }), "{status}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_down_and_says_until_when_is_left_alone_too() {
+    let server = Server::new().await;
+    let model = Arc::new(server.model());
+    for _ in 0..10 {
+        let asked = ask(model.clone());
+        server.call().await.respond(503, "retry-after: 500\r\n", "").await;
+        assert!(matches!(error_of(asked).await, ModelError::Busy { .. }));
+    }
+    is_left_alone(&server, &model).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_left_alone_unless_its_callers_were_in_a_hurry() {
+    let server = Server::new().await;
+    let model = Arc::new(server.model());
+    for patience in [Duration::from_secs(9), Duration::from_secs(10)] {
+        for _ in 0..10 {
+            let asked = ask_until(model.clone(), prompt(), Instant::now() + patience);
+            let _call = server.call().await;
+            advance(patience).await;
+            assert_eq!(error_of(asked).await, ModelError::TimedOut);
+        }
+    }
+    is_left_alone(&server, &model).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_answers_break_off_is_left_alone() {
+    let server = Server::new().await;
+    let model = Arc::new(server.model());
+    for _ in 0..10 {
+        let asked = ask(model.clone());
+        let mut call = server.call().await;
+        call.begin().await;
+        call.text("hel").await;
+        settle().await;
+        call.reset();
+        breach(asked).await;
+    }
+    is_left_alone(&server, &model).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_its_caller_leaves_tells_nothing_of_the_server() {
+    let server = Server::new().await;
+    let model = Arc::new(server.model());
+    for _ in 0..9 {
+        fail(&server, &model).await;
+    }
+    for _ in 0..3 {
+        let asked = ask(model.clone());
+        let mut call = server.call().await;
+        call.begin().await;
+        call.text("hel").await;
+        settle().await;
+        asked.abort();
+        call.gone().await;
+    }
+    assert_eq!(model.standing(), Some(Standing::Closed));
+    fail(&server, &model).await;
+    is_left_alone(&server, &model).await;
 }

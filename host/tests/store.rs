@@ -360,6 +360,44 @@ async fn when_the_clock_is_set_what_is_due_and_leased_moves_with_it() {
     assert_eq!(claim(&store, NOW + 2000).await.message.id, "1");
 }
 
+/// Found by setting the clock while a host was stopped: what was to be tried again in two seconds waited for an hour, or
+/// for ten years, once the clock was set back.
+#[tokio::test]
+async fn what_waits_is_due_when_the_clock_was_set_back_while_nobody_looked() {
+    const YEARS: u64 = 10 * 365 * 24 * 3_600_000;
+    let (store, folder) = fresh();
+    store.wake(NOW + YEARS).await.unwrap();
+    store.accept(CHANNEL, NOW + YEARS, vec![incoming("c", "1")]).await.unwrap();
+    let claimed = claim(&store, NOW + YEARS).await;
+    store.postpone(claimed.lease, NOW + YEARS + 2000, None).await.unwrap();
+    store.set("space", NOW + YEARS, "key", b"value", Some(Duration::from_secs(60))).await.unwrap();
+    drop(store);
+    let store = open(folder.path());
+    store.wake(NOW).await.unwrap();
+    assert_eq!(claim(&store, NOW).await.message.id, "1");
+    assert!(
+        store.get("space", NOW + 60_000, "key").await.unwrap().is_none(),
+        "it lives no longer than it was to"
+    );
+}
+
+/// The host cannot tell a clock that was set ahead from a long stop: a platform may bring again what ended before.
+#[tokio::test]
+async fn a_repeat_is_known_although_the_clock_was_set_ahead_while_nobody_looked() {
+    const DAY: u64 = 24 * 3_600_000;
+    let (store, folder) = fresh();
+    conformance::say(&store, "c", "1").await;
+    drop(store);
+    let store = open(folder.path());
+    let later = NOW + 3650 * DAY;
+    store.wake(later).await.unwrap();
+    store.sweep(later, later - DAY).await.unwrap();
+    let again = store.accept(CHANNEL, later, vec![incoming("c", "1")]).await.unwrap();
+    assert_eq!(again, [Acceptance::Duplicate]);
+    let swept = store.sweep(later + DAY + 1, later + 1).await.unwrap();
+    assert_eq!(swept, 1, "and forgotten when its retention is over");
+}
+
 #[tokio::test]
 async fn an_audit_that_was_changed_shows() {
     let (store, folder) = fresh();

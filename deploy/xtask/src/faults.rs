@@ -1,10 +1,11 @@
-//! `cargo xtask faults [NAME…]`: a release build of the host under every fault that we know how to bring about, with
-//! figures and a verdict on each.
+//! `cargo xtask faults [--dev] [NAME…]`: a release build of the host under every fault that we know how to bring about,
+//! with figures and a verdict on each, on the terminal and in `target/faults/report.md`.
 //!
 //! Most of them are tests of the host with more rounds (`host/tests/faults.rs`, run by `suite`). F11 is 2,000 slow
 //! connections of each kind, F12 10,000 idle ones, whose short forms are `host/tests/slow_clients.rs`. All need
-//! minutes, some thousands of descriptors, and a machine that does nothing else. Look next at `suite`, and at `host`
-//! (the one under test), `slow` (F11) and `idle` (F12).
+//! minutes, some thousands of descriptors, and a machine that does nothing else. With `--dev` it is the debug build,
+//! whose times say nothing. A fault that could not be brought about is a row that failed, and the rest goes on.
+//! Look next at `suite`, and at `host` (the one under test), `slow` (F11) and `idle` (F12).
 
 mod host;
 mod idle;
@@ -19,10 +20,13 @@ use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
 use host::Host;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// For the idle connections and whatever else both ends have open.
 const DESCRIPTORS: u64 = 12_000;
+/// The debug build instead of the release build.
+const DEV: &str = "--dev";
 /// Says that the limit of descriptors is set.
 const RAISED: &str = "PARLOR_XTASK_DESCRIPTORS";
 
@@ -74,54 +78,91 @@ impl Line {
         Line { what: what.into(), figure, bound: bound.into(), holds }
     }
 
+    fn broke_off(name: &str, error: &anyhow::Error) -> Line {
+        Line::new(name.to_uppercase(), format!("broke off: {error:#}"), "carried through", false)
+    }
+
+    /// Of a table in Markdown, so that it can be put anywhere.
     fn row(&self) -> String {
         let verdict = if self.holds { "ok" } else { "FAILED" };
-        format!("{:44} {:>26}   {:28} {verdict}", self.what, self.figure, self.bound)
+        format!("| {} | {} | {} | {verdict} |", self.what, self.figure, self.bound)
     }
 }
 
+const LINES_HEAD: &str = "| what | figure | bound | verdict |\n| --- | --- | --- | --- |";
+
 pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
-    let chosen = chosen(args)?;
+    let (profile, chosen) = chosen(args)?;
     if !has_descriptors()? {
         return run_with_more(args);
     }
     let environment = setup::prepare(workspace)?;
-    let parlor = build::host(workspace, &environment, Profile::Release)?;
+    let parlor = build::host(workspace, &environment, profile)?;
     build::plugins(workspace, &environment)?;
     let folder = workspace.target.join("faults");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
+    let mut tables = vec![origin(workspace, profile)];
     let (mut lines, mut names) = (Vec::new(), Vec::new());
     for fault in chosen {
         match fault.way {
             Way::Tests => names.push(fault.name),
             Way::Crowd(run) => {
                 eprintln!("── {}", fault.name);
-                let host = Host::start(&parlor, &workspace.plugins_folder(), &folder.join(fault.name))?;
-                lines.extend(run(&host)?);
-                host.stop()?;
+                let told = crowd(run, &parlor, &workspace.plugins_folder(), &folder.join(fault.name));
+                lines.extend(told.unwrap_or_else(|error| vec![Line::broke_off(fault.name, &error)]));
             }
         }
     }
-    let mut table: Vec<String> = lines.iter().map(Line::row).collect();
     let mut holds = lines.iter().all(|line| line.holds);
+    if !lines.is_empty() {
+        let rows = lines.iter().map(Line::row);
+        tables.push(std::iter::once(LINES_HEAD.to_owned()).chain(rows).collect::<Vec<_>>().join("\n"));
+    }
     if !names.is_empty() {
-        let told = suite::run(workspace, &environment, &parlor, &names, &folder)?;
-        table.push(told.table);
+        let told = suite::run(workspace, &environment, &parlor, &names, &folder);
+        let told = told.unwrap_or_else(|error| suite::Told { table: format!("{error:#}"), holds: false });
+        tables.push(told.table);
         holds &= told.holds;
     }
-    println!("\n{}", table.join("\n"));
-    let report = folder.join("report.txt");
-    fs::write(&report, table.join("\n") + "\n")
-        .with_context(|| format!("cannot write `{}`", report.display()))?;
-    ensure!(holds, "not everything holds");
+    let (report, text) = (folder.join("report.md"), tables.join("\n\n") + "\n");
+    println!("\n{text}");
+    fs::write(&report, text).with_context(|| format!("cannot write `{}`", report.display()))?;
+    ensure!(holds, "not everything holds: see `{}`", report.display());
     Ok(())
 }
 
-fn chosen(args: &[String]) -> Result<Vec<&'static Fault>> {
-    if let Some(unknown) = args.iter().find(|arg| FAULTS.iter().all(|fault| fault.name != *arg)) {
+/// One crowd at a host of its own.
+fn crowd(
+    run: fn(&Host) -> Result<Vec<Line>>,
+    parlor: &Path,
+    plugins: &Path,
+    folder: &Path,
+) -> Result<Vec<Line>> {
+    let host = Host::start(parlor, plugins, folder)?;
+    let lines = run(&host)?;
+    host.stop()?;
+    Ok(lines)
+}
+
+/// What was tried, and on what.
+fn origin(workspace: &Workspace, profile: Profile) -> String {
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty"]).current_dir(&workspace.root);
+    let commit = command::output(&mut git).unwrap_or_else(|_| "a tree without git".to_owned());
+    let build = if profile == Profile::Release { "release" } else { "debug" };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{commit}, {build} build, {cores} processors")
+}
+
+fn chosen(args: &[String]) -> Result<(Profile, Vec<&'static Fault>)> {
+    let (flags, names): (Vec<&String>, Vec<&String>) = args.iter().partition(|arg| *arg == DEV);
+    if let Some(unknown) = names.iter().find(|name| FAULTS.iter().all(|fault| fault.name != **name)) {
         let known: Vec<&str> = FAULTS.iter().map(|fault| fault.name).collect();
         bail!("there is no fault `{unknown}`, but {}", known.join(", "));
     }
-    Ok(FAULTS.iter().filter(|fault| args.is_empty() || args.iter().any(|arg| arg == fault.name)).collect())
+    let profile = if flags.is_empty() { Profile::Release } else { Profile::Dev };
+    let is_chosen = |fault: &&Fault| names.is_empty() || names.iter().any(|name| *name == fault.name);
+    Ok((profile, FAULTS.iter().filter(is_chosen).collect()))
 }
 
 /// Whether this process may open as many connections as it needs.
@@ -168,6 +209,10 @@ mod tests {
     fn a_wrong_name_is_refused() {
         let error = chosen(&["f99".to_owned()]).map(drop).unwrap_err();
         assert!(error.to_string().starts_with("there is no fault `f99`, but f1, f2, "), "{error}");
-        assert_eq!(chosen(&[]).unwrap().len(), FAULTS.len());
+        let names =
+            |args: &[&str]| chosen(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()).unwrap();
+        assert_eq!(names(&[]).1.len(), FAULTS.len());
+        let (profile, faults) = names(&["f3", "--dev"]);
+        assert!(profile == Profile::Dev && faults.iter().map(|fault| fault.name).eq(["f3"]));
     }
 }

@@ -77,7 +77,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "faults",
-        usage: "faults [NAME…]",
+        usage: "faults [--dev] [NAME…]",
         about: "kills, full disks, ill models, wrong clocks, crowds and more against a release build, with figures",
         run: faults::run,
     },

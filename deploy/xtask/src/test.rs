@@ -12,7 +12,7 @@ use crate::setup::{self, Environment};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Named places where a test may stop the host. They are on in every step, since each set of features is a build.
@@ -171,14 +171,21 @@ fn run_only(run: &Run) -> Result<Outcome> {
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Count {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
+pub struct Count {
+    pub passed: u64,
+    pub failed: u64,
+    pub ignored: u64,
 }
 
 /// Shows all that `cargo test` prints, as it comes, and adds up its closing lines.
 fn count_while_shown(cargo: &mut Command) -> Result<Count> {
+    let (count, status) = counted(cargo)?;
+    ensure!(status.success(), "{} tests failed ({status})", count.failed);
+    Ok(count)
+}
+
+/// The same, however it ends.
+pub fn counted(cargo: &mut Command) -> Result<(Count, ExitStatus)> {
     let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let output = child.stdout.take().context("the output was asked for as a pipe")?;
     let mut count = Count::default();
@@ -188,9 +195,7 @@ fn count_while_shown(cargo: &mut Command) -> Result<Count> {
         println!("{line}");
         count.add(&line);
     }
-    let status = child.wait()?;
-    ensure!(status.success(), "{} tests failed ({status})", count.failed);
-    Ok(count)
+    Ok((count, child.wait()?))
 }
 
 impl Count {

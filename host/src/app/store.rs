@@ -15,7 +15,9 @@ use crate::store::vault::Vault;
 /// `vault`: the data folder's own.
 pub(super) async fn open(config: &Config, parts: &Parts, vault: Vault) -> anyhow::Result<Arc<dyn Store>> {
     let Some(redis) = &config.redis else {
-        return Ok(Arc::new(SqliteStore::open(&config.data, vault)?));
+        let store = SqliteStore::open(&config.data, vault)?;
+        store.wake(parts.clock.now()).await?;
+        return Ok(Arc::new(store));
     };
     // A function is frozen after its response, and could not say that it lives.
     anyhow::ensure!(

@@ -316,7 +316,7 @@ impl Wiring<'_> {
 pub fn models(config: &Config) -> (BTreeMap<String, Arc<dyn Model>>, Vec<String>) {
     let (mut models, mut problems) = (BTreeMap::new(), Vec::new());
     for (name, configured) in &config.models {
-        match model(configured) {
+        match model(name, configured) {
             Ok(model) => drop(models.insert(name.clone(), model)),
             Err(problem) => problems.push(format!("model `{name}`: {problem}")),
         }
@@ -331,11 +331,12 @@ fn word(kind: Kind) -> &'static str {
     }
 }
 
-fn model(configured: &Configured) -> Result<Arc<dyn Model>, String> {
+fn model(name: &str, configured: &Configured) -> Result<Arc<dyn Model>, String> {
     match &configured.backend {
         Backend::Echo => Ok(Arc::new(model::echo::Echo)),
         Backend::OpenAi(remote) => {
-            Ok(Arc::new(model::openai::OpenAi::new(remote, configured).map_err(|error| error.to_string())?))
+            let model = model::openai::OpenAi::new(name, remote, configured);
+            Ok(Arc::new(model.map_err(|error| error.to_string())?))
         }
         #[cfg(feature = "native")]
         Backend::Gguf(local) => Ok(model::gguf::Gguf::start(local, configured)),

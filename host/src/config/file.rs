@@ -184,6 +184,8 @@ section! {
         temperature: Temperature = optional;
         /// One deadline for the whole of a request.
         timeout: AskTime = "120s";
+        /// Models that are asked instead, in this order, while it cannot answer.
+        fallback: Vec<ModelName> = "[]";
     }
 }
 
@@ -204,6 +206,8 @@ section! {
         temperature: Temperature = optional;
         /// One deadline for the whole of a request, retries included.
         timeout: AskTime = "120s";
+        /// Models that are asked instead, in this order, while it cannot answer.
+        fallback: Vec<ModelName> = "[]";
     }
 }
 
@@ -560,6 +564,7 @@ impl From<ModelFile> for Model {
                 max_tokens: None,
                 temperature: None,
                 timeout: file.timeout.0,
+                fallback: Vec::new(),
             },
         }
     }
@@ -579,6 +584,7 @@ impl From<GgufFile> for Model {
             max_tokens: file.max_tokens.map(|count| count.0),
             temperature: file.temperature.map(|value| value.0),
             timeout: file.timeout.0,
+            fallback: file.fallback.into_iter().map(|name| name.0).collect(),
         }
     }
 }
@@ -595,6 +601,7 @@ impl From<OpenAiFile> for Model {
             max_tokens: file.max_tokens.map(|count| count.0),
             temperature: file.temperature.map(|value| value.0),
             timeout: file.timeout.0,
+            fallback: file.fallback.into_iter().map(|name| name.0).collect(),
         }
     }
 }

@@ -17,6 +17,9 @@ pub(super) fn check(root: &Node, reader: &mut Reader<'_>) {
     if let Some(model) = root.get("default_model") {
         reader.within("default_model", |reader| check_model(root, model, reader));
     }
+    if let Some(models) = root.get("models") {
+        reader.within("models", |reader| check_fallbacks(root, models, reader));
+    }
     if let Some(channels) = root.get("channels") {
         reader.within("channels", |reader| check_channels(root, channels, reader));
     }
@@ -33,6 +36,27 @@ pub(super) fn check(root: &Node, reader: &mut Reader<'_>) {
     check_bursts(root, &[("key_burst", "key_rate")], reader);
     if let Some(endpoints) = root.get("endpoints") {
         reader.within("endpoints", |reader| check_endpoints(endpoints, reader));
+    }
+}
+
+fn check_fallbacks(root: &Node, models: &Node, reader: &mut Reader<'_>) {
+    for Entry { key, value, .. } in models.entries() {
+        let Some(fallback) = value.get("fallback") else { continue };
+        reader.within(key, |reader| {
+            reader.within("fallback", |reader| {
+                check_offered(root, fallback, reader);
+                check_not_itself(key, fallback, reader);
+            });
+        });
+    }
+}
+
+fn check_not_itself(model: &str, fallback: &Node, reader: &mut Reader<'_>) {
+    for (at, node) in fallback.items().iter().take(LIST_ITEMS_MAX).enumerate() {
+        if reader.peek(node).is_some_and(|name| name.text == model) {
+            let message = format!("`{model}` cannot stand in for itself; name another model");
+            reader.within_item(at, |reader| reader.problem(node.place, message));
+        }
     }
 }
 

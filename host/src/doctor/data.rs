@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Finding;
+use crate::space;
 use crate::store::sqlite::{self, DATABASE_FILE};
 use crate::store::vault::{KEY_FILE, Vault, VaultError};
 use crate::telemetry;
@@ -61,10 +62,8 @@ fn may_write(folder: &Path) -> bool {
     std::fs::metadata(folder).is_ok_and(|found| !found.permissions().readonly())
 }
 
-#[cfg(unix)]
 fn room(standing: &Path, about: &str) -> Option<Finding> {
-    let found = rustix::fs::statvfs(standing).ok()?;
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let free = space::free(standing)?;
     let what = format!("{} are free", indicatif::DecimalBytes(free));
     let remedy = "free some space, or move `data` to a larger disk: without space no message is taken";
     Some(match free {
@@ -72,11 +71,6 @@ fn room(standing: &Path, about: &str) -> Option<Finding> {
         FREE_BYTES_MIN..FREE_BYTES_LOW => Finding::warn("disk", about, format!("only {what}"), remedy),
         _ => Finding::ok("disk", about, what),
     })
-}
-
-#[cfg(not(unix))]
-fn room(_standing: &Path, _about: &str) -> Option<Finding> {
-    None
 }
 
 /// Key and database, read and left as they are.

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use url::Url;
 
-use super::{DownloadError, Progress, space};
+use super::{DownloadError, Progress};
+use crate::space;
 
 const READ_BYTES: usize = 1 << 20;
 

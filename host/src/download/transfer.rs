@@ -13,7 +13,8 @@ use secrecy::ExposeSecret as _;
 
 use super::part::Part;
 use super::pause::{Pauses, retry_after};
-use super::{Clients, DownloadError, Order, Progress, hub, reason, space};
+use super::{Clients, DownloadError, Order, Progress, hub, reason};
+use crate::space;
 
 /// What is shown of a file that is another one.
 const SHOWN_BYTES_MAX: usize = 60;

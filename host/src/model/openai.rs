@@ -2,7 +2,8 @@
 //!
 //! `request` writes a prompt, `answer` reads the stream (`sse` its events, `assembly` their meaning),
 //! `refusal` judges errors, `scrubber` cleans their words, `retry` says whether and when to try again. One
-//! deadline covers all of it. This module does not know which model serves which channel, nor fallbacks.
+//! deadline covers all of it, and one breaker stands before all requests: what a try tells of the server is in `retry`.
+//! This module does not know which model serves which channel, nor fallbacks.
 
 mod answer;
 mod assembly;
@@ -25,13 +26,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
 
+use super::breaker::{Breaker, Permission, Standing};
 use super::{Abilities, Answer, Delta, Model, ModelError};
 use crate::config;
 use crate::message::Prompt;
 use answer::Reading;
 use refusal::BUSY_FOR;
 use request::Settings;
-use retry::Failure;
+use retry::{Failure, Health};
 use scrubber::Scrubber;
 
 /// A TCP and TLS handshake. A reachable server needs a second at worst; SYNs are repeated after 1, 3 and 7.
@@ -39,6 +41,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Until the first delta: a server that queues, loads the model or reads a long prompt needs tens of
 /// seconds. Past a minute the person has left, and a fallback is due while there is time.
 const FIRST_BYTE: Duration = Duration::from_secs(60);
+/// A try that timed out sooner tells nothing of the server: its caller was in a hurry.
+const FAIR_WAIT: Duration = Duration::from_secs(10);
 /// Requests at a time if the configuration names no number: what one process may hold open without being
 /// taken for an attack. Remote servers queue by themselves.
 const CONCURRENT_DEFAULT: usize = 64;
@@ -56,6 +60,7 @@ pub struct OpenAi {
     settings: Settings,
     timeout: Duration,
     permits: Arc<Semaphore>,
+    breaker: Arc<Breaker>,
 }
 
 /// One request, however often it is tried.
@@ -76,8 +81,8 @@ pub enum SetupError {
 }
 
 impl OpenAi {
-    /// `remote` is the backend's own part of `model`.
-    pub fn new(remote: &config::OpenAi, model: &config::Model) -> Result<Self, SetupError> {
+    /// `remote` is the backend's own part of `model`, and `name` its name in the configuration.
+    pub fn new(name: &str, remote: &config::OpenAi, model: &config::Model) -> Result<Self, SetupError> {
         Ok(Self {
             client: client(&remote.endpoint).map_err(SetupError::Client)?,
             url: completions_url(&remote.endpoint)?,
@@ -90,11 +95,39 @@ impl OpenAi {
             },
             timeout: model.timeout,
             permits: Arc::new(Semaphore::new(model.concurrent.unwrap_or(CONCURRENT_DEFAULT))),
+            breaker: Breaker::new(name),
         })
     }
 
-    /// One try: until the first delta is there, so that everything before it can be tried again.
-    async fn attempt(&self, question: &Question) -> Result<(Option<Delta>, Reading), Failure> {
+    /// One try, whose outcome the breaker learns.
+    async fn attempt(
+        &self,
+        question: &Question,
+        mut permission: Permission,
+    ) -> Result<(Option<Delta>, Reading, Permission), Failure> {
+        let began = Instant::now();
+        match self.begin(question).await {
+            Ok((first, reading)) => {
+                permission.begun();
+                Ok((first, reading, permission))
+            }
+            Err(failure) => {
+                let failure = self.in_fairness(failure, began.elapsed());
+                failure.tell(permission);
+                Err(failure)
+            }
+        }
+    }
+
+    fn in_fairness(&self, failure: Failure, waited: Duration) -> Failure {
+        if failure.error == ModelError::TimedOut && waited < FAIR_WAIT.min(self.timeout) {
+            return failure.that_tells(Health::Unknown);
+        }
+        failure
+    }
+
+    /// Until the first delta is there, so that everything before it can be tried again.
+    async fn begin(&self, question: &Question) -> Result<(Option<Delta>, Reading), Failure> {
         let Question { scrubber, deadline, .. } = question;
         let response = self.send(question).await?;
         if !response.status().is_success() {
@@ -134,12 +167,16 @@ impl Model for OpenAi {
         let deadline = deadline.min(Instant::now() + self.timeout);
         let body = Bytes::from(request::body(prompt, &self.settings)?.to_string());
         let question = Question { body, scrubber: self.scrubber.over(prompt), deadline };
+        let resting = |retry_after| ModelError::Resting { retry_after };
+        self.breaker.check().map_err(resting)?;
         let permit = self.permit(deadline).await?;
         let mut tries = 0;
         loop {
             tries += 1;
-            let failure = match self.attempt(&question).await {
-                Ok((first, reading)) => return Ok(reading.into_answer(first, permit)),
+            let permission = self.breaker.admit().map_err(resting)?;
+            let failure = match self.attempt(&question, permission).await {
+                Ok((first, reading, permission)) => return Ok(reading.into_answer(first, permit, permission)),
+                Err(failure) if self.breaker.check().is_err() => return Err(failure.error),
                 Err(failure) => failure,
             };
             let outcome = failure.error.outcome();
@@ -148,6 +185,10 @@ impl Model for OpenAi {
             tracing::warn!(model = self.settings.model, outcome, tries, wait_ms, "asking the model again");
             sleep(wait).await;
         }
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        Some(self.breaker.standing())
     }
 
     fn abilities(&self) -> Abilities {

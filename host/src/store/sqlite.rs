@@ -1,14 +1,17 @@
 //! The store on one node: SQLite in the data folder.
 //!
 //! One thread writes, in groups (`writer`); a few connections read. What the rows mean is in `inbox`,
-//! `queue`, `addresses`, `history` and `memory`, what the file must be in `file`. Message text lies readable in the file, so that
+//! `queue`, `addresses`, `history` and `memory`, what the file must be in `file`, what its log may take in `log`, and
+//! what becomes of its times when the clock is set in `clock`. Message text lies readable in the file, so that
 //! operators may use their tools; reply addresses are sealed by the vault. It does not know plugins or HTTP.
 
 mod addresses;
 mod audit;
+mod clock;
 mod file;
 mod history;
 mod inbox;
+mod log;
 mod memory;
 mod oversight;
 mod queue;
@@ -74,7 +77,7 @@ impl SqliteStore {
         let db = file::open_writer(folder, &vault, options.bytes_max)?;
         let readers = (0..READERS).map(|_| file::open_reader(folder)).collect::<Result<_, _>>()?;
         let readers = readers::Readers::new(readers);
-        let writer = writer::Writer::start(db, lock, options.holds_paused_time)?;
+        let writer = writer::Writer::start(db, lock, log::Log::of(folder), options.holds_paused_time)?;
         let audit_key = oversight::audit_key(&vault);
         Ok(SqliteStore { readers, writer, vault: Arc::new(vault), audit_key, buckets: Buckets::default() })
     }
@@ -82,6 +85,12 @@ impl SqliteStore {
     /// Changes the bound of the file while it is in use.
     pub async fn set_bytes_max(&self, bytes_max: Option<u64>) -> Result<(), StoreError> {
         self.writer.write(move |db| file::set_bytes_max(db, bytes_max)).await
+    }
+
+    /// The host starts at this time by its clock, which may have been set while it was stopped. Before anything is
+    /// claimed.
+    pub async fn wake(&self, now: Millis) -> Result<(), StoreError> {
+        self.writer.write(move |db| clock::wake(db, now)).await
     }
 
     /// How many writes shared how many commits.
@@ -149,7 +158,7 @@ impl Store for SqliteStore {
     }
 
     async fn clock_was_set(&self, by: i64) -> Result<(), StoreError> {
-        self.writer.write(move |db| inbox::move_times(db, by)).await
+        self.writer.write(move |db| clock::move_times(db, by)).await
     }
 
     async fn claim(

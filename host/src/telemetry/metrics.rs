@@ -53,6 +53,7 @@ pub struct Metrics {
     first_token: Timings<ModelLabels>,
     model_calls: Family<ModelCallLabels, Counter>,
     model_tokens: Family<ModelTokenLabels, Counter>,
+    model_breaker: Family<BreakerLabels, Gauge>,
     plugin_calls: Family<PluginCallLabels, Counter>,
     plugin_call: Timings<PluginLabels>,
     queue_unfinished: Gauge,
@@ -97,6 +98,12 @@ struct ModelCallLabels {
 struct ModelTokenLabels {
     model: String,
     kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BreakerLabels {
+    model: String,
+    state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -154,6 +161,7 @@ impl Metrics {
             first_token: timings(slow),
             model_calls: Family::default(),
             model_tokens: Family::default(),
+            model_breaker: Family::default(),
             plugin_calls: Family::default(),
             plugin_call: timings(quick),
             queue_unfinished: Gauge::default(),
@@ -203,6 +211,11 @@ impl Metrics {
         );
         registry.register("model_calls", "Questions to a model, by how they ended", self.model_calls.clone());
         registry.register("model_tokens", "Tokens of prompts and completions", self.model_tokens.clone());
+        registry.register(
+            "model_breaker",
+            "1 for the state in which a remote model's breaker is",
+            self.model_breaker.clone(),
+        );
         registry.register(
             "plugin_calls",
             "Calls into a plugin, by how they ended",
@@ -281,6 +294,14 @@ impl Metrics {
         for (kind, count) in [("prompt", prompt_tokens), ("completion", completion_tokens)] {
             let labels = ModelTokenLabels { model: self.model(model), kind };
             self.model_tokens.get_or_create(&labels).inc_by(u64::from(count));
+        }
+    }
+
+    /// In which of these states a model's breaker is; set before each scrape.
+    pub fn set_model_breaker(&self, model: &str, states: &[&'static str], now: &str) {
+        for &state in states {
+            let labels = BreakerLabels { model: self.model(model), state };
+            self.model_breaker.get_or_create(&labels).set(i64::from(state == now));
         }
     }
 

@@ -1,5 +1,6 @@
 //! A turn's question: through the pipelines to a model, and its text back through the filters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -8,18 +9,35 @@ use tokio::time::Instant;
 use super::{Answer, Turn, TurnError, Turns, wishes};
 use crate::conversation::Account;
 use crate::message::{Completion, FinishReason, Prompt, Reply, ToolCall};
-use crate::model::{self, Delta, ModelError, Usage};
+use crate::model::{self, Delta, Model, ModelError, Usage};
 use crate::pipeline::{Line, PipelineError, Want};
 use crate::plugin::{Flow, PipelineTurn};
 
 /// Text of one answer; a model that goes on is cut off.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// What came of one question to a model.
+/// What came of a question.
 enum Said {
     Completion(Result<Completion, ModelError>),
     /// A filter stopped the model and has the reply.
     Stopped(Reply),
+}
+
+/// What came of one question to one model.
+struct Heard {
+    said: Said,
+    /// A part of it went on its way to the person.
+    is_shown: bool,
+}
+
+impl Heard {
+    /// What kept the model from an answer of which nobody has seen anything.
+    fn failure(&self) -> Option<&ModelError> {
+        match &self.said {
+            Said::Completion(Err(error)) if !self.is_shown => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl Turns {
@@ -78,7 +96,8 @@ impl Turns {
         }
     }
 
-    /// One question to one model. A model's failure is the pipeline's to handle, so it is no error here.
+    /// One question, to the model that it is for or to those that stand in for it. That none of them can answer is the
+    /// pipeline's to handle, so it is no error here.
     async fn ask(&self, turn: &Turn, line: &mut Line, prompt: &Prompt) -> Result<Said, TurnError> {
         let name = prompt.model.as_ref().or(turn.channel.model.as_ref());
         let Some((name, model)) = name.and_then(|name| self.models.get_key_value(name)) else {
@@ -86,6 +105,38 @@ impl Turns {
             let reason = format!("no model `{name}` is configured");
             return Ok(Said::Completion(Err(ModelError::Refused(reason))));
         };
+        let heard = self.ask_one(turn, line, prompt, (name, model)).await?;
+        if heard.failure().is_none_or(|error| !error.is_of_this_model()) {
+            return Ok(heard.said);
+        }
+        for stand_in in self.stand_ins(name, prompt) {
+            tracing::info!(model = %name, instead = %stand_in.0, "another model is asked instead");
+            let other = self.ask_one(turn, line, prompt, stand_in).await?;
+            if other.failure().is_none() {
+                return Ok(other.said);
+            }
+        }
+        Ok(heard.said)
+    }
+
+    /// In their order, without those that lack what the prompt needs.
+    fn stand_ins<'a>(
+        &'a self,
+        name: &str,
+        prompt: &'a Prompt,
+    ) -> impl Iterator<Item = (&'a String, &'a Arc<dyn Model>)> {
+        let names = self.fallbacks.get(name).into_iter().flatten();
+        let models = names.filter_map(|name| self.models.get_key_value(name));
+        models.filter(|(_, model)| model.abilities().suffice_for(prompt))
+    }
+
+    async fn ask_one(
+        &self,
+        turn: &Turn,
+        line: &mut Line,
+        prompt: &Prompt,
+        (name, model): (&String, &Arc<dyn Model>),
+    ) -> Result<Heard, TurnError> {
         let prompt = &*wishes::granted(prompt, turn.claim.message.wishes.as_deref(), model.abilities());
         if prompt.show {
             turn.grown.notify_one();
@@ -97,15 +148,17 @@ impl Turns {
             Err(error) => Err(Broken::Model(error)),
         };
         self.account(&hearing, &outcome);
-        match outcome {
-            Ok(Ended::Done(usage)) => Ok(Said::Completion(Ok(hearing.completion(usage)))),
-            Ok(Ended::Stopped(reply)) => Ok(Said::Stopped(reply)),
+        let is_shown = prompt.show && !hearing.text.is_empty();
+        let said = match outcome {
+            Ok(Ended::Done(usage)) => Said::Completion(Ok(hearing.completion(usage))),
+            Ok(Ended::Stopped(reply)) => Said::Stopped(reply),
             Err(Broken::Model(error)) => {
                 tracing::warn!(model = %name, outcome = error.outcome(), error = %error, "the model gave no answer");
-                Ok(Said::Completion(Err(error)))
+                Said::Completion(Err(error))
             }
-            Err(Broken::Line(error)) => Err(error),
-        }
+            Err(Broken::Line(error)) => return Err(error),
+        };
+        Ok(Heard { said, is_shown })
     }
 
     async fn hear(

@@ -33,6 +33,7 @@ fn of_model(error: &ModelError) -> Trouble {
             Trouble::new(TroubleKind::Internal, "the model is not set up rightly here; the log knows more")
         }
         ModelError::TimedOut => Trouble::new(TroubleKind::TimedOut, error.to_string()),
+        ModelError::Resting { retry_after } => Trouble { retry_after: Some(*retry_after), ..unavailable() },
         ModelError::Unavailable(_) => unavailable(),
         ModelError::Broken(_) => Trouble::new(TroubleKind::Broken, "the model's answer broke off; ask again"),
     }

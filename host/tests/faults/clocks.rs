@@ -1,5 +1,6 @@
-//! F8: the machine's clock jumps while the host runs: back, ahead, far ahead, and home again. No turn is stuck, lost or
-//! answered twice; what is signed or minted too long ago by that clock, or too far ahead, is refused.
+//! F8: the machine's clock jumps while the host runs, or is set while it is stopped: back, ahead, far ahead, and home
+//! again; or two nodes' clocks differ. No turn is stuck, lost or answered twice, no limit locks anybody out; what is
+//! signed or minted too long ago by that clock, or too far ahead, is refused.
 //!
 //! `libfaketime` stands between the host and the system's clock; the monotonic one it leaves alone.
 
@@ -10,8 +11,9 @@ use serde_json::json;
 
 use crate::kill::{UNFINISHED, messages_in};
 use crate::knock::{Chats, Knock, Talk, all_answered, eventually_slowly};
-use crate::row::{Row, rounds};
-use crate::support::{Envelope, Host, Model, Platform, Settings, client, now_ms};
+use crate::nodes::{HELD, Nodes, TAKEOVER_MAX, talks};
+use crate::row::{Row, ms, rounds};
+use crate::support::{Envelope, Host, Model, PATIENCE, Platform, Settings, client, now_ms};
 
 const HOUR: i64 = 3600;
 const YEARS: i64 = 10 * 365 * 24 * HOUR;
@@ -35,18 +37,21 @@ struct Clock {
 }
 
 impl Clock {
-    /// A host at rest with a clock of its own.
-    fn give(settings: Settings) -> (Host, Clock) {
+    fn new() -> Clock {
         let folder = tempfile::tempdir().unwrap().keep();
         let clock = Clock { file: folder.join("clock"), ahead: 0 };
         clock.write();
-        let settings = settings
+        clock
+    }
+
+    /// A host of these settings goes by it.
+    fn give_to(&self, settings: Settings) -> Settings {
+        settings
             .environment("LD_PRELOAD", library().to_str().unwrap())
-            .environment("FAKETIME_TIMESTAMP_FILE", clock.file.to_str().unwrap())
+            .environment("FAKETIME_TIMESTAMP_FILE", self.file.to_str().unwrap())
             .environment("FAKETIME_NO_CACHE", "1")
             .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .environment("DONT_FAKE_MONOTONIC", "1");
-        (Host::at_rest(&settings), clock)
+            .environment("DONT_FAKE_MONOTONIC", "1")
     }
 
     fn write(&self) {
@@ -82,10 +87,14 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Scene {
+        Scene::set_with(|settings| settings).await
+    }
+
+    async fn set_with(change: impl Fn(Settings) -> Settings) -> Scene {
         let (platform, model) = (Platform::start().await, Model::start().await);
         let settings = platform.join_webhook(platform.join(Settings::new()), json!({}), false);
-        let (mut host, clock) = Clock::give(model.join(settings));
-        host.run().await;
+        let clock = Clock::new();
+        let host = Host::start(&change(clock.give_to(model.join(settings)))).await;
         Scene { platform, model, host, clock, talks: Vec::new(), knocks: Vec::new() }
     }
 
@@ -109,23 +118,47 @@ impl Scene {
         eventually_slowly(&format!("the answer in {}", talk.conversation), || talk.is_answered(&chats)).await;
     }
 
-    /// One turn waits for the model and one for its next attempt when the clock jumps; another comes after it.
-    async fn jump(&mut self, round: usize, ahead: i64, row: &mut Row) {
-        let name = |what: &str| format!("{what}{ahead:+}r{round}");
-        let held = format!("canary {} 0.", name("held"));
+    /// One turn waits for the model and one for its next attempt.
+    async fn under_way(&mut self, name: &str) -> [Talk; 2] {
+        let held = format!("canary held{name} 0.");
         self.model.hold(&held);
-        let waits = self.say(&name("held")).await;
+        let waits = self.say(&format!("held{name}")).await;
         eventually_slowly("the model is asked", || self.model.times_asked(&held) == 1).await;
         self.platform.refuse_with(503, None, None);
         let before = self.host.lines_with("it is tried again").len();
-        let retried = self.say(&name("retried")).await;
+        let retried = self.say(&format!("retried{name}")).await;
         eventually_slowly("an attempt fails", || self.host.lines_with("it is tried again").len() > before)
             .await;
+        [waits, retried]
+    }
+
+    /// The clock is set while the host is stopped in the midst of its work.
+    async fn set_while_stopped(&mut self, round: usize, step: usize, ahead: i64, row: &mut Row) {
+        let name = format!("{ahead:+}s{step}r{round}");
+        let under_way = self.under_way(&name).await;
+        self.host.kill();
+        self.clock.jump(ahead);
+        self.model.release(&under_way[0].texts[0]);
+        let began = Instant::now();
+        self.host.run().await;
+        for talk in &under_way {
+            self.is_answered(talk).await;
+        }
+        let after = self.say(&format!("after{name}")).await;
+        self.is_answered(&after).await;
+        row.recovered(began.elapsed());
+    }
+
+    /// The clock jumps while turns are under way; another comes after it.
+    async fn jump(&mut self, round: usize, ahead: i64, row: &mut Row) {
+        let name = |what: &str| format!("{what}{ahead:+}r{round}");
+        let under_way = self.under_way(&name("")).await;
         self.clock.jump(ahead);
         let began = Instant::now();
-        self.model.release(&held);
-        self.is_answered(&waits).await;
-        self.is_answered(&retried).await;
+        self.model.release(&under_way[0].texts[0]);
+        for talk in &under_way {
+            self.is_answered(talk).await;
+        }
         let after = self.say(&name("after")).await;
         self.is_answered(&after).await;
         row.recovered(began.elapsed());
@@ -148,6 +181,52 @@ impl Scene {
                 format!("signed {seconds} s off, clock {:+} s: {status}", self.clock.ahead),
             );
         }
+    }
+
+    /// Everything is said twice, nothing is answered twice, and nothing is left over.
+    async fn close(mut self, mut row: Row) {
+        // The platform brings all of it again, as if its acknowledgements had got lost.
+        for knock in &self.knocks {
+            let status = knock.post(self.host.address()).await.unwrap();
+            row.holds(status == 200 || status == 401, format!("a repeat: {status}"));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        all_answered(&self.talks, &self.chats(), &mut row).await;
+        row.holds(row.doubled == 0, "something is doubled");
+        let asked: usize = self.talks.iter().map(|talk| self.model.times_asked(&talk.texts[0])).sum();
+        row.figure(format!("{asked} questions for {} messages", self.talks.len()));
+        self.host.terminate();
+        assert!(self.host.ended().await.success());
+        row.holds(messages_in(&self.host, UNFINISHED).is_empty(), "a turn is stuck");
+        row.close();
+    }
+
+    async fn knock(&self, name: &str) -> u16 {
+        let callback = self.platform.direct(name, &format!("canary {name}"));
+        let knock = Knock::from(self.platform.signed(callback.id, callback.body, self.clock.now_ms()));
+        knock.post(self.host.address()).await.unwrap()
+    }
+
+    /// Knocks until the rate is used up.
+    async fn used_up(&self, name: &str, row: &mut Row) {
+        for number in 0..BURST * 10 {
+            if self.knock(&format!("{name}-{number}")).await == 429 {
+                return;
+            }
+        }
+        row.holds(false, "the rate is never used up");
+    }
+
+    /// How long it takes until somebody is let in.
+    async fn room_again(&self, name: &str) -> Duration {
+        let began = Instant::now();
+        let mut number = 0;
+        while self.knock(&format!("{name}-{number}")).await != 200 {
+            assert!(began.elapsed() < PATIENCE, "nobody is let in any more");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            number += 1;
+        }
+        began.elapsed()
     }
 
     /// A token ends by the host's clock, with a minute of leeway and no more.
@@ -174,18 +253,93 @@ async fn f8_a_clock_that_jumps_stops_no_turn_and_doubles_none() {
             row.rounds += 2;
         }
     }
-    // The platform brings all of it again, as if its acknowledgements had got lost.
-    for knock in &scene.knocks {
-        let status = knock.post(scene.host.address()).await.unwrap();
-        row.holds(status == 200 || status == 401, format!("a repeat: {status}"));
+    scene.close(row).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f8_a_clock_that_was_set_while_the_host_was_stopped_strands_no_turn() {
+    let mut row = Row::new("F8", "clock set -1 h, +1 h, +10 y and back while the host is stopped");
+    let times = rounds(1, 10);
+    let mut scene = Scene::set().await;
+    for round in 0..times {
+        for (step, ahead) in [-HOUR, 0, HOUR, 0, YEARS, 0].into_iter().enumerate() {
+            scene.set_while_stopped(round, step, ahead, &mut row).await;
+            row.rounds += 1;
+        }
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    all_answered(&scene.talks, &scene.chats(), &mut row).await;
+    scene.close(row).await;
+}
+
+/// A rate that is soon used up, and soon there again.
+const RATE: &str = "2/1s";
+const BURST: usize = 4;
+const ROOM_AGAIN: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f8_a_clock_that_jumps_locks_nobody_out() {
+    let mut row = Row::new("F8", "rates after jumps of -1 h, +1 h, +10 y and back");
+    let limits = json!({ "rate": RATE, "burst": BURST });
+    let mut scene = Scene::set_with(|settings| settings.set("channels.team.limits", limits.clone())).await;
+    for round in 0..rounds(1, 10) {
+        for ahead in [-HOUR, 0, HOUR, 0, YEARS, 0] {
+            scene.used_up(&format!("used{round}{ahead:+}"), &mut row).await;
+            scene.clock.jump(ahead);
+            row.recovered(scene.room_again(&format!("again{round}{ahead:+}")).await);
+            row.rounds += 1;
+        }
+    }
+    let recovery = row.recovery.unwrap_or_default();
+    row.holds(recovery <= ROOM_AGAIN, format!("room again after {}", ms(recovery)));
+    row.close();
+}
+
+/// Apart by more than a lease, and by more than a signature's window.
+const SKEW: i64 = 600;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f8_nodes_whose_clocks_differ_share_their_turns() {
+    let mut row = Row::new("F8", "clocks of two nodes ten minutes apart, on one Redis");
+    row.rounds = rounds(1, 4);
+    let mut clock = Clock::new();
+    let mut nodes =
+        Nodes::start_with(|node, settings| if node == 1 { clock.give_to(settings) } else { settings }).await;
+    let mut all = Vec::new();
+    // Whoever is left behind by ten minutes, or is ahead by them, takes over what the other one leased.
+    for round in 0..row.rounds {
+        let (skew, dies) = [(-SKEW, 0), (SKEW, 1), (SKEW, 0), (-SKEW, 1)][round % 4];
+        clock.jump(skew);
+        let held = talks(&format!("skewed{round}"), HELD);
+        held.iter().for_each(|talk| nodes.model.hold(&talk.texts[0]));
+        for knock in nodes.knocks(&held) {
+            assert_eq!(knock.post(nodes.hosts[0].address()).await.unwrap(), 200);
+        }
+        let asked = || held.iter().map(|talk| nodes.model.times_asked(&talk.texts[0])).sum::<usize>();
+        eventually_slowly("the model is asked", || asked() == HELD).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        row.holds(asked() == HELD, "a turn was taken from a node that lives");
+        let killed = Instant::now();
+        nodes.hosts[dies].kill();
+        held.iter().for_each(|talk| nodes.model.release(&talk.texts[0]));
+        for talk in &held {
+            eventually_slowly("a turn is taken over", || talk.is_answered(&nodes.chats)).await;
+        }
+        row.recovered(killed.elapsed());
+        row.holds(asked() > HELD, "no turn was under way on the node that died");
+        nodes.run(dies).await;
+        let retried = talks(&format!("retried{round}"), HELD);
+        (0..HELD).for_each(|_| nodes.platform.refuse_with(503, None, None));
+        for knock in nodes.knocks(&retried) {
+            assert_eq!(knock.post(nodes.hosts[0].address()).await.unwrap(), 200);
+        }
+        for talk in &retried {
+            eventually_slowly("a second attempt", || talk.is_answered(&nodes.chats)).await;
+        }
+        row.holds(nodes.platform.has_refused(), "not every attempt failed that was to fail");
+        all.extend(held.into_iter().chain(retried));
+    }
+    all_answered(&all, &nodes.chats, &mut row).await;
     row.holds(row.doubled == 0, "something is doubled");
-    let asked: usize = scene.talks.iter().map(|talk| scene.model.times_asked(&talk.texts[0])).sum();
-    row.figure(format!("{asked} questions for {} messages", scene.talks.len()));
-    scene.host.terminate();
-    assert!(scene.host.ended().await.success());
-    row.holds(messages_in(&scene.host, UNFINISHED).is_empty(), "a turn is stuck");
+    let taken_over = row.recovery.unwrap_or_default();
+    row.in_time(taken_over <= TAKEOVER_MAX, format!("all taken over within {}", ms(taken_over)));
     row.close();
 }

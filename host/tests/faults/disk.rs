@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::kill::{UNFINISHED, left_behind, left_behind_in, messages_in};
-use crate::knock::{Chats, Talk, all_answered, eventually_slowly, scene};
+use crate::knock::{Chats, Talk, all_answered, eventually_slowly, scene, until_answered};
 use crate::row::{Row, rounds};
 use crate::support::{Host, OpenPlatform, SmallDisk, client};
 use crate::sync::traced;
@@ -77,11 +77,11 @@ async fn while_full(host: &Host, row: &mut Row) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f7_a_full_disk_is_told_by_503_and_heals_without_a_restart() {
+    let mut row = Row::new("F7", "full disk (tmpfs)");
     assert!(
         SmallDisk::is_possible(),
         "no file system can be mounted here: run this as root, or allow user namespaces"
     );
-    let mut row = Row::new("F7", "full disk (tmpfs)");
     row.rounds = rounds(1, 10);
     let chats = Chats::Keyed(OpenPlatform::start().await);
     let (mut host, _model) = scene(&chats).await;
@@ -90,10 +90,15 @@ async fn f7_a_full_disk_is_told_by_503_and_heals_without_a_restart() {
     host.serves().await;
     let (process, mut all, mut refused) = (host.process_id(), Vec::new(), 0);
     for round in 0..row.rounds {
-        let talks: Vec<Talk> = (0..8).map(|number| Talk::new(format!("oc_f7-{round}-{number}"), 3)).collect();
+        let talks: Vec<Talk> = (0..8).map(|number| Talk::new(format!("oc_f7-{round}-{number}"), 6)).collect();
         SmallDisk::fill(&host);
         let (statuses, insisting) = insist(&talks, &chats, &host);
-        eventually_slowly("messages are refused", || count(&statuses, 503) > 24).await;
+        // The host empties its log when the disk is full: what it gives back is taken too.
+        eventually_slowly("messages are refused", || {
+            SmallDisk::fill(&host);
+            count(&statuses, 503) > 48
+        })
+        .await;
         while_full(&host, &mut row).await;
         SmallDisk::free(&host);
         let (began, before) = (Instant::now(), count(&statuses, 200));
@@ -109,6 +114,57 @@ async fn f7_a_full_disk_is_told_by_503_and_heals_without_a_restart() {
     all_answered(&all, &chats, &mut row).await;
     row.holds(row.doubled == 0, "something is doubled");
     row.holds(host.process_id() == process, "it was started again");
+    row.holds(is_whole(&left_behind_in(&SmallDisk::data(&host)).1), "the database is damaged");
+    host.terminate();
+    assert!(host.ended().await.success());
+    row.close();
+}
+
+/// Room for the store's log is gone long before SQLite would empty it by itself.
+const LESS_THAN_A_LOG_KB: u32 = 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f7_a_disk_smaller_than_the_stores_log_heals_without_a_restart() {
+    let mut row = Row::new("F7", "a disk of 1 MB, less than SQLite's log, full and freed (tmpfs)");
+    row.rounds = rounds(1, 5);
+    let chats = Chats::Keyed(OpenPlatform::start().await);
+    let (mut host, _model) = scene(&chats).await;
+    let command = SmallDisk::command_with_room(&host, LESS_THAN_A_LOG_KB);
+    host.begin_with(command);
+    host.serves().await;
+    let mut all = Vec::new();
+    for round in 0..row.rounds {
+        let talks: Vec<Talk> =
+            (0..8).map(|number| Talk::new(format!("oc_small-{round}-{number}"), 6)).collect();
+        SmallDisk::fill(&host);
+        let (statuses, insisting) = insist(&talks, &chats, &host);
+        eventually_slowly("messages are refused", || {
+            SmallDisk::fill(&host);
+            count(&statuses, 503) > 48
+        })
+        .await;
+        SmallDisk::free(&host);
+        let began = Instant::now();
+        for insisting in insisting {
+            insisting.await.unwrap();
+        }
+        until_answered(&talks, &chats).await;
+        row.recovered(began.elapsed());
+        only_200_or_503(&statuses, &mut row);
+        // A log that nobody empties would take the whole disk with these.
+        let after: Vec<Talk> =
+            (0..8).map(|number| Talk::new(format!("oc_after-{round}-{number}"), 6)).collect();
+        let (statuses, insisting) = insist(&after, &chats, &host);
+        for insisting in insisting {
+            insisting.await.unwrap();
+        }
+        let refused = count(&statuses, 503);
+        row.holds(refused == 0, format!("{refused} times 503 on a disk with room"));
+        all.extend(talks.into_iter().chain(after));
+    }
+    all_answered(&all, &chats, &mut row).await;
+    row.holds(row.doubled == 0, "something is doubled");
+    row.figure(format!("{} messages", all.len() * 6));
     row.holds(is_whole(&left_behind_in(&SmallDisk::data(&host)).1), "the database is damaged");
     host.terminate();
     assert!(host.ended().await.success());

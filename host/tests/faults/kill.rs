@@ -3,7 +3,7 @@
 //! On a platform with a key nothing is doubled. On one without, only what was answered and not yet recorded as sent
 //! when the process died: after each kill the store itself tells which those are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,15 @@ pub fn left_behind_in(data: &Path) -> (tempfile::TempDir, Connection) {
 pub fn messages_in(host: &Host, states: &str) -> Vec<String> {
     let (_copy, db) = left_behind(host);
     let mut rows = db.prepare(&format!("SELECT message FROM inbox WHERE state IN ({states})")).unwrap();
+    let rows = rows.query_map([], |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// The texts of all stored answers.
+fn stored_answers(host: &Host) -> BTreeSet<String> {
+    let (_copy, db) = left_behind(host);
+    let mut rows =
+        db.prepare("SELECT json_extract(reply, '$.text') FROM outbox WHERE reply IS NOT NULL").unwrap();
     let rows = rows.query_map([], |row| row.get(0)).unwrap();
     rows.map(Result::unwrap).collect()
 }
@@ -151,11 +160,15 @@ impl Scene {
                 elsewhere += times.saturating_sub(self.sending.get(&text).copied().unwrap_or_default());
             }
         }
+        let all_seen = self.talks.iter().flat_map(|talk| self.chats.seen(&talk.conversation));
+        let (seen, stored) = (all_seen.collect::<BTreeSet<_>>(), stored_answers(&self.host));
+        row.holds(seen == stored, "what people see is not what was stored as the answers");
+        row.figure(format!("{} final texts equal to the stored ones", seen.intersection(&stored).count()));
         row.holds(elsewhere == 0, format!("{elsewhere} doubled that were not being sent at a kill"));
         row.holds(self.kills_in_work > row.rounds / 3, "most kills met a host at rest");
         let hit: usize = self.sending.values().sum();
         row.figure(format!("{} kills met work, {hit} messages in the sending", self.kills_in_work));
-        row.figure(format!("{} requests refused", self.chats.refusals()));
+        row.platform_tells(self.chats.refusals(), self.chats.all_growing());
     }
 }
 

@@ -127,6 +127,16 @@ impl Chats {
         }
     }
 
+    /// Over all conversations.
+    pub fn all_growing(&self) -> usize {
+        match self {
+            Chats::Keyed(platform) => {
+                platform.everything_seen().iter().filter(|(_, _, seen)| seen.grows).count()
+            }
+            Chats::Keyless(_) | Chats::Pushed(_) => 0,
+        }
+    }
+
     /// What stands in each conversation.
     fn all_seen(&self) -> BTreeMap<String, Vec<String>> {
         let all: Vec<(String, String)> = match self {
@@ -241,8 +251,23 @@ pub async fn eventually_slowly(what: &str, look: impl Fn() -> bool) {
     }
 }
 
-/// Waits until every message is answered, for as long as answers come, and counts what is not as it should be.
+/// Waits until every message is answered, for as long as answers come, and counts what is not as it should be. Once for
+/// each platform and each talk.
 pub async fn all_answered(talks: &[Talk], chats: &Chats, row: &mut Row) {
+    until_answered(talks, chats).await;
+    row.platform_tells(chats.refusals(), chats.all_growing());
+    let seen = chats.all_seen();
+    for talk in talks {
+        let judged = talk.judge(seen.get(&talk.conversation).cloned().unwrap_or_default());
+        row.lost += judged.lost;
+        row.out_of_order += judged.out_of_order;
+        row.doubled += judged.doubled.iter().map(|(_, times)| times).sum::<usize>();
+        row.holds(judged.strange == 0, format!("{} is told what nobody asked", talk.conversation));
+    }
+}
+
+/// Only waits.
+pub async fn until_answered(talks: &[Talk], chats: &Chats) {
     let unanswered = |seen: &BTreeMap<String, Vec<String>>| {
         let of = |talk: &Talk| seen.get(&talk.conversation).is_some_and(|seen| talk.is_answered_by(seen));
         talks.iter().filter(|talk| !of(talk)).count()
@@ -254,13 +279,5 @@ pub async fn all_answered(talks: &[Talk], chats: &Chats, row: &mut Row) {
         if now < open {
             (began, open) = (Instant::now(), now);
         }
-    }
-    let seen = chats.all_seen();
-    for talk in talks {
-        let judged = talk.judge(seen.get(&talk.conversation).cloned().unwrap_or_default());
-        row.lost += judged.lost;
-        row.out_of_order += judged.out_of_order;
-        row.doubled += judged.doubled.iter().map(|(_, times)| times).sum::<usize>();
-        row.holds(judged.strange == 0, format!("{} is told what nobody asked", talk.conversation));
     }
 }

@@ -18,7 +18,7 @@ use crate::support::{Host, Model, Platform, Settings};
 
 /// One for each thing that can be wrong with a model.
 const ILLS: [&str; 7] = ["hangs", "drips", "fails", "busy", "garbage", "resets", "floods"];
-const APOLOGY: &str = "Sorry, I cannot answer right now. Please try again later.";
+pub const APOLOGY: &str = "Sorry, I cannot answer right now. Please try again later.";
 const FLOOD_BYTES: usize = 200 << 20;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A model's own three retries, at each of three attempts at the turn.

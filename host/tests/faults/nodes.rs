@@ -1,4 +1,5 @@
-//! F6 and F19: two nodes on one Redis behind nginx. A node is killed under load, and Redis is, or it falls silent.
+//! F4, F6 and F19: two nodes on one Redis behind nginx. A node is told to end under load, or killed, and Redis is, or it
+//! falls silent.
 //!
 //! nginx runs by `deploy/nginx/parlor.conf`, with addresses of this test's own. Nobody's message is lost or answered
 //! twice, and a platform is told 503 while there is nothing that could keep its message.
@@ -15,18 +16,22 @@ use crate::knock::{Chats, Knock, Talk, all_answered, eventually_slowly};
 use crate::load::{self, Fate, Load};
 use crate::row::{Row, ms, rounds};
 use crate::server::{Server, quick_folder};
-use crate::support::{Host, Model, PATIENCE, Platform, Settings};
+use crate::support::{Host, Model, PATIENCE, Platform, Settings, client};
+use crate::term::EXIT_MAX;
 
 const SYNCED: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 const LEASE: Duration = Duration::from_secs(30);
 /// Beside the lease: the look for what is due, and the answer itself.
-const TAKEOVER_MAX: Duration = LEASE.saturating_add(Duration::from_secs(5));
+pub const TAKEOVER_MAX: Duration = LEASE.saturating_add(Duration::from_secs(5));
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 const ERRORS_FOR_MAX: Duration = Duration::from_secs(2);
 const ERROR_SHARE_MAX: f64 = 0.005;
+/// Of F4, and questions whose answers are under way then.
+const A_SECOND: u32 = 200;
+const ASKED: usize = 8;
 /// Turns that wait for the model when a node dies.
-const HELD: usize = 12;
+pub const HELD: usize = 12;
 
 /// A running nginx, which does not outlive this.
 struct Nginx {
@@ -87,29 +92,51 @@ impl Drop for Nginx {
     }
 }
 
-struct Nodes {
-    hosts: [Host; 2],
+pub struct Nodes {
+    pub hosts: [Host; 2],
     nginx: Nginx,
-    chats: Chats,
-    model: Model,
+    pub platform: Platform,
+    pub chats: Chats,
+    pub model: Model,
     redis: Option<Server>,
     folder: TempDir,
 }
 
 impl Nodes {
     async fn start() -> Nodes {
-        let folder = quick_folder();
-        let redis = Server::start(folder.path(), &SYNCED);
-        let (chats, model) = (Chats::Pushed(Platform::start().await), Model::start().await);
-        let settings = model.join(chats.join(Settings::new())).set("store", json!({ "redis": redis.url() }));
-        let settings = settings.set("channels.hook.limits", json!({ "concurrent": 64 }));
-        let hosts = [Host::start(&settings).await, Host::start(&settings).await];
-        let nginx = Nginx::start(hosts.each_ref().map(Host::address)).await;
-        Nodes { hosts, nginx, chats, model, redis: Some(redis), folder }
+        Nodes::start_with(|_, settings| settings).await
     }
 
-    fn knocks(&self, talks: &[Talk]) -> Vec<Knock> {
+    /// Each node with settings of its own, by its number.
+    pub async fn start_with(change: impl Fn(usize, Settings) -> Settings) -> Nodes {
+        let folder = quick_folder();
+        let redis = Server::start(folder.path(), &SYNCED);
+        let (platform, model) = (Platform::start().await, Model::start().await);
+        let chats = Chats::Pushed(platform.clone());
+        let settings = model.join(chats.join(Settings::new())).set("store", json!({ "redis": redis.url() }));
+        let settings = settings.set("channels.hook.limits", json!({ "concurrent": 64 }));
+        let settings = [0, 1].map(|node| change(node, settings.clone()));
+        let hosts = [Host::start(&settings[0]).await, Host::start(&settings[1]).await];
+        let nginx = Nginx::start(hosts.each_ref().map(Host::address)).await;
+        Nodes { hosts, nginx, platform, chats, model, redis: Some(redis), folder }
+    }
+
+    pub fn knocks(&self, talks: &[Talk]) -> Vec<Knock> {
         talks.iter().map(|talk| self.chats.knock(&talk.conversation, &talk.texts[0])).collect()
+    }
+
+    /// A question at the host's own door through nginx, whose answer the model holds back; its status.
+    fn ask(&self, query: String) -> tokio::task::JoinHandle<Option<u16>> {
+        self.model.hold(&query);
+        let url = format!("http://{}/api/v1/chat", self.nginx.address);
+        let asking = client().post(url).bearer_auth(self.hosts[0].token()).json(&json!({ "query": query }));
+        tokio::spawn(async move { asking.send().await.ok().map(|answer| answer.status().as_u16()) })
+    }
+
+    /// Starts a node again, at another address.
+    pub async fn run(&mut self, node: usize) {
+        self.hosts[node].run().await;
+        self.nginx = Nginx::start(self.hosts.each_ref().map(Host::address)).await;
     }
 
     /// What was not acknowledged, until it is.
@@ -123,7 +150,7 @@ impl Nodes {
     }
 }
 
-fn talks(name: &str, count: usize) -> Vec<Talk> {
+pub fn talks(name: &str, count: usize) -> Vec<Talk> {
     (0..count).map(|number| Talk::new(format!("{name}-{number}"), 1)).collect()
 }
 
@@ -165,14 +192,62 @@ async fn f19_a_node_that_dies_is_not_missed() {
         row.recovered(killed.elapsed());
         row.holds(asked() > HELD, "no turn was under way on the node that died");
         all.extend(held.into_iter().chain(of_round));
-        nodes.hosts[round % 2].run().await;
-        nodes.nginx = Nginx::start(nodes.hosts.each_ref().map(Host::address)).await;
+        nodes.run(round % 2).await;
     }
     all_answered(&all, &nodes.chats, &mut row).await;
     row.holds(row.doubled == 0, "something is doubled");
     row.in_time(errors as f64 <= sent as f64 * ERROR_SHARE_MAX, format!("{errors} errors of {sent}"));
     let taken_over = row.recovery.unwrap_or_default();
     row.in_time(taken_over <= TAKEOVER_MAX, format!("all taken over within {}", ms(taken_over)));
+    row.close();
+}
+
+/// Questions that are being answered on this node.
+async fn asked_at(host: &Host) -> usize {
+    let figures = client().get(host.admin_url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let line = figures.lines().find_map(|line| line.strip_prefix("parlor_chat_connections "));
+    line.and_then(|open| open.parse().ok()).expect("the figure is there")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f4_a_node_that_is_told_to_end_is_not_missed() {
+    let mut row = Row::new("F4", "SIGTERM at one of two nodes under 200 webhooks a second, behind nginx");
+    row.rounds = rounds(1, 20);
+    let mut nodes = Nodes::start_with(|_, settings| settings.set("chat", json!({}))).await;
+    let (mut sent, mut failures, mut longest, mut all) = (0, 0, Duration::ZERO, Vec::new());
+    for round in 0..row.rounds {
+        let queries = (0..ASKED).map(|number| format!("canary question {round} {number}."));
+        let asking: Vec<_> = queries.map(|query| nodes.ask(query)).collect();
+        let asked = || nodes.model.times_asked(&format!("canary question {round} "));
+        eventually_slowly("the model is asked", || asked() == ASKED).await;
+        let of_round = talks(&format!("term{round}"), A_SECOND as usize * 3);
+        let loading = tokio::spawn(load::send(nodes.knocks(&of_round), A_SECOND, nodes.nginx.address));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let ending = round % 2;
+        row.holds(asked_at(&nodes.hosts[ending]).await > 0, "nothing was under way on the node that ends");
+        let began = Instant::now();
+        nodes.hosts[ending].terminate();
+        (0..ASKED).for_each(|number| nodes.model.release(&format!("canary question {round} {number}.")));
+        row.holds(nodes.hosts[ending].ended().await.success(), "it ended badly");
+        longest = longest.max(began.elapsed());
+        let load = loading.await.unwrap();
+        let failed: Vec<Fate> =
+            load.fates.iter().map(|(fate, _)| *fate).filter(|it| *it != Fate::Status(200)).collect();
+        row.holds(failed.is_empty(), format!("webhooks: {failed:?}"));
+        failures += failed.len();
+        for asking in asking {
+            let status = asking.await.unwrap();
+            row.holds(status == Some(200), format!("a question: {status:?}"));
+            failures += usize::from(status != Some(200));
+        }
+        sent += load.fates.len() + ASKED;
+        all.extend(of_round);
+        nodes.run(ending).await;
+    }
+    all_answered(&all, &nodes.chats, &mut row).await;
+    row.holds(row.doubled == 0, "something is doubled");
+    row.in_time(longest <= EXIT_MAX, format!("exit within {}", ms(longest)));
+    row.figure(format!("{failures} of {sent} requests dropped or refused"));
     row.close();
 }
 

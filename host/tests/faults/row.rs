@@ -26,16 +26,30 @@ pub struct Row {
     pub lost: usize,
     pub doubled: usize,
     pub out_of_order: usize,
+    /// What the platforms of this fault refused by their own rules, and messages that still grow there.
+    platform: Option<(usize, usize)>,
     /// The longest time until the host worked again.
     pub recovery: Option<Duration>,
     figures: Vec<String>,
     broken: Vec<String>,
+    is_handed_in: bool,
 }
 
 impl Row {
     pub fn new(fault: &'static str, what: &'static str) -> Row {
-        let (figures, broken) = (Vec::new(), Vec::new());
-        Row { fault, what, rounds: 0, lost: 0, doubled: 0, out_of_order: 0, recovery: None, figures, broken }
+        Row {
+            fault,
+            what,
+            rounds: 0,
+            lost: 0,
+            doubled: 0,
+            out_of_order: 0,
+            platform: None,
+            recovery: None,
+            figures: Vec::new(),
+            broken: Vec::new(),
+            is_handed_in: false,
+        }
     }
 
     pub fn figure(&mut self, figure: impl Display) {
@@ -61,22 +75,49 @@ impl Row {
         self.recovery = self.recovery.max(Some(after));
     }
 
+    /// Counts what a platform itself tells, once everything has come to its end there.
+    pub fn platform_tells(&mut self, refused: usize, left_open: usize) {
+        let (before, open) = self.platform.unwrap_or_default();
+        self.platform = Some((before + refused, open + left_open));
+    }
+
     /// Hands the row in; fails if something does not hold.
     pub fn close(mut self) {
         let nothing = (self.lost, self.out_of_order) == (0, 0);
         self.holds(nothing, "something is lost or out of order");
+        self.holds(self.platform.is_none_or(|(_, open)| open == 0), "a card is left open");
+        let line = self.hand_in();
+        assert!(self.broken.is_empty(), "{line}");
+    }
+
+    fn hand_in(&mut self) -> String {
+        self.is_handed_in = true;
         let recovery = self.recovery.map_or_else(String::new, |time| format!("{:.2} s", time.as_secs_f64()));
         let verdict = if self.broken.is_empty() { "ok".to_owned() } else { self.broken.join("; ") };
         let counts = [self.rounds, self.lost, self.doubled, self.out_of_order].map(|count| count.to_string());
-        let (head, tail) = ([self.fault, self.what], [recovery, self.figures.join(", "), verdict]);
-        let cells = head.map(str::to_owned).into_iter().chain(counts).chain(tail);
+        let (refused, open) = self
+            .platform
+            .map_or_else(Default::default, |(refused, open)| (refused.to_string(), open.to_string()));
+        let head = [self.fault, self.what].map(str::to_owned).into_iter();
+        let tail = [refused, open, recovery, self.figures.join(", "), verdict];
+        let cells = head.chain(counts).chain(tail);
         let line = cells.map(|cell| cell.replace(['\t', '\n'], " ")).collect::<Vec<_>>().join("\t");
         println!("{line}");
         if let Some(report) = std::env::var_os(REPORT) {
             let mut file = OpenOptions::new().create(true).append(true).open(report).unwrap();
             writeln!(file, "{line}").unwrap();
         }
-        assert!(self.broken.is_empty(), "{line}");
+        line
+    }
+}
+
+/// A fault that could not be brought about, or whose end never came, is a row as well.
+impl Drop for Row {
+    fn drop(&mut self) {
+        if !self.is_handed_in {
+            self.holds(false, "broke off: the test's own output tells where");
+            self.hand_in();
+        }
     }
 }
 
@@ -120,6 +161,11 @@ impl Dice {
         let seed = given.unwrap_or_else(crate::support::now_ms);
         println!("PARLOR_TEST_SEED={seed}");
         Dice(seed)
+    }
+
+    /// Others, by a seed that hangs on this one.
+    pub fn split(&mut self) -> Dice {
+        Dice(self.next())
     }
 
     /// SplitMix64.

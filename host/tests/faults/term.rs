@@ -1,4 +1,4 @@
-//! F4: SIGTERM under load. What was taken is answered with a status, what was stored is answered to the person, now or
+//! F4: SIGTERM under load, at a node alone. Two of them behind nginx are in `nodes`. What was taken is answered with a status, what was stored is answered to the person, now or
 //! after the next start, and the process ends in its time.
 
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::support::Platform;
 
 const A_SECOND: u32 = 200;
 /// What a platform for containers grants.
-const EXIT_MAX: Duration = Duration::from_secs(10);
+pub const EXIT_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f4_a_shutdown_under_load_drops_nothing() {

@@ -1,6 +1,6 @@
 //! A small disk below a host's data, in a mount namespace that ends with the host: real blocks that run out.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,19 +18,23 @@ impl SmallDisk {
         may_mount || as_root.is_ok_and(|output| output.status.success())
     }
 
-    /// The host on a disk with room for sixteen megabytes more than it begins with: SQLite's log takes four before
-    /// its first checkpoint, and a disk that is full without the filler is another fault.
+    /// The host on a disk with room for four megabytes more than it begins with.
     pub fn command(host: &Host) -> Command {
+        Self::command_with_room(host, 4096)
+    }
+
+    pub fn command_with_room(host: &Host, kilobytes: u32) -> Command {
         let serve = host.command(&["serve"]);
         let data = host.data();
-        let script = r#"data=$1; shift; mkdir "$data.was"; cp -r "$data/." "$data.was/"
-            size=$(( $(du -sk "$data.was" | cut -f1) + 16384 ))
+        let script = r#"data=$1; room=$2; shift 2; mkdir "$data.was"; cp -r "$data/." "$data.was/"
+            size=$(( $(du -sk "$data.was" | cut -f1) + room ))
             mount -t tmpfs -o "size=${size}k" tmpfs "$data"; cp -r "$data.was/." "$data/"; chmod 700 "$data"; exec "$@""#;
         let mut unshare = Command::new("unshare");
         if !rustix::process::geteuid().is_root() {
             unshare.args(["--user", "--map-root-user"]);
         }
-        unshare.args(["--mount", "sh", "-ec", script, "sh"]).arg(data).arg(serve.get_program());
+        unshare.args(["--mount", "sh", "-ec", script, "sh"]).arg(data);
+        unshare.arg(kilobytes.to_string()).arg(serve.get_program());
         unshare.args(serve.get_args());
         unshare
     }
@@ -41,8 +45,10 @@ impl SmallDisk {
         root.join(host.data().strip_prefix("/").unwrap())
     }
 
+    /// Takes all the room that there is at this moment.
     pub fn fill(host: &Host) {
-        let mut filler = fs::File::create(Self::data(host).join("filler")).unwrap();
+        let filler = Self::data(host).join("filler");
+        let mut filler = OpenOptions::new().create(true).append(true).open(filler).unwrap();
         let block = [0; 4096];
         while filler.write_all(&block).is_ok() {}
     }

@@ -8,29 +8,43 @@ use std::time::{Duration, Instant};
 /// Between one request and the next, so that the asker is no load itself.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The times of requests that were all answered.
+/// How honest requests fared.
 #[derive(Debug, Default)]
-pub struct Latencies(Vec<Duration>);
+pub struct Latencies {
+    /// Of those that were answered.
+    times: Vec<Duration>,
+    failed: usize,
+}
 
 impl Latencies {
     /// Asks for as long as `goes_on` says, and once at least.
     pub fn measure(host: &Host, mut goes_on: impl FnMut() -> Result<bool>) -> Result<Latencies> {
-        let mut times = Vec::new();
+        let mut latencies = Latencies::default();
         loop {
-            times.push(ask(host)?);
+            match ask(host) {
+                Ok(time) => latencies.times.push(time),
+                Err(error) => {
+                    eprintln!("{error:#}");
+                    latencies.failed += 1;
+                }
+            }
             if !goes_on()? {
-                return Ok(Latencies(times));
+                return Ok(latencies);
             }
             sleep(PAUSE);
         }
     }
 
-    pub fn count(&self) -> usize {
-        self.0.len()
+    pub fn answered(&self) -> usize {
+        self.times.len()
+    }
+
+    pub fn sent(&self) -> usize {
+        self.times.len() + self.failed
     }
 
     pub fn at(&self, share: f64) -> Duration {
-        let mut times = self.0.clone();
+        let mut times = self.times.clone();
         times.sort_unstable();
         let last = times.len().saturating_sub(1);
         times.get((last as f64 * share).ceil() as usize).copied().unwrap_or_default()
@@ -62,9 +76,13 @@ mod tests {
     #[test]
     fn a_percentile_is_a_time_that_was_measured() {
         let times = (1..=200).rev().map(Duration::from_millis).collect();
-        let latencies = Latencies(times);
-        assert_eq!((latencies.count(), latencies.p99()), (200, Duration::from_millis(199)));
+        let latencies = Latencies { times, failed: 3 };
+        assert_eq!((latencies.answered(), latencies.sent()), (200, 203));
+        assert_eq!((latencies.answered(), latencies.p99()), (200, Duration::from_millis(199)));
         assert_eq!(latencies.at(0.0), Duration::from_millis(1));
-        assert_eq!(Latencies(vec![Duration::from_millis(7)]).p99(), Duration::from_millis(7));
+        assert_eq!(
+            Latencies { times: vec![Duration::from_millis(7)], failed: 0 }.p99(),
+            Duration::from_millis(7)
+        );
     }
 }

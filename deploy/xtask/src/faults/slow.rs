@@ -84,7 +84,12 @@ impl Attack {
             connections = connections.max(host.descriptors()?.saturating_sub(at_rest));
             Ok(attackers.0.try_wait()?.is_none())
         })?;
-        ensure!(under.count() > 100, "{}: the attack was over after {} requests", self.name, under.count());
+        ensure!(
+            under.answered() > 100,
+            "{}: the attack was over after {} requests",
+            self.name,
+            under.answered()
+        );
         Ok(self.judge(&rest, &under, resident.saturating_sub(before), connections))
     }
 
@@ -115,9 +120,9 @@ impl Attack {
             ),
             Line::new(
                 name("honest requests"),
-                format!("{} of {}", under.count(), under.count()),
+                format!("{} of {} answered", under.answered(), under.sent()),
                 "all",
-                true,
+                under.answered() == under.sent(),
             ),
             Line::new(
                 name("memory"),

@@ -17,10 +17,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::assembly::{ANSWER_BYTES_MAX, Assembly, Chunk, Flaw};
 use super::refusal::{judge_object, words};
-use super::retry::Failure;
+use super::retry::{Failure, Health};
 use super::scrubber::Scrubber;
 use super::sse::{Decoder, Event};
 use super::{FIRST_BYTE, reason};
+use crate::model::breaker::Permission;
 use crate::model::{Answer, Delta, ModelError};
 
 /// Silence between two chunks once the text flows. Servers that think aloud or send comments to keep the
@@ -87,17 +88,33 @@ impl Reading {
         }
     }
 
-    /// What is left, behind the delta that was awaited. The permit goes back when the stream does.
-    pub fn into_answer(self, first: Option<Delta>, permit: OwnedSemaphorePermit) -> Answer {
-        let rest = stream::unfold(Some((self, permit)), |state| async {
-            let (mut reading, permit) = state?;
+    /// The delta that was awaited, and what is left. The permit goes back when the stream does; how it ends is told
+    /// to the breaker.
+    pub fn into_answer(
+        mut self,
+        first: Option<Delta>,
+        permit: OwnedSemaphorePermit,
+        permission: Permission,
+    ) -> Answer {
+        if let Some(first) = first {
+            self.ready.push_front(first);
+        }
+        let answer = stream::unfold(Some((self, permit, permission)), |state| async {
+            let (mut reading, permit, permission) = state?;
             match reading.next().await {
                 Ok(None) => None,
-                Ok(Some(delta)) => Some((Ok(delta), Some((reading, permit)))),
-                Err(failure) => Some((Err(failure.error), None)),
+                Ok(Some(delta @ Delta::Done(_))) => {
+                    permission.succeeded();
+                    Some((Ok(delta), None))
+                }
+                Ok(Some(delta)) => Some((Ok(delta), Some((reading, permit, permission)))),
+                Err(failure) => {
+                    failure.tell(permission);
+                    Some((Err(failure.error), None))
+                }
             }
         });
-        stream::iter(first.map(Ok)).chain(rest).boxed()
+        answer.boxed()
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
@@ -110,6 +127,10 @@ impl Reading {
             _ if is_finished => Ok(None),
             Ok(Some(Err(error))) => Err(Failure::passing(ModelError::Broken(reason(error)))),
             Err(_) if self.has_begun && until < self.deadline => Err(self.silent()),
+            // long, but on its way
+            Err(_) if self.has_begun => {
+                Err(Failure::lasting(ModelError::TimedOut).that_tells(Health::Unknown))
+            }
             Err(_) => Err(Failure::lasting(ModelError::TimedOut)),
         }
     }
@@ -231,6 +252,6 @@ fn judge_flaw(flaw: Flaw) -> Failure {
     let error = ModelError::Broken(flaw.to_string());
     match flaw {
         Flaw::Truncated | Flaw::Empty => Failure::passing(error),
-        _ => Failure::lasting(error),
+        _ => Failure::lasting(error).that_tells(Health::Well),
     }
 }

@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::retry::{Failure, Retry, retry_after};
+use super::retry::{Failure, Health, Retry, retry_after};
 use super::scrubber::Scrubber;
 use crate::model::ModelError;
 
@@ -64,7 +64,8 @@ fn judge(status: StatusCode, after: Option<Duration>, complaint: &Complaint, scr
         429 if complaint.has_code("insufficient_quota") => Failure::lasting(ModelError::Denied(words)),
         429 => later(ModelError::Busy { retry_after: after.unwrap_or(BUSY_FOR) }, after),
         // 409: the server lost a race for a lock of its own, as the official clients read it
-        408 | 409 | 500.. => later(passing_error(after, words), after),
+        408 | 409 => later(passing_error(after, words), after),
+        500.. => later(passing_error(after, words), after).that_tells(Health::Ill),
         // a wrong key or address, no right to the model, no such model, nothing paid
         300..=399 | 401..=404 => Failure::lasting(ModelError::Denied(words)),
         _ => Failure::lasting(complaint.context_exceeded().unwrap_or(ModelError::Refused(words))),
@@ -72,7 +73,7 @@ fn judge(status: StatusCode, after: Option<Duration>, complaint: &Complaint, scr
 }
 
 fn later(error: ModelError, after: Option<Duration>) -> Failure {
-    Failure { error, retry: Retry::Later { after } }
+    Failure { retry: Retry::Later { after }, ..Failure::lasting(error) }
 }
 
 fn passing_error(after: Option<Duration>, words: String) -> ModelError {

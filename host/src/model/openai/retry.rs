@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::date;
 use crate::clock::{Clock, SystemClock};
 use crate::model::ModelError;
+use crate::model::breaker::Permission;
 
 /// Tries after the first one. A fourth would wait longer than most people do.
 const RETRIES_MAX: u32 = 3;
@@ -20,11 +21,35 @@ const BACKOFF: Duration = Duration::from_millis(500);
 /// No span grows beyond this: a turn lasts two minutes by default.
 const BACKOFF_MAX: Duration = Duration::from_secs(8);
 
-/// What went wrong before the first delta, and whether it may pass.
+/// What went wrong, whether it may pass, and what it tells of the server.
 #[derive(Debug)]
 pub struct Failure {
     pub error: ModelError,
     pub retry: Retry,
+    pub health: Health,
+}
+
+/// What a try tells of the server, whatever the caller gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It is not there, too slow, says 5xx, or breaks off.
+    Ill,
+    /// It answered, if only that it is busy or refuses.
+    Well,
+    Unknown,
+}
+
+impl Health {
+    fn told_by(error: &ModelError) -> Health {
+        match error {
+            ModelError::TimedOut | ModelError::Unavailable(_) | ModelError::Broken(_) => Health::Ill,
+            ModelError::Resting { .. } => Health::Unknown,
+            ModelError::Busy { .. }
+            | ModelError::ContextExceeded { .. }
+            | ModelError::Refused(_)
+            | ModelError::Denied(_) => Health::Well,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +63,30 @@ pub enum Retry {
 
 impl Failure {
     pub fn lasting(error: ModelError) -> Self {
-        Self { error, retry: Retry::Never }
+        Self { health: Health::told_by(&error), error, retry: Retry::Never }
     }
 
     pub fn passing(error: ModelError) -> Self {
-        Self { error, retry: Retry::Later { after: None } }
+        Self { retry: Retry::Later { after: None }, ..Self::lasting(error) }
+    }
+
+    /// To the breaker that let the try through.
+    pub fn tell(&self, permission: Permission) {
+        match self.health {
+            Health::Ill => permission.failed(),
+            Health::Well => permission.succeeded(),
+            Health::Unknown => {}
+        }
+    }
+
+    pub fn that_tells(self, health: Health) -> Self {
+        Self { health, ..self }
     }
 }
 
 /// How long to wait before the next try, or the error to give up with. `tries` counts those behind us.
 pub fn pause(failure: Failure, tries: u32, deadline: Instant) -> Result<Duration, ModelError> {
-    let Failure { error, retry } = failure;
+    let Failure { error, retry, .. } = failure;
     let Retry::Later { after } = retry else {
         return Err(error);
     };

@@ -20,7 +20,7 @@ const LOCK_FILE: &str = "parlor.lock";
 const APPLICATION_ID: i64 = 0x7072_6c72;
 const PAGE_BYTES: u64 = 4096;
 /// An operator's own tools may hold the file for as long as this.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A log that a burst made longer is cut to this at the next checkpoint.
 const LOG_BYTES_KEPT: i64 = 16 << 20;
 /// Files up to here are checked whole at the start, in well under a second; in larger ones damage is found

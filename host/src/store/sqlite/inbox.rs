@@ -95,18 +95,6 @@ fn mark_withdrawn(db: &Connection, channel: &str, now: Millis, id: &str) -> Resu
     Ok(marked == 1)
 }
 
-/// Moves times with a clock that was set. When turns came is told to people and stays. What is due or held goes back
-/// with the clock and not ahead: what was stored since, by the new time, would wait for all of the difference, and to
-/// do the rest early harms nobody.
-pub fn move_times(db: &Connection, by: i64) -> Result<(), StoreError> {
-    db.execute(
-        "UPDATE inbox SET due_at = max(0, due_at + min(?1, 0)), hold_until = max(0, hold_until + min(?1, 0)),
-           lease_until = max(0, lease_until + ?1), ended_at = max(0, ended_at + ?1)",
-        [by],
-    )?;
-    Ok(())
-}
-
 /// Lets the conversation's next turn be claimed.
 fn promote(db: &Connection, channel: &str, conversation: &str) -> Result<(), StoreError> {
     db.prepare_cached(

@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::file::FolderLock;
+use super::log::Log;
 use crate::store::StoreError;
 
 /// Writes in one commit: past some tens, a commit's sync is no longer what each of them costs.
@@ -49,14 +50,14 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the thread. It holds the folder's lock for as long as it may write.
-    pub fn start(db: Connection, lock: FolderLock, holds_time: bool) -> Result<Writer, StoreError> {
+    pub fn start(db: Connection, lock: FolderLock, log: Log, holds_time: bool) -> Result<Writer, StoreError> {
         let (queue, jobs) = mpsc::channel();
         let counters = Arc::new(Counters::default());
         let counted = counters.clone();
         let thread = thread::Builder::new()
             .name("parlor-store".to_owned())
             .spawn(move || {
-                run(&db, &jobs, &counted);
+                run(&db, &log, &jobs, &counted);
                 drop(db);
                 drop(lock);
             })
@@ -159,11 +160,11 @@ fn reason(error: &StoreError) -> String {
     }
 }
 
-fn run(db: &Connection, jobs: &Receiver<Box<dyn Job>>, counters: &Counters) {
+fn run(db: &Connection, log: &Log, jobs: &Receiver<Box<dyn Job>>, counters: &Counters) {
     while let Ok(first) = jobs.recv() {
         let group = gather(first, jobs);
         // A panic drops the group, and with it its waiters' other ends: they get an error, never silence.
-        let unwound = catch_unwind(AssertUnwindSafe(|| commit_group(db, group, counters))).is_err();
+        let unwound = catch_unwind(AssertUnwindSafe(|| commit_group(db, log, group, counters))).is_err();
         if unwound {
             tracing::error!("the store's writer panicked; the writes under way failed, it goes on");
             roll_back(db);
@@ -187,7 +188,7 @@ fn gather(first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) -> Vec<Box<dyn Job
     group
 }
 
-fn commit_group(db: &Connection, mut group: Vec<Box<dyn Job>>, counters: &Counters) {
+fn commit_group(db: &Connection, log: &Log, mut group: Vec<Box<dyn Job>>, counters: &Counters) {
     let outcome = commit(db, &mut group);
     if outcome.is_err() {
         roll_back(db);
@@ -195,9 +196,12 @@ fn commit_group(db: &Connection, mut group: Vec<Box<dyn Job>>, counters: &Counte
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.writes.fetch_add(group.len() as u64, Ordering::Relaxed);
     }
+    let is_stored = outcome.is_ok();
     for job in group {
         job.answer(outcome.as_ref().map(|_| ()).map_err(String::as_str));
     }
+    // Of a disk that is full, the log may hold what the next one needs.
+    if is_stored { log.keep_short(db) } else { log.empty(db) }
 }
 
 fn commit(db: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), String> {

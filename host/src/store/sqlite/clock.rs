@@ -1,0 +1,80 @@
+//! The file's times when the machine's clock was set, while the host ran or while it was stopped.
+//!
+//! Statements alone. When turns came is told to people and stays. It does not notice such a thing by itself: who runs
+//! compares the clock with a monotonic one, and who starts with what is stored.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+
+use super::stamp;
+use crate::clock::Millis;
+use crate::store::StoreError;
+use crate::store::oversight::DEAD_KEPT;
+
+/// A host is stopped for less by an upgrade. Whether after more its clock was set or it was stopped, nobody can tell.
+const STOP_MAX: Duration = Duration::from_secs(3600);
+
+/// Moves times with a clock that was set meanwhile. What is due, held or lives for a while goes back with the clock and
+/// not ahead: what was stored since, by the new time, would wait for all of the difference, and to do the rest early
+/// harms nobody.
+pub fn move_times(db: &Connection, by: i64) -> Result<(), StoreError> {
+    db.execute(
+        "UPDATE inbox SET due_at = max(0, due_at + min(?1, 0)), hold_until = max(0, hold_until + min(?1, 0)),
+           lease_until = max(0, lease_until + ?1), ended_at = max(0, ended_at + ?1)",
+        [by],
+    )?;
+    move_lives(db, by.min(0))
+}
+
+fn move_lives(db: &Connection, by: i64) -> Result<(), StoreError> {
+    db.execute("UPDATE memory SET expires_at = max(0, expires_at + ?1) WHERE ?1 < 0", [by])?;
+    db.execute("UPDATE address SET at = max(0, at + ?1) WHERE ?1 < 0", [by])?;
+    Ok(())
+}
+
+/// The host starts. A clock that tells less than what is stored was set back while it was stopped.
+pub fn wake(db: &Connection, now: Millis) -> Result<(), StoreError> {
+    let (now, seen) = (stamp(now), last_seen(db)?);
+    match seen.map(|seen| now - seen) {
+        Some(by) if by < 0 => set_back(db, now, by),
+        Some(by) if by > STOP_MAX.as_millis() as i64 => keep_known(db, by),
+        _ => Ok(()),
+    }
+}
+
+/// When something came or ended last.
+fn last_seen(db: &Connection) -> Result<Option<i64>, StoreError> {
+    Ok(db.query_row(
+        "SELECT max((SELECT received_at FROM inbox ORDER BY seq DESC LIMIT 1),
+                    (SELECT coalesce(max(ended_at), 0) FROM inbox WHERE ended_at IS NOT NULL))",
+        [],
+        |row| row.get(0),
+    )?)
+}
+
+/// Nothing waits for a time that only the other clock would reach. By how much of it was over nobody knows any more.
+fn set_back(db: &Connection, now: i64, by: i64) -> Result<(), StoreError> {
+    tracing::warn!(
+        by_ms = by,
+        "the clock was set back while this host was stopped; what waited for it is due now"
+    );
+    db.execute(
+        "UPDATE inbox SET due_at = min(due_at, ?1), hold_until = min(hold_until, ?1) WHERE ended_at IS NULL",
+        [now],
+    )?;
+    db.execute("UPDATE inbox SET ended_at = ?1 WHERE ended_at > ?1", [now])?;
+    move_lives(db, by)
+}
+
+/// What ended before stays known for all of its retention from now on. If the clock was set ahead, a platform may still
+/// bring it again; if the host was stopped, it is kept for longer than it need be. Dead letters are kept for so long
+/// anyway that only a clock can be as far ahead.
+fn keep_known(db: &Connection, by: i64) -> Result<(), StoreError> {
+    db.execute(
+        "UPDATE inbox SET ended_at = ended_at + ?1
+         WHERE ended_at IS NOT NULL AND (state <> 'dead' OR ?1 > ?2)",
+        params![by, DEAD_KEPT.as_millis() as i64],
+    )?;
+    Ok(())
+}
