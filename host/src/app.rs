@@ -43,8 +43,8 @@ use crate::plugin::shelf::Rejected;
 use crate::plugin::{Release, Shelf, engine};
 use crate::queue::{Wrapper, sqs::Sqs};
 use crate::random::Random;
-use crate::store::Store;
 use crate::store::vault::Vault;
+use crate::store::{JOBS, Store};
 use crate::telemetry::{self, Metrics, metrics};
 use crate::turn::{Inbox, Running, Turns};
 use wiring::Wiring;
@@ -379,6 +379,7 @@ fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) 
     let instances = shelf.instances_max / 2;
     let inbox = inbox(config, parts.place)?;
     let limits = limits(config, parts, store.clone(), metrics.clone());
+    let bus = bus(config, metrics.clone())?;
     let fallbacks = config.models.iter().map(|(name, model)| (name.clone(), model.fallback.clone()));
     Ok(Turns {
         store,
@@ -388,7 +389,7 @@ fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) 
         models,
         fallbacks: fallbacks.collect(),
         listeners: Listeners::default(),
-        bus: config.bus.as_deref().map(Bus::named).unwrap_or_default(),
+        bus,
         clock: parts.clock.clone(),
         random: parts.random.clone(),
         metrics,
@@ -415,6 +416,14 @@ fn inbox(config: &Config, place: Place) -> anyhow::Result<Inbox> {
     }
 }
 
+/// Nodes that share a Redis share the bus.
+fn bus(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Bus> {
+    let Some(name) = &config.bus else { return Ok(Bus::default()) };
+    let Some(redis) = &config.redis else { return Ok(Bus::named(name)) };
+    let servers = store::addresses(redis)?;
+    Ok(Bus::relayed(name, servers.iter().map(|server| server.info().clone()).collect(), metrics))
+}
+
 fn limits(config: &Config, parts: &Parts, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Limits {
     let channels = config.channels.iter().map(|(name, channel)| (name.as_str(), &channel.limits));
     let chat = config.chat.as_ref().map(|chat| (CHAT_CHANNEL, &chat.limits));
@@ -436,7 +445,14 @@ fn names(config: &Config) -> metrics::Names {
     let adapters = config.channels.values().map(|channel| &channel.adapter);
     let chat = config.chat.as_ref().map(|_| CHAT_CHANNEL.to_owned());
     metrics::Names {
-        channels: config.channels.keys().cloned().chain(chat).chain(offered).collect(),
+        channels: config
+            .channels
+            .keys()
+            .cloned()
+            .chain(chat)
+            .chain(offered)
+            .chain([JOBS.to_owned()])
+            .collect(),
         models: config.models.keys().cloned().collect(),
         plugins: pipelines.chain(adapters).cloned().collect(),
     }

@@ -2,13 +2,20 @@
 //!
 //! It hands out what people say, so there is none unless the configuration names it. It is best effort by its nature:
 //! a notice is given after the commit that it tells of, at most once, and is gone for who does not listen; who listens
-//! too slowly is told how many it missed. It holds up nobody who publishes. It does not know doors, nor turns.
+//! too slowly is told how many it missed. It holds up nobody who publishes. Where nodes share a Redis they hear each
+//! other, by `relay`. It does not know doors, nor turns.
+
+mod relay;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use redis::ConnectionInfo;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+
+use crate::telemetry::Metrics;
+use relay::Relay;
 
 /// Notices that wait for the slowest listener: with the bound of a text 16 MiB at most.
 const NOTICES_KEPT: usize = 256;
@@ -17,7 +24,7 @@ pub const CONTENT_BYTES_MAX: usize = 64 << 10;
 /// Each holds one of the operators' connections.
 const LISTENERS_MAX: usize = 16;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// Somebody wrote it.
@@ -27,7 +34,7 @@ pub enum Direction {
 }
 
 /// One message that came in or went out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// The adapter that speaks it, or the door of the host's own.
     pub platform: String,
@@ -40,13 +47,13 @@ pub struct Notice {
     pub person: String,
     pub content: String,
     /// The content is longer than a notice holds.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_cut: bool,
     /// When it was stored, or its delivery was; RFC 3339.
     pub timestamp: String,
     pub request_id: String,
     /// The channel that it went out through, if that is another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
 }
 
@@ -59,6 +66,7 @@ struct Open {
     name: String,
     notices: broadcast::Sender<Arc<Notice>>,
     seats: Arc<Semaphore>,
+    relay: Option<Relay>,
 }
 
 /// Why nobody may listen.
@@ -86,25 +94,41 @@ pub struct Listener {
 }
 
 impl Bus {
+    /// Within this process.
     pub fn named(name: &str) -> Bus {
         let (notices, seats) = (broadcast::Sender::new(NOTICES_KEPT), Semaphore::new(LISTENERS_MAX));
-        Bus(Some(Open { name: name.to_owned(), notices, seats: Arc::new(seats) }))
+        Bus(Some(Open { name: name.to_owned(), notices, seats: Arc::new(seats), relay: None }))
+    }
+
+    /// The same over all nodes that have these servers in common, on the Pub/Sub channel of this name, where any other
+    /// subscriber hears it too. Starts tasks, which end with it.
+    pub fn relayed(name: &str, servers: Vec<ConnectionInfo>, metrics: Arc<Metrics>) -> Bus {
+        let bus = Bus::named(name);
+        let relay = |open: Open| {
+            let relay = Relay::start(name, servers, open.notices.clone(), metrics);
+            Open { relay: Some(relay), ..open }
+        };
+        Bus(bus.0.map(relay))
     }
 
     pub fn name(&self) -> Option<&str> {
         self.0.as_ref().map(|open| open.name.as_str())
     }
 
-    /// Whether anybody listens: without one nothing has to be put together.
+    /// Whether anybody may listen: without one nothing has to be put together. Who listens elsewhere is not known.
     pub fn is_heard(&self) -> bool {
-        self.0.as_ref().is_some_and(|open| open.notices.receiver_count() > 0)
+        self.0.as_ref().is_some_and(|open| open.relay.is_some() || open.notices.receiver_count() > 0)
     }
 
     /// Tells those who listen now. Waits for nobody.
     pub fn publish(&self, notice: Notice) {
         if let Some(open) = &self.0 {
+            let notice = Arc::new(notice.cut());
+            if let Some(relay) = &open.relay {
+                relay.pass_on(notice.clone());
+            }
             // Nobody listens any more.
-            let _ = open.notices.send(Arc::new(notice.cut()));
+            let _ = open.notices.send(notice);
         }
     }
 

@@ -12,6 +12,7 @@ mod channels;
 mod conversations;
 mod dead_letters;
 mod entry;
+mod jobs;
 mod limits;
 mod logs;
 mod overview;
@@ -54,6 +55,9 @@ pub struct Console {
     /// The door is reached from this machine alone: then it is called by this machine's names.
     pub is_local: bool,
 }
+
+/// Where all operations are.
+const BELOW: &str = "/api/v1/admin/";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -110,7 +114,8 @@ pub fn router(console: Console) -> Router {
         verifier: None,
     });
     let console = Arc::new(console);
-    let (api, document) = api().split_for_parts();
+    let (api, mut document) = api().split_for_parts();
+    name_operations(&mut document);
     api.with_state(console.clone())
         .route("/api/v1/openapi.json", get(move || async { Json(document) }))
         .merge(probes)
@@ -133,6 +138,9 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::one, dead_letters::discard))
         .routes(routes!(dead_letters::replay))
+        .routes(routes!(jobs::say))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::one, jobs::cancel))
         .routes(routes!(bus::listen))
         .routes(routes!(limits::limits))
         .routes(routes!(logs::logs))
@@ -140,7 +148,21 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(audit::check))
         .routes(routes!(tokens::list))
         .routes(routes!(tokens::revoke));
-    OpenApiRouter::with_openapi(Api::openapi()).nest("/api/v1/admin", own)
+    OpenApiRouter::with_openapi(Api::openapi()).nest(BELOW.trim_end_matches('/'), own)
+}
+
+/// An operation is known by its name to programs that are made out of the document, and handlers of different things
+/// are called alike.
+fn name_operations(document: &mut utoipa::openapi::OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let things = path.trim_start_matches(BELOW).replace(['{', '}'], "").replace('/', "-");
+        let operations = [("get", &mut item.get), ("post", &mut item.post), ("delete", &mut item.delete)];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(format!("{method}-{things}"));
+            }
+        }
+    }
 }
 
 fn origins(config: &Config) -> Origins {

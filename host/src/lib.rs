@@ -47,11 +47,13 @@ pub mod store;
 
 pub mod queue;
 
+// What nodes and operators are told of it.
+pub mod bus;
+
 pub mod message;
 
 // Leaves: they know nobody.
 pub mod auth;
-pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod drain;

@@ -49,7 +49,7 @@ pub enum StoreError {
 }
 
 /// One message on its way into the inbox.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Incoming {
     pub message: Message,
     /// Follows the turn through every log line.
@@ -63,15 +63,32 @@ pub struct Incoming {
     /// Somebody hears the answer on an open line of this process: of several nodes no other claims the turn, for
     /// as long as this one lives.
     pub is_awaited: bool,
+    /// It counts as received then, and is claimed then at the earliest; whoever comes behind it in its conversation
+    /// waits. None: now.
+    pub due_at: Option<Millis>,
 }
+
+/// The line of what the host does for itself, without anybody who asked it in a chat: jobs. No channel of the
+/// configuration has a `/` in its name.
+pub const JOBS: &str = "host/jobs";
 
 /// The way of a reply that goes out through another channel. It stays as it was when the message came in, so that
 /// each attempt at the delivery goes the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Via {
     pub channel: String,
+    /// The conversation there, where it is known by name.
+    pub conversation: Option<String>,
     /// That channel's own; empty for its default destination. Sealed at rest as a message's is.
     pub address: Vec<u8>,
+}
+
+impl Via {
+    /// Where it leads, for operators.
+    pub fn name(&self) -> String {
+        let conversation = self.conversation.as_ref();
+        conversation.map_or_else(|| self.channel.clone(), |name| format!("{} {name}", self.channel))
+    }
 }
 
 /// The address of a conversation in which nobody writes any more is kept for a year: what goes there without being
@@ -203,7 +220,7 @@ pub enum EndedAs {
 pub struct Queue {
     pub unfinished: u64,
     pub dead: u64,
-    /// When the oldest unfinished message came in.
+    /// When the oldest unfinished message came in, or will.
     pub oldest_received_at: Option<Millis>,
 }
 
@@ -223,10 +240,10 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// dies a claim brings the turn up as `withdrawn`. An answer of which a part was sent is sent whole.
     async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError>;
 
-    /// The machine's clock was set, ahead or back by so many milliseconds: what is to come moves with it, or a turn
-    /// would wait for an hour that was over already, or be claimed twice for one that never was. A store that goes by
-    /// a clock of its own has nothing to do.
-    async fn clock_was_set(&self, _by: i64) -> Result<(), StoreError> {
+    /// The machine's clock was set to `now`, ahead or back by so many milliseconds: what is to come moves with it, or a
+    /// turn would wait for an hour that was over already, or be claimed twice for one that never was. What was meant
+    /// for an hour (`due_at`) stays at it. A store that goes by a clock of its own has nothing to do.
+    async fn clock_was_set(&self, _now: Millis, _by: i64) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -14,6 +14,7 @@ mod failure;
 mod inbox;
 mod inquire;
 mod intake;
+mod jobs;
 mod patience;
 mod record;
 mod resume;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use failure::TurnError;
 pub use inbox::Inbox;
+pub use jobs::{NotSaid, Put, Say, hour_of};
 pub use resume::{Asked, Resumed, Standing};
 pub use talk::{Place, Refused, Talking};
 pub use work::NotDone;

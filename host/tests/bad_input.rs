@@ -66,6 +66,17 @@ async fn an_unknown_key_is_told_with_its_place_and_its_neighbour() {
     }
 }
 
+/// Found by review: such a token was issued and opened no door.
+#[tokio::test]
+async fn a_scope_that_there_is_not_is_refused_with_those_that_there_are() {
+    let output = Host::at_rest(&Settings::new()).output(&["token", "--scope", "chat:read"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    holds(
+        &String::from_utf8(output.stderr).unwrap(),
+        &["'chat:read'", "chat:write", "metrics:read", "logs:read"],
+    );
+}
+
 #[tokio::test]
 async fn a_missing_secret_is_named() {
     let platform = Platform::start().await;

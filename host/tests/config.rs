@@ -221,6 +221,19 @@ fn a_redis_that_cannot_be_used_is_refused() {
 }
 
 #[test]
+fn a_bus_may_be_called_as_is_usual_in_redis() {
+    assert_eq!(load("").bus, None, "nothing of what people say is handed out");
+    for name in ["parlor", "chat:messages", "Chat_messages/1"] {
+        assert_eq!(load(&format!("bus: {{ name: '{name}' }}")).bus.as_deref(), Some(name));
+    }
+    assert_problem(
+        "bus: { name: 'a b' }",
+        "1:14: bus.name: `a b` is not a bus's name: 1 to 63 letters, digits, `.`, `_`, `:`, `/` and `-`, a letter or \
+         digit first",
+    );
+}
+
+#[test]
 fn every_problem_comes_at_once_in_the_order_of_the_file() {
     let yaml = "\
 listen: here

@@ -6,7 +6,7 @@
 #[allow(dead_code, unused_imports, reason = "each binary of tests uses its part of what they share")]
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use reqwest::Method;
@@ -98,8 +98,12 @@ fn operations(document: &Value) -> Vec<(Method, String, String)> {
 #[tokio::test]
 async fn each_role_may_what_is_its_own_and_no_more() {
     let (host, _platform, _model) = team().await;
-    let operations = operations(&document(&host).await);
+    let document = document(&host).await;
+    let operations = operations(&document);
     assert!(operations.len() >= 18, "{operations:?}");
+    let methods = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+    let names: BTreeSet<&str> = methods.map(|(_, it)| it["operationId"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), operations.len(), "each has a name of its own: {names:?}");
     let mut tokens: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (at, role) in ROLES.iter().enumerate() {
         tokens.insert(role, ROLES[..=at].iter().map(|role| format!("role:{role}")).collect());

@@ -329,3 +329,24 @@ async fn a_turn_that_ends_the_process_each_time_is_given_up_and_the_person_told(
             .await;
     assert_eq!(seen[1], Model::answer_to(LAST));
 }
+
+/// Found by review: an answer whose delivery ends the process each time was buried, and the person told nothing.
+#[tokio::test]
+async fn a_delivery_that_ends_the_process_each_time_is_given_up_and_the_person_told() {
+    const CLAIMS: usize = 20;
+    let (platform, model) = (Platform::start().await, Model::start().await);
+    let mut host = Host::at_rest(&model.join(platform.join(Settings::new())));
+    let knock = platform.direct(CONVERSATION, "canary poison");
+    let posting = knock.deliver(host.whereabouts(), "/webhook/team");
+    for _ in 0..CLAIMS {
+        host.begin_with_environment(&[("PARLOR_KILL_AT", "turn::before_send")]);
+        assert_eq!(host.ended().await.signal(), Some(SIGKILL));
+    }
+    host.run_with(&[]).await;
+    posting.await.unwrap();
+    let seen =
+        eventually("the apology", || Some(platform.seen(CONVERSATION)).filter(|seen| !seen.is_empty())).await;
+    assert_eq!(seen, ["Sorry, I cannot answer right now. Please try again later."]);
+    host.wait_for_line(&["turn ends", "\"dead\""]).await;
+    assert_eq!(model.times_asked("canary poison"), 1, "its answer is kept for a replay");
+}

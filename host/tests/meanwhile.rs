@@ -204,6 +204,7 @@ async fn nobody_in_a_group_stops_the_answer_to_another() {
 mod killed {
     use std::os::unix::process::ExitStatusExt as _;
 
+    use super::support::Platform;
     use super::*;
 
     const SIGKILL: i32 = 9;
@@ -322,5 +323,25 @@ mod killed {
             let scene = back_late(rule, &["canary old"], ahead).await;
             assert_eq!(scene.closed("ann", 1).await, [Model::answer_to("canary old")]);
         }
+    }
+
+    /// Found by review: it was judged by when it had been sent, so that nobody was asked.
+    #[tokio::test]
+    async fn a_dead_letter_that_is_asked_again_is_not_too_old() {
+        let (platform, model) = (Platform::start().await, Model::start().await);
+        let settings = platform.join(Settings::new()).set("channels.team.stale", json!({ "after": "10m" }));
+        let mut host = Host::start(&model.join(settings)).await;
+        platform.garble(true);
+        let text = "canary lost";
+        assert_eq!(platform.direct("ann", text).post(&host.url("/webhook/team")).await, Some(200));
+        host.wait_for_line(&["turn ends", "\"dead\""]).await;
+        platform.garble(false);
+        let seen = platform.seen("ann").len();
+        host.kill();
+        host.run_with(&[("FAILPOINTS", &format!("clock::ahead=return({QUARTER})"))]).await;
+        let replayed = host.output(&["replay", "--all", "--ask-again", "--url", &host.admin_url("/")]);
+        assert!(replayed.status.success(), "{replayed:?}");
+        let again = eventually("the answer", || platform.seen("ann").get(seen).cloned()).await;
+        assert_eq!((again, model.times_asked(text)), (Model::answer_to(text), 2));
     }
 }

@@ -9,16 +9,18 @@ mod server;
 #[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
 mod support;
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use server::{Server, quick_folder};
-use support::{Callback, Host, Model, Platform, Settings, Slate, client, eventually};
+use support::{Callback, Host, Line, Model, Platform, Settings, Slate, client, eventually};
 use tempfile::TempDir;
 
 /// Long enough for a second answer to show up if there were one.
 const MOMENT: Duration = Duration::from_millis(300);
 const TEAM: &str = "/webhook/team";
+const BUS: &str = "chat:messages_1";
 const SYNCED: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 /// Two nodes of one host with the platform's channel `team`, its own door and a model.
@@ -37,6 +39,7 @@ impl Nodes {
         let (platform, model) = (Platform::start().await, Model::start().await);
         let settings = model.join(platform.join(Settings::new()));
         let settings = settings.set("store", json!({ "redis": redis.url() })).set("chat", json!({}));
+        let settings = settings.set("bus", json!({ "name": BUS }));
         let hosts = [Host::start(&settings).await, Host::start(&settings).await];
         Nodes { hosts, platform, model, redis: Some(redis), folder }
     }
@@ -152,6 +155,145 @@ async fn a_message_that_is_taken_back_at_one_node_stops_at_the_other() {
     eventually("the model's caller leaves", || (model.left() == 1).then_some(())).await;
     assert_eq!(hosts[works].lines_with("\"withdrawn\"").len(), 1);
     assert_eq!(slate.wrongs(), [""; 0]);
+}
+
+/// Says it at a node until it answers.
+async fn say(host: &Host, token: &str, key: &str, saying: &Value) -> Value {
+    let url = host.admin_url("/api/v1/admin/channels/team/messages");
+    let said = client().post(url).bearer_auth(token).header("idempotency-key", key).json(saying);
+    let response = said.send().await.unwrap();
+    let status = response.status().as_u16();
+    let job = response.json().await.unwrap();
+    assert!([200, 202].contains(&status), "{status}: {job}");
+    job
+}
+
+#[tokio::test]
+async fn a_job_is_done_once_whichever_nodes_are_told_of_it() {
+    const JOBS: usize = 15;
+    let nodes = Nodes::start().await;
+    let token = nodes.hosts[0].token_with(&["--role", "operator"]);
+    assert_eq!(nodes.post(0, &nodes.platform.group("ours", "canary hello.")).await, Some(200));
+    nodes.sees("ours", 1).await;
+    for number in 0..JOBS {
+        let saying = json!({ "text": format!("canary {number}"), "conversation": "ours" });
+        let key = format!("k{number}");
+        let both = tokio::join!(
+            say(&nodes.hosts[0], &token, &key, &saying),
+            say(&nodes.hosts[1], &token, &key, &saying)
+        );
+        assert_eq!(both.0["id"], both.1["id"]);
+    }
+    nodes.sees("ours", JOBS + 1).await;
+    tokio::time::sleep(MOMENT).await;
+    let seen = nodes.platform.seen("ours");
+    assert_eq!(seen.len(), JOBS + 1, "each once: {seen:?}");
+    for (number, seen) in seen[1..].iter().enumerate() {
+        assert!(seen.ends_with(&format!("canary {number}")), "in order, but {number} is {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_for_later_outlives_the_node_that_was_told_of_it() {
+    let mut nodes = Nodes::start().await;
+    let token = nodes.hosts[0].token_with(&["--role", "operator"]);
+    let at = parlor::clock::rfc3339(support::now_ms() + 2000);
+    let job = say(&nodes.hosts[0], &token, "k", &json!({ "text": "canary later", "at": at })).await;
+    assert_eq!(job["state"], "waiting");
+    nodes.hosts[0].kill();
+    assert_eq!(nodes.sees("robot", 1).await, ["canary later"]);
+    let url = nodes.hosts[1].admin_url(&format!("/api/v1/admin/jobs/{}", job["id"].as_str().unwrap()));
+    let done =
+        async || client().get(&url).bearer_auth(&token).send().await.unwrap().json::<Value>().await.unwrap();
+    while done().await["state"] != "delivered" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(nodes.platform.seen("robot").len(), 1);
+}
+
+/// A program that is none of ours, on the bus's channel of Redis.
+struct Subscriber(mpsc::Receiver<Value>);
+
+impl Subscriber {
+    fn begin(redis: &Server) -> Subscriber {
+        let (mut line, (heard, told)) = (redis.line(), mpsc::channel());
+        let (is_ready, ready) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut words = line.as_pubsub();
+            words.subscribe(BUS).unwrap();
+            is_ready.send(()).unwrap();
+            // Ends with Redis, or with whoever wanted to hear.
+            while let Ok(word) = words.get_message() {
+                if heard.send(serde_json::from_slice(word.get_payload_bytes()).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        ready.recv().unwrap();
+        Subscriber(told)
+    }
+
+    /// What was said by now, and until nothing more comes for a moment.
+    fn heard(&self) -> Vec<Value> {
+        std::iter::from_fn(|| self.0.recv_timeout(MOMENT).ok()).collect()
+    }
+}
+
+/// What a notice says, but for when and by whom it was told.
+fn gist(notice: &Value) -> [String; 4] {
+    ["direction", "platform", "content", "conversation"]
+        .map(|name| notice[name].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn what_one_node_is_told_every_other_and_any_subscriber_of_redis_hears_once() {
+    let nodes = Nodes::start().await;
+    let token = nodes.hosts[0].token_with(&["--role", "operator"]);
+    let subscriber = Subscriber::begin(nodes.redis.as_ref().unwrap());
+    let mut lines = [
+        Line::open(&nodes.hosts[0], &token, "").await,
+        Line::open(&nodes.hosts[1], &token, "?channel=team").await,
+    ];
+    for node in 0..2 {
+        let (conversation, text) = (format!("g{node}"), format!("canary at {node}."));
+        assert_eq!(nodes.post(node, &nodes.platform.group(&conversation, &text)).await, Some(200));
+        nodes.sees(&conversation, 1).await;
+        let answer = Model::answer_to(&text);
+        for line in &mut lines {
+            let (heard, said) = (line.notice().await, line.notice().await);
+            assert_eq!(gist(&heard)[..3], ["in", nodes.platform.adapter(), &text]);
+            assert_eq!(gist(&said)[..3], ["out", nodes.platform.adapter(), &answer]);
+            assert!(heard["timestamp"].as_str().unwrap() <= said["timestamp"].as_str().unwrap());
+        }
+    }
+    let heard = subscriber.heard();
+    let told: Vec<_> = heard.iter().map(|notice| gist(notice)[0].clone()).collect();
+    assert_eq!(told, ["in", "out", "in", "out"], "each once: {heard:?}");
+    assert_ne!(heard[0]["node"], heard[2]["node"], "and by which node");
+    assert!(heard.iter().all(|notice| notice["timestamp"].is_string()), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_bus_whose_connections_are_cut_holds_up_no_turn_and_is_heard_again() {
+    let nodes = Nodes::start().await;
+    let token = nodes.hosts[0].token_with(&["--role", "operator"]);
+    let redis = nodes.redis.as_ref().unwrap();
+    let mut line = Line::open(&nodes.hosts[1], &token, "").await;
+    assert_eq!(nodes.post(0, &nodes.platform.group("before", "canary before.")).await, Some(200));
+    assert_eq!(line.notice().await["content"], "canary before.");
+    line.notice().await;
+    let cut: u32 = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"]).query(&mut redis.line()).unwrap();
+    assert_eq!(cut, 4, "each node listens to the others, and on the bus");
+    assert_eq!(nodes.post(0, &nodes.platform.group("meanwhile", "canary meanwhile.")).await, Some(200));
+    nodes.sees("meanwhile", 1).await;
+    let subscribed = || {
+        let of_bus: (String, usize) =
+            redis::cmd("PUBSUB").arg(&["NUMSUB", BUS]).query(&mut redis.line()).unwrap();
+        (of_bus.1 == 2).then_some(())
+    };
+    eventually("both nodes listen again", subscribed).await;
+    assert_eq!(nodes.post(0, &nodes.platform.group("after", "canary after.")).await, Some(200));
+    while line.notice().await["content"] != "canary after." {}
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 #[path = "store/conformance.rs"]
 #[macro_use]
 mod conformance;
+#[path = "redis/bus.rs"]
+mod bus;
 #[path = "redis/faults.rs"]
 mod faults;
 #[path = "store/interleavings.rs"]

@@ -118,7 +118,8 @@ async fn a_reply_that_is_refused_there_is_a_dead_letter_and_whoever_asked_is_tol
     scene.platform.refuse_with(410, None, None);
     assert_eq!(scene.platform.direct("ann", "canary gone").post(&scene.host.url(TEAM)).await, Some(200));
     scene.ended("\"dead\"", 1).await;
-    assert_eq!(scene.platform.seen("ann"), [APOLOGY]);
+    assert_eq!(scene.sees("ann", 1).await, [APOLOGY]);
+    scene.ended("\"delivered\"", 1).await;
     assert_eq!(scene.platform.seen_in_all(), 1);
     let token = scene.host.token_with(&["--role", "operator"]);
     let admin = |path: &str| scene.host.admin_url(&format!("/api/v1/admin/{path}"));
@@ -148,7 +149,7 @@ async fn a_channel_that_is_gone_by_then_leaves_a_dead_letter_and_an_apology() {
     scene.host.run().await;
     scene.host.wait_for_line(&["\"error\"", "not in the configuration; put it back"]).await;
     scene.ended("\"dead\"", 1).await;
-    assert_eq!(scene.platform.seen("ann"), [APOLOGY], "the answer itself goes nowhere else");
+    assert_eq!(scene.sees("ann", 1).await, [APOLOGY], "the answer itself goes nowhere else");
 }
 
 #[tokio::test]

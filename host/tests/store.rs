@@ -17,7 +17,9 @@ use parlor::store::allowance::{Buckets, KEYS_MAX};
 use parlor::store::oversight::{Act, Actor, Chain, Oversight as _};
 use parlor::store::sqlite::{DATABASE_FILE, EXCHANGES_MAX, Options, SqliteStore};
 use parlor::store::vault::{KEY_FILE, Vault, VaultError};
-use parlor::store::{Acceptance, Allowance, Delivery, Outcome, Progress, Store, StoreError, Verdict};
+use parlor::store::{
+    Acceptance, Allowance, Delivery, Incoming, JOBS, Outcome, Progress, Store, StoreError, Verdict,
+};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -352,10 +354,10 @@ async fn when_the_clock_is_set_what_is_due_and_leased_moves_with_it() {
     let (store, _folder) = fresh();
     accept(&store, "c", "1").await;
     let claimed = claim(&store, NOW).await;
-    store.clock_was_set(HOUR as i64).await.unwrap();
+    store.clock_was_set(NOW + HOUR, HOUR as i64).await.unwrap();
     assert!(store.claim(NOW + HOUR + 1000, LEASE, &[]).await.unwrap().is_none(), "it is still leased");
     store.postpone(claimed.lease, NOW + HOUR + 2000, None).await.unwrap();
-    store.clock_was_set(-(HOUR as i64)).await.unwrap();
+    store.clock_was_set(NOW, -(HOUR as i64)).await.unwrap();
     assert!(store.claim(NOW + 1999, LEASE, &[]).await.unwrap().is_none());
     assert_eq!(claim(&store, NOW + 2000).await.message.id, "1");
 }
@@ -396,6 +398,36 @@ async fn a_repeat_is_known_although_the_clock_was_set_ahead_while_nobody_looked(
     assert_eq!(again, [Acceptance::Duplicate]);
     let swept = store.sweep(later + DAY + 1, later + 1).await.unwrap();
     assert_eq!(swept, 1, "and forgotten when its retention is over");
+}
+
+#[tokio::test]
+async fn what_is_meant_for_an_hour_stays_at_it_when_the_clock_is_set() {
+    const HOUR: u64 = 3_600_000;
+    let (store, _folder) = fresh();
+    let later = Incoming { due_at: Some(NOW + 5 * HOUR), ..incoming("c", "1") };
+    store.accept(CHANNEL, NOW, vec![later]).await.unwrap();
+    for (now, by) in [(NOW + HOUR, HOUR as i64), (NOW - HOUR, -2 * HOUR as i64)] {
+        store.clock_was_set(now, by).await.unwrap();
+        assert!(store.claim(NOW + 5 * HOUR - 1, LEASE, &[]).await.unwrap().is_none(), "{by}");
+    }
+    assert_eq!(claim(&store, NOW + 5 * HOUR).await.message.id, "1");
+}
+
+#[tokio::test]
+async fn what_is_meant_for_an_hour_stays_at_it_when_the_host_stops_meanwhile() {
+    const HOUR: u64 = 3_600_000;
+    let (store, folder) = fresh();
+    let mut later = Incoming { due_at: Some(NOW + 5 * HOUR), ..incoming("c", "1") };
+    later.message.sent_at = Some(NOW);
+    store.accept(JOBS, NOW, vec![later]).await.unwrap();
+    drop(store);
+    // As a host that was stopped does, and one whose clock was set back then.
+    for now in [NOW + HOUR, NOW - 2 * HOUR] {
+        let store = open(folder.path());
+        store.wake(now).await.unwrap();
+        assert!(store.claim(NOW + 5 * HOUR - 1, LEASE, &[]).await.unwrap().is_none(), "{now}");
+    }
+    assert_eq!(claim(&open(folder.path()), NOW + 5 * HOUR).await.message.id, "1");
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ impl Wiring<'_> {
         if let Some(door) = &config.openai {
             channels.extend(self.openai(door));
         }
+        channels.push(Channel::of_jobs());
         channels.into_iter().map(|channel| (channel.name.clone(), Arc::new(channel))).collect()
     }
 

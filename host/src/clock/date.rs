@@ -19,10 +19,10 @@ pub fn rfc3339(time: Millis) -> String {
     moment.format(FORM).expect("every part of the form is one of a date")
 }
 
-/// None for what is no time, or is before 1970. What is finer than a millisecond is dropped.
+/// None for what is no time; one before 1970 is that year's beginning. What is finer than a millisecond is dropped.
 pub fn from_rfc3339(text: &str) -> Option<Millis> {
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    Millis::try_from(moment.unix_timestamp_nanos() / NANOS_IN_MILLI).ok()
+    Some(Millis::try_from(moment.unix_timestamp_nanos() / NANOS_IN_MILLI).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -48,7 +48,8 @@ mod tests {
     #[test]
     fn other_zones_are_read_and_nonsense_is_not() {
         assert_eq!(from_rfc3339("2000-02-29T08:00:00+08:00"), Some(951_782_400_000));
-        for nonsense in ["", "now", "2000-02-30T00:00:00Z", "2000-02-29", "1960-01-01T00:00:00Z"] {
+        assert_eq!(from_rfc3339("1960-01-01T00:00:00Z"), Some(0));
+        for nonsense in ["", "now", "2000-02-30T00:00:00Z", "2000-02-29"] {
             assert_eq!(from_rfc3339(nonsense), None, "{nonsense}");
         }
     }

@@ -14,8 +14,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, clap::Args)]
 pub struct Token {
-    /// What its bearer may do, such as `metrics:read`; may be given several times. Without it and `--role`: `chat:write`
-    #[arg(long)]
+    /// What its bearer may do; may be given several times. Without it and `--role`: `chat:write`
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(guard::SCOPES))]
     scope: Vec<String>,
     /// What its bearer is at the admin door: `viewer`, `operator` or `admin`
     #[arg(long)]

@@ -10,8 +10,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::kinds::{
-    Address, Any, Count, FilePath, Frequency, ModelName, Name, Networks, OneOf, OneOrMore, Origin, QueueUrl,
-    Read, RedisUrls, Secret, SettingName, Sha256, SigningSecret, Size, Temperature, Text, Time, WebUrl,
+    Address, Any, BusName, Count, FilePath, Frequency, ModelName, Name, Networks, OneOf, OneOrMore, Origin,
+    QueueUrl, Read, RedisUrls, Secret, SettingName, Sha256, SigningSecret, Size, Temperature, Text, Time,
+    WebUrl,
 };
 use super::problem::{Place, Problem, Problems};
 use super::reader::{Environment, Reader};
@@ -116,8 +117,8 @@ section! {
 section! {
     /// The message bus.
     BusFile {
-        /// By which those who listen know it.
-        name: Name = required;
+        /// By which those who listen know it, and the channel of Redis where nodes share one.
+        name: BusName = required;
     }
 }
 

@@ -635,6 +635,29 @@ impl Read for Name {
     }
 }
 
+/// What a bus is called, in Redis too, where names such as `chat:messages` are usual.
+pub(super) struct BusName(pub String);
+
+impl BusName {
+    fn parse(text: &str) -> Result<Self, String> {
+        if is_name(text, |c| c.is_ascii_alphanumeric(), "._:/-") {
+            return Ok(BusName(text.to_owned()));
+        }
+        Err("is not a bus's name: 1 to 63 letters, digits, `.`, `_`, `:`, `/` and `-`, a letter or digit first"
+            .to_owned())
+    }
+}
+
+impl Read for BusName {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        parsed(node, reader, "a bus's name", BusName::parse)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,62}$|\$\{"})
+    }
+}
+
 /// The name that the operator gives a model.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ModelName(pub String);

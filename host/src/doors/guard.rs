@@ -14,6 +14,8 @@ use crate::telemetry;
 pub const CHAT_WRITE: &str = "chat:write";
 pub const METRICS_READ: &str = "metrics:read";
 pub const LOGS_READ: &str = "logs:read";
+/// All that a door asks for. Roles are beside them.
+pub const SCOPES: [&str; 3] = [CHAT_WRITE, METRICS_READ, LOGS_READ];
 
 /// The query's field for a token.
 const TOKEN: &str = "token";

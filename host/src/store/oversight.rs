@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::allowance::Used;
-use super::{Queue, StoreError};
+use super::{Incoming, Queue, StoreError, Via};
 use crate::clock::Millis;
 use crate::message::{Message, Reply};
 
@@ -32,9 +32,15 @@ pub struct Actor {
 }
 
 /// What an operator does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Act {
-    /// A dead letter is tried once more: its stored answer is delivered, or it is asked again.
+    /// A text is handed to a channel's adapter, by a job in the line [`super::JOBS`]. Nothing is done if there is a job
+    /// of this id.
+    Say(Box<Incoming>),
+    /// A job that is not done yet is not to be done.
+    Cancel { job: String },
+    /// A dead letter is tried once more, as if it had come just now: its stored answer is delivered, or it is asked
+    /// again.
     Replay {
         turn: i64,
         /// Also where an answer is stored, which is given up then.
@@ -56,6 +62,8 @@ impl Act {
     /// The act in a word that stays.
     pub fn name(&self) -> &'static str {
         match self {
+            Act::Say(_) => "channel.say",
+            Act::Cancel { .. } => "job.cancel",
             Act::Replay { asks: false, .. } => "dead-letter.replay",
             Act::Replay { asks: true, .. } => "dead-letter.ask-again",
             Act::Discard { .. } => "dead-letter.discard",
@@ -69,6 +77,8 @@ impl Act {
     /// What it was done to.
     pub fn target(&self) -> String {
         match self {
+            Act::Say(job) => job.via.as_ref().map_or_else(|| job.message.id.clone(), Via::name),
+            Act::Cancel { job } => job.clone(),
             Act::Replay { turn, .. } | Act::Discard { turn } => turn.to_string(),
             Act::Forget { channel, conversation } | Act::Read { channel, conversation } => {
                 format!("{channel} {conversation}")
@@ -138,6 +148,26 @@ pub struct Unfinished {
     pub reason: Option<String>,
 }
 
+/// A turn, whatever became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnRecord {
+    pub turn: i64,
+    /// Without its address.
+    pub message: Message,
+    /// The way of its reply, without the address; none if that is back.
+    pub via: Option<Via>,
+    /// As in the store's head.
+    pub state: String,
+    pub received_at: Millis,
+    pub due_at: Millis,
+    pub ended_at: Option<Millis>,
+    pub claims: u32,
+    /// Why it died, or why the last attempt failed.
+    pub reason: Option<String>,
+    /// The platform's ids of what was sent.
+    pub receipt: Vec<String>,
+}
+
 /// A turn that ended without a delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
@@ -174,6 +204,18 @@ pub trait Oversight {
         conversation: &str,
         limit: u32,
     ) -> Result<Vec<Unfinished>, StoreError>;
+
+    /// The turn of a message; none if it is unknown.
+    async fn record(&self, channel: &str, message_id: &str) -> Result<Option<TurnRecord>, StoreError>;
+
+    /// All turns of a channel that are kept, the latest first; those before this turn. Not for channels of which a
+    /// person asks: their turns are many.
+    async fn records(
+        &self,
+        channel: &str,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<TurnRecord>, StoreError>;
 
     /// Dead letters, the latest first, of one channel or of all; those before this turn.
     async fn dead_letters(

@@ -20,6 +20,7 @@ mod link;
 mod nodes;
 mod oversight;
 mod script;
+mod subscription;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use script::{Call, NEVER};
 
 pub use health::{Health, Risk};
 pub use link::TIMEOUT;
+pub use subscription::{Heard, follow};
 
 /// Of a new Cluster: far more than it has nodes, and few enough to look through at each claim.
 pub const PARTITIONS: u32 = 16;
@@ -121,6 +123,12 @@ impl Address {
     pub fn parse(url: &str) -> Result<Address, String> {
         let info = url.into_connection_info().map_err(|error| error.to_string())?;
         Ok(Address(info))
+    }
+
+    /// What it takes to connect there.
+    pub fn info(&self) -> &ConnectionInfo {
+        use_ring();
+        &self.0
     }
 
     /// Asks the server about itself.
@@ -312,6 +320,15 @@ impl RedisStore {
         let Unreadable { lease, request_id, reason } = unreadable;
         tracing::error!(turn = lease.turn, request_id, reason, "a stored turn is unreadable and ends");
         self.finish(lease, now, &Ending::Dead { reason: reason.to_owned() }, &[]).await
+    }
+
+    /// A message on its way in, as one more argument of a call.
+    fn with_message(&self, call: Call, channel: &str, message: Incoming) -> Result<Call, StoreError> {
+        let letter = Letter::new(&self.vault, channel, message)?;
+        let time = |time: Option<Millis>| time.map_or_else(String::new, |time| time.min(NEVER).to_string());
+        let home = if letter.is_awaited { self.link.node() } else { "" };
+        let call = call.with(letter.id).with(letter.conversation).with(letter.message).with(letter.address);
+        Ok(call.with(letter.request_id).with(time(letter.hold_until)).with(home).with(time(letter.due_at)))
     }
 
     /// Fields of a message's row; none if it is unknown.
@@ -517,11 +534,7 @@ impl Store for RedisStore {
     ) -> Result<Vec<Acceptance>, StoreError> {
         let mut call = self.of("accept", channel).durable().at(now).with(channel);
         for message in messages {
-            let letter = Letter::new(&self.vault, channel, message)?;
-            call = call.with(letter.id).with(letter.conversation).with(letter.message).with(letter.address);
-            let hold = letter.hold_until.map_or_else(String::new, |until| until.min(NEVER).to_string());
-            let home = if letter.is_awaited { self.link.node() } else { "" };
-            call = call.with(letter.request_id).with(hold).with(home);
+            call = self.with_message(call, channel, message)?;
         }
         let accepted: Vec<u8> = self.run(call).await?;
         let acceptance = |new: u8| if new == 1 { Acceptance::New } else { Acceptance::Duplicate };

@@ -157,8 +157,8 @@ impl Store for SqliteStore {
         self.writer.write(move |db| inbox::withdraw(db, &channel, now, &ids)).await
     }
 
-    async fn clock_was_set(&self, by: i64) -> Result<(), StoreError> {
-        self.writer.write(move |db| clock::move_times(db, by)).await
+    async fn clock_was_set(&self, now: Millis, by: i64) -> Result<(), StoreError> {
+        self.writer.write(move |db| clock::move_times(db, now, by)).await
     }
 
     async fn claim(

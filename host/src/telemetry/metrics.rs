@@ -63,6 +63,7 @@ pub struct Metrics {
     connections_refused: Counter,
     chat_connections: Gauge,
     limited: Family<LimitedLabels, Counter>,
+    bus_notices: Family<BusLabels, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -125,6 +126,11 @@ struct LimitedLabels {
     limit: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BusLabels {
+    outcome: &'static str,
+}
+
 fn quick() -> Histogram {
     Histogram::new(QUICK_SECONDS)
 }
@@ -171,6 +177,7 @@ impl Metrics {
             connections_refused: Counter::default(),
             chat_connections: Gauge::default(),
             limited: Family::default(),
+            bus_notices: Family::default(),
         };
         metrics.register();
         metrics
@@ -251,6 +258,11 @@ impl Metrics {
             self.chat_connections.clone(),
         );
         registry.register("limited", "What a limit refused, by which", self.limited.clone());
+        registry.register(
+            "bus_notices",
+            "What was told on the bus for other nodes and programs, by whether Redis got it",
+            self.bus_notices.clone(),
+        );
     }
 
     /// Sets the names that may be labels; at the start and at each reload.
@@ -343,6 +355,12 @@ impl Metrics {
     /// One refusal by a limit, as `client`, `channel`, `person`, `key`, `queue` or `address`.
     pub fn limited(&self, channel: &str, limit: &'static str) {
         self.limited.get_or_create(&LimitedLabels { channel: self.channel(channel), limit }).inc();
+    }
+
+    /// What was told to others on the bus, as `published` or `dropped`.
+    pub fn bus(&self, outcome: &'static str, notices: usize) {
+        let notices = u64::try_from(notices).unwrap_or(u64::MAX);
+        self.bus_notices.get_or_create(&BusLabels { outcome }).inc_by(notices);
     }
 
     /// All figures as text of the type [`CONTENT_TYPE`].

@@ -19,7 +19,7 @@ use crate::telemetry;
 const IDLE: Duration = Duration::from_secs(1);
 /// Far more than all attempts of asking and delivering together: a turn that was claimed as often ended the
 /// process, or failed in the store, each time.
-const CLAIMS_MAX: u32 = 20;
+pub(super) const CLAIMS_MAX: u32 = 20;
 /// Messages of a channel that was taken out wait so long for it to come back; then they are dead letters.
 const STRANGERS_KEPT: Duration = Duration::from_secs(86_400);
 /// A renewal may fail twice before the lease ends.
@@ -54,7 +54,7 @@ impl Turns {
     async fn follow_clock(&self, watch: &mut Watch) {
         let now = self.clock.now();
         let Some(by) = watch.set_by(now) else { return };
-        match self.store.clock_was_set(by).await {
+        match self.store.clock_was_set(now, by).await {
             Ok(()) => {
                 tracing::warn!(by_ms = by, "the clock was set; what is due, leased and kept moves with it");
                 *watch = Watch::begin(now);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::dispatch::CLAIMS_MAX;
 use super::trouble::trouble;
 use super::{Ended, Turn, Turns};
 use crate::adapter::AdapterError;
@@ -84,7 +85,7 @@ impl Turns {
             error => error,
         };
         let remedy = self.remedy(turn, &error);
-        report(&error, &remedy);
+        report(turn, &error, &remedy);
         let done = match remedy {
             Remedy::Leave => Ok(Ended::Left),
             Remedy::Retry(pause) => self.retry(turn, pause, &error).await,
@@ -164,10 +165,7 @@ impl Turns {
     }
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
-        // What may end the process is not tried once more.
-        if !matches!(error, TurnError::TooManyClaims(_)) {
-            self.excuse(turn).await;
-        }
+        self.excuse(turn).await?;
         let ending = Ending::Dead { reason: telemetry::chain(error) };
         self.persist(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[])).await?;
         Ok(Ended::Dead)
@@ -176,14 +174,14 @@ impl Turns {
     /// The answer itself cannot be sent, such as one that the platform refuses or the adapter traps at: one plain
     /// sentence may come through. The answer stays with its checkpoint, for a replay.
     async fn say_instead(&self, turn: &Turn) {
-        let reply = conversation::apology(&turn.claim.message);
-        let is_said = match &turn.claim.progress {
-            Progress::Answered { reply, .. } => conversation::is_apology(reply),
-            _ => false,
+        let is_worth_it = match &turn.claim.progress {
+            Progress::Answered { reply, .. } => !conversation::is_apology(reply) && !turn.is_job(),
+            Progress::Unanswered { .. } | Progress::Withdrawn { .. } => false,
         };
-        if is_said {
+        if !is_worth_it {
             return;
         }
+        let reply = conversation::apology(&turn.claim.message);
         match self.deliver_unrecorded(turn, &reply).await {
             Ok(()) => tracing::info!("the person gets an apology instead of the answer"),
             Err(error) => tracing::error!(error = telemetry::chain(&error), "nor can the person be told so"),
@@ -196,8 +194,10 @@ impl Turns {
             TurnError::Withdrawn => Remedy::Withdraw,
             TurnError::Interrupted => Remedy::BreakOff,
             TurnError::TooManyClaims(_) => match turn.claim.progress {
-                Progress::Unanswered { .. } => Remedy::Apologise,
-                Progress::Answered { .. } | Progress::Withdrawn { .. } => Remedy::Bury,
+                Progress::Unanswered { .. } if !turn.is_job() => Remedy::Apologise,
+                Progress::Unanswered { .. } | Progress::Answered { .. } | Progress::Withdrawn { .. } => {
+                    Remedy::Bury
+                }
             },
             TurnError::NoOutlet => Remedy::Bury,
             TurnError::Delivery(_) | TurnError::EndlessDelivery => {
@@ -238,6 +238,8 @@ impl Turns {
 fn is_of_the_answer(error: &TurnError) -> bool {
     match error {
         TurnError::EndlessDelivery => true,
+        // Once: the claim after it buries the turn if this ended the process too.
+        TurnError::TooManyClaims(claims) => *claims == CLAIMS_MAX + 1,
         TurnError::Delivery(cause) => {
             matches!(cause.fault().kind, FaultKind::Invalid | FaultKind::Internal | FaultKind::Other)
         }
@@ -285,7 +287,8 @@ fn is_passing(error: &TurnError) -> bool {
     }
 }
 
-fn report(error: &TurnError, remedy: &Remedy) {
+fn report(turn: &Turn, error: &TurnError, remedy: &Remedy) {
+    let has_answer = matches!(turn.claim.progress, Progress::Answered { .. });
     let is_lost = matches!(error, TurnError::Store(StoreError::LeaseLost));
     let error = telemetry::chain(error);
     match remedy {
@@ -299,6 +302,9 @@ fn report(error: &TurnError, remedy: &Remedy) {
             "the turn stopped; it is tried again"
         ),
         Remedy::Apologise => tracing::error!(error, "the turn failed; the person gets an apology"),
-        Remedy::Bury => tracing::error!(error, "the turn is dead: its answer is kept and was not delivered"),
+        Remedy::Bury if has_answer => {
+            tracing::error!(error, "the turn is dead: its answer is kept and was not delivered");
+        }
+        Remedy::Bury => tracing::error!(error, "the turn is dead: it was not answered, and can be replayed"),
     }
 }

@@ -100,7 +100,16 @@ impl Turns {
             let request_id = request_id.to_owned();
             // The host's own doors have no adapter: whoever asks there hears the answer on this node.
             let is_awaited = hold.is_some() || channel.adapter.is_none();
-            incoming.push(Incoming { message, request_id, hold_delivery_until, settled, via, is_awaited });
+            let due_at = None;
+            incoming.push(Incoming {
+                message,
+                request_id,
+                hold_delivery_until,
+                settled,
+                via,
+                is_awaited,
+                due_at,
+            });
         }
         let notices = self.notices_of(channel, now, &incoming);
         fail::fail_point!("intake::before_commit");

@@ -120,7 +120,7 @@ fn failed(sentence: String) -> End {
 }
 
 /// A UUID of version 8 (RFC 9562 §5.8) that no other person's id leads to.
-fn message_id(person: &str, id: &str) -> String {
+pub(super) fn message_id(person: &str, id: &str) -> String {
     let digest = Sha256::digest(format!("{} {person}{id}", person.len()));
     let bytes = digest[..16].try_into().expect("a SHA-256 digest has more than 16 bytes");
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()

@@ -24,11 +24,21 @@ impl Turns {
     pub(super) fn tell_said(&self, turn: &Turn, reply: &Reply) {
         let (channel, message) = (&turn.channel, &turn.claim.message);
         let outlet = turn.outlet.as_deref().unwrap_or(channel);
-        let via = turn.claim.via.as_ref().map(|via| via.channel.clone());
-        self.tell_out(channel, outlet, message, reply, &turn.claim.request_id, via);
+        match &turn.claim.via {
+            // Where it is said is all that there is to a job.
+            Some(via) if turn.is_job() => {
+                let conversation = via.conversation.clone().unwrap_or_default();
+                let message = Message { conversation, ..message.clone() };
+                self.tell_out(outlet, outlet, &message, reply, &turn.claim.request_id, None);
+            }
+            via => {
+                let via = via.as_ref().map(|via| via.channel.clone());
+                self.tell_out(channel, outlet, message, reply, &turn.claim.request_id, via);
+            }
+        }
     }
 
-    /// Tells what was said where it was asked: in a response, or beside a turn whose reply goes elsewhere.
+    /// Tells what was said where it was asked, in a response.
     pub(super) fn tell_said_back(
         &self,
         channel: &Channel,

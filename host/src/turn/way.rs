@@ -5,16 +5,11 @@
 //! for in the response is said there. It does not know how a reply is sent.
 
 use super::{Channel, Turn, Turns};
-use crate::adapter::{Adapter, AdapterError};
+use crate::adapter::Adapter;
+use crate::config::ReplyVia;
 use crate::conversation;
 use crate::message::{Message, Reply};
-use crate::plugin::Delivered;
-use crate::plugin::release::Destination;
 use crate::store::{StoreError, Via};
-use crate::telemetry;
-
-/// Parts of one sentence; no platform needs more.
-const EXCUSE_PARTS_MAX: u32 = 8;
 
 /// What comes of looking for a message's way.
 pub(super) enum Way {
@@ -33,7 +28,8 @@ impl Turns {
             None => Some(Vec::new()),
         };
         if let Some(address) = address {
-            return Ok(Way::Via(Via { channel: rule.channel.clone(), address }));
+            let ReplyVia { channel, conversation } = rule.clone();
+            return Ok(Way::Via(Via { channel, conversation, address }));
         }
         tracing::error!(channel = %channel.name, via = rule.channel, "{LEADS_NOWHERE}");
         let said = if message.addressed { conversation::apology(message) } else { Reply::default() };
@@ -51,38 +47,10 @@ impl Turns {
         }
         Ok(())
     }
-
-    /// The reply cannot go where it was to go: whoever asked is told so where he asked, as well as that can be done.
-    /// The operator has the dead letter.
-    pub(super) async fn excuse(&self, turn: &Turn) {
-        let Some(adapter) = turn.channel.adapter.as_ref().filter(|_| turn.claim.via.is_some()) else {
-            return;
-        };
-        let message = &turn.claim.message;
-        let (reply, key) = (conversation::apology(message), turn.excuse_key());
-        let to = Destination { address: &message.address, key: &key };
-        match say_all(adapter, &to, &reply).await {
-            Ok(()) => self.tell_said_back(&turn.channel, message, &reply, &turn.claim.request_id),
-            Err(error) => {
-                tracing::error!(error = telemetry::chain(&error), "nor could whoever asked be told so");
-            }
-        }
-    }
 }
 
 const LEADS_NOWHERE: &str = "nobody has written yet in the conversation that `reply_via` names, so that its address is \
     not known: who asks gets an apology. Write to the bot there once, or mend the name";
-
-async fn say_all(adapter: &Adapter, to: &Destination<'_>, reply: &Reply) -> Result<(), AdapterError> {
-    let mut checkpoint = Vec::new();
-    for _ in 0..EXCUSE_PARTS_MAX {
-        match adapter.finish(to, &checkpoint, reply).await? {
-            Delivered::More(next) => checkpoint = next,
-            Delivered::Done(_) => break,
-        }
-    }
-    Ok(())
-}
 
 impl Turn {
     /// The adapter that says the reply, and where it says it. None: it is heard on the line alone.

@@ -41,7 +41,12 @@ impl Turns {
         }
     }
 
-    async fn end_of(&self, key: &Key, mut ends: broadcast::Receiver<(Key, Ended)>) -> Result<(), NotDone> {
+    /// Waits until the turn of this message has ended.
+    pub(super) async fn end_of(
+        &self,
+        key: &Key,
+        mut ends: broadcast::Receiver<(Key, Ended)>,
+    ) -> Result<(), NotDone> {
         loop {
             // Asked each time: a repeat may have ended before anybody listened.
             match self.store.ended(&key.0, &key.1).await? {

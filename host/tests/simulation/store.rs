@@ -15,7 +15,7 @@ use parlor::store::{
 
 use parlor::store::allowance::Used;
 use parlor::store::oversight::{
-    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, Unfinished,
+    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, TurnRecord, Unfinished,
 };
 
 use super::ledger::Key;
@@ -326,6 +326,19 @@ impl Oversight for ShakyStore {
         limit: u32,
     ) -> Result<Vec<Unfinished>, StoreError> {
         self.inner().unfinished(channel, conversation, limit).await
+    }
+
+    async fn record(&self, channel: &str, message_id: &str) -> Result<Option<TurnRecord>, StoreError> {
+        self.inner().record(channel, message_id).await
+    }
+
+    async fn records(
+        &self,
+        channel: &str,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<TurnRecord>, StoreError> {
+        self.inner().records(channel, before, limit).await
     }
 
     async fn dead_letters(

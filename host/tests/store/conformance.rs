@@ -31,10 +31,12 @@ pub use gathering::{
 pub use oversight::{
     a_conversation_is_forgotten_and_leaves_the_list, a_dead_letter_is_replayed_from_where_it_stood,
     a_dead_letter_is_shown_with_what_was_said, a_dead_letter_may_be_asked_again,
-    a_discarded_dead_letter_is_gone_and_stays_known, a_replayed_turn_waits_for_its_conversation,
-    a_revoked_token_is_remembered_until_it_would_have_ended, a_swept_audit_still_holds_together,
-    conversations_are_listed_the_latest_first, dead_letters_outlive_other_turns,
-    every_act_is_an_entry_of_the_audit,
+    a_discarded_dead_letter_is_gone_and_stays_known, a_job_is_cancelled_as_long_as_it_waits,
+    a_replayed_turn_waits_for_its_conversation, a_revoked_token_is_remembered_until_it_would_have_ended,
+    a_swept_audit_still_holds_together, conversations_are_listed_the_latest_first,
+    dead_letters_outlive_other_turns, every_act_is_an_entry_of_the_audit,
+    the_turns_of_a_channel_are_listed_the_latest_first,
+    what_an_operator_says_is_put_in_once_and_written_down, what_came_of_a_message_is_told_at_each_step,
 };
 
 use parlor::clock::Millis;
@@ -92,6 +94,9 @@ macro_rules! conformance {
             keys_are_bounded
             a_settled_message_comes_back_with_what_is_said_to_it
             a_message_comes_back_with_the_way_of_its_reply
+            a_message_for_later_is_claimed_then_and_not_before
+            what_came_of_a_message_is_told_at_each_step
+            the_turns_of_a_channel_are_listed_the_latest_first
             the_last_address_of_a_conversation_is_known
             an_address_outlives_its_message
             what_comes_behind_a_turn_is_told
@@ -116,6 +121,8 @@ macro_rules! conformance {
             a_conversation_is_forgotten_and_leaves_the_list
             a_revoked_token_is_remembered_until_it_would_have_ended
             every_act_is_an_entry_of_the_audit
+            what_an_operator_says_is_put_in_once_and_written_down
+            a_job_is_cancelled_as_long_as_it_waits
             a_swept_audit_still_holds_together
         }
     };
@@ -165,6 +172,7 @@ pub fn incoming(conversation: &str, id: &str) -> Incoming {
         settled: None,
         via: None,
         is_awaited: false,
+        due_at: None,
     }
 }
 
@@ -718,7 +726,10 @@ pub async fn a_settled_message_comes_back_with_what_is_said_to_it(store: &dyn St
 }
 
 pub async fn a_message_comes_back_with_the_way_of_its_reply(store: &dyn Store) {
-    let via = |address: &[u8]| Some(Via { channel: "ops".to_owned(), address: address.to_vec() });
+    let via = |address: &[u8]| {
+        let conversation = (!address.is_empty()).then(|| "room 1".to_owned());
+        Some(Via { channel: "ops".to_owned(), conversation, address: address.to_vec() })
+    };
     for (id, via) in [("1", via(b"room")), ("2", via(b"")), ("3", None)] {
         let incoming = Incoming { via, ..incoming(id, id) };
         assert_eq!(store.accept(CHANNEL, NOW, vec![incoming]).await.unwrap(), [Acceptance::New]);
@@ -731,6 +742,20 @@ pub async fn a_message_comes_back_with_the_way_of_its_reply(store: &dyn Store) {
     }
     let again = claim(store, NOW + 1).await;
     assert_eq!((again.message, again.via), (message("1", "1"), via(b"room")), "the same way at each attempt");
+}
+
+pub async fn a_message_for_later_is_claimed_then_and_not_before(store: &dyn Store) {
+    let later = Incoming { due_at: Some(NOW + 1000), ..incoming("c", "later") };
+    let first = Incoming { due_at: Some(NOW + 500), ..incoming("d", "first") };
+    for incoming in [later, first, incoming("e", "now")] {
+        assert_eq!(store.accept(CHANNEL, NOW, vec![incoming]).await.unwrap(), [Acceptance::New]);
+    }
+    assert_eq!(claim(store, NOW).await.message.id, "now");
+    assert_eq!(claim_id(store, NOW + 499).await, None);
+    assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW + 500));
+    assert_eq!(claim(store, NOW + 500).await.message.id, "first");
+    let turn = claim(store, NOW + 1000).await;
+    assert_eq!((turn.message.id.as_str(), turn.received_at), ("later", NOW + 1000), "as if it came then");
 }
 
 /// A message into a conversation with this address.

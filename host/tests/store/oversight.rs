@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use parlor::clock::Millis;
-use parlor::message::Reply;
+use parlor::message::{Message, Reply};
 use parlor::store::oversight::{Act, Actor, Chain, DEAD_KEPT, DeadLetter, Thread, ThreadMark};
-use parlor::store::{Acceptance, Ending, Outcome, Progress, Store};
+use parlor::store::{Acceptance, Ending, Incoming, JOBS, Outcome, Progress, Store, Via};
 
-use super::{CHANNEL, LEASE, NOW, accept, claim, exchange, incoming, say};
+use super::{CHANNEL, LEASE, NOW, accept, claim, claim_id, delivered, exchange, incoming, say};
 
 fn actor() -> Actor {
     Actor {
@@ -75,7 +75,12 @@ pub async fn a_dead_letter_is_replayed_from_where_it_stood(store: &dyn Store) {
         (1, 0, later),
         "as if it had come just now"
     );
-    assert_eq!(again.message, incoming("c", "1").message, "with its address");
+    let replayed = Message { sent_at: None, ..incoming("c", "1").message };
+    assert_eq!(again.message, replayed, "with its address, and as old as its replay");
+    let dies_again = Ending::Dead { reason: "again".to_owned() };
+    store.finish(again.lease, later, &dies_again, &[]).await.unwrap();
+    assert!(act(store, Act::Replay { turn: dead.turn, asks: false }).await);
+    assert_eq!(claim(store, later).await.message, replayed, "also the second time");
     assert!(!act(store, Act::Replay { turn: dead.turn, asks: false }).await, "it is dead no more");
 }
 
@@ -197,4 +202,95 @@ pub async fn a_swept_audit_still_holds_together(store: &dyn Store) {
     assert!(act(store, Act::Revoke { token: "t9".to_owned(), until: NOW + 99 }).await);
     assert_eq!(acts(store).await[0].0, 6, "numbers are given once");
     assert!(matches!(store.audit_chain().await.unwrap(), Chain::Whole { entries: 1, last: Some((6, _)) }));
+}
+
+pub async fn what_came_of_a_message_is_told_at_each_step(store: &dyn Store) {
+    assert_eq!(store.record(CHANNEL, "1").await.unwrap(), None);
+    let via = |address: &[u8]| {
+        Some(Via {
+            channel: "ops".to_owned(),
+            conversation: Some("room".to_owned()),
+            address: address.to_vec(),
+        })
+    };
+    let sent = Incoming { via: via(b"secret"), ..incoming("c", "1") };
+    store.accept(CHANNEL, NOW, vec![sent.clone()]).await.unwrap();
+    let record = async || store.record(CHANNEL, "1").await.unwrap().unwrap();
+    let first = record().await;
+    let mut message = sent.message;
+    message.address.clear();
+    assert_eq!((&first.message, &first.via), (&message, &via(b"")), "without addresses");
+    assert_eq!((first.state.as_str(), first.received_at, first.due_at), ("received", NOW, NOW));
+    assert_eq!((first.claims, &first.reason, first.ended_at, first.receipt.len()), (0, &None, None, 0));
+    let turn = claim(store, NOW).await;
+    assert_eq!(turn.lease.turn, first.turn);
+    store.postpone(turn.lease, NOW + 70, Some("too fast")).await.unwrap();
+    let second = record().await;
+    assert_eq!((second.state.as_str(), second.due_at, second.claims), ("generating", NOW + 70, 1));
+    assert_eq!(second.reason.as_deref(), Some("too fast"));
+    let turn = claim(store, NOW + 70).await;
+    let _due = store.answer(turn.lease, NOW + 70, &Reply::text("hello")).await.unwrap();
+    assert_eq!(record().await.state, "answered");
+    store.finish(turn.lease, NOW + 80, &delivered(), &[]).await.unwrap();
+    let last = record().await;
+    assert_eq!((last.state.as_str(), last.ended_at), ("delivered", Some(NOW + 80)));
+    assert_eq!((last.receipt, last.claims), (vec!["p1".to_owned()], 2));
+}
+
+pub async fn the_turns_of_a_channel_are_listed_the_latest_first(store: &dyn Store) {
+    for id in ["1", "2", "3"] {
+        accept(store, id, id).await;
+    }
+    let turn = claim(store, NOW).await;
+    store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
+    let listed = async |before, limit| {
+        let records = store.records(CHANNEL, before, limit).await.unwrap();
+        records.into_iter().map(|record| (record.message.id, record.turn)).collect::<Vec<_>>()
+    };
+    let all = listed(None, 9).await;
+    assert_eq!(all.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["3", "2", "1"]);
+    assert_eq!(listed(None, 2).await, all[..2]);
+    assert_eq!(listed(Some(all[1].1), 2).await, all[2..]);
+    assert_eq!(listed(Some(all[2].1), 2).await, []);
+    assert_eq!(store.records("other", None, 9).await.unwrap(), []);
+}
+
+fn job(id: &str, conversation: Option<&str>) -> Act {
+    let via = Via {
+        channel: CHANNEL.to_owned(),
+        conversation: conversation.map(str::to_owned),
+        address: b"where".to_vec(),
+    };
+    let settled = Some(Reply::text("hello all"));
+    Act::Say(Box::new(Incoming { via: Some(via), settled, ..incoming(id, id) }))
+}
+
+pub async fn what_an_operator_says_is_put_in_once_and_written_down(store: &dyn Store) {
+    assert!(act(store, job("j1", Some("room"))).await);
+    assert!(!act(store, job("j1", Some("room"))).await, "there is one of this id");
+    assert!(act(store, job("j2", None)).await);
+    let said = |seq, target: &str| (seq, "channel.say".to_owned(), target.to_owned());
+    assert_eq!(acts(store).await, [said(2, CHANNEL), said(1, &format!("{CHANNEL} room"))]);
+    let turn = claim(store, NOW).await;
+    assert_eq!((turn.channel.as_str(), turn.message.id.as_str()), (JOBS, "j1"));
+    assert_eq!(turn.settled, Some(Reply::text("hello all")));
+    assert_eq!(turn.via.unwrap().address, b"where");
+}
+
+pub async fn a_job_is_cancelled_as_long_as_it_waits(store: &dyn Store) {
+    let cancel = |id: &str| Act::Cancel { job: id.to_owned() };
+    assert!(!act(store, cancel("j1")).await);
+    for id in ["j1", "j2"] {
+        assert!(act(store, job(id, None)).await);
+    }
+    assert!(act(store, cancel("j1")).await);
+    assert!(!act(store, cancel("j1")).await, "it is cancelled already");
+    assert_eq!(store.record(JOBS, "j1").await.unwrap().unwrap().state, "withdrawn");
+    let turn = claim(store, NOW).await;
+    assert_eq!(turn.message.id, "j2");
+    assert_eq!(claim_id(store, NOW).await, None);
+    store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
+    assert!(!act(store, cancel("j2")).await, "it is done");
+    let first = acts(store).await.remove(0);
+    assert_eq!((first.1.as_str(), first.2.as_str()), ("job.cancel", "j1"), "what was not done is not there");
 }

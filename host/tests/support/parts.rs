@@ -6,6 +6,7 @@
 
 mod feishu;
 mod host;
+mod line;
 mod model;
 mod platform;
 mod requests;
@@ -20,6 +21,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use feishu::{Call, Event, OpenPlatform, Seen};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use host::{Host, Settings};
+#[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
+pub use line::Line;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use model::Model;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Millis;
 use crate::message::{Message, Reply};
-use crate::store::oversight::{DEAD_KEPT, DeadLetter, Unfinished};
+use crate::store::oversight::{DEAD_KEPT, DeadLetter, TurnRecord, Unfinished};
 use crate::store::{
     ADDRESS_KEPT, Acceptance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome,
     Progress, Queue, StoreError, Via, Waiting,
@@ -59,20 +59,23 @@ struct Turn {
     reply: Option<Reply>,
     checkpoint: Vec<u8>,
     receipt: Vec<String>,
+    is_replayed: bool,
 }
 
 impl Turn {
     fn new(channel: &str, now: Millis, incoming: Incoming) -> Turn {
-        let Incoming { message, request_id, hold_delivery_until, settled, via, is_awaited: _ } = incoming;
+        let Incoming { message, request_id, hold_delivery_until, settled, via, due_at, is_awaited: _ } =
+            incoming;
+        let due_at = due_at.unwrap_or(now);
         Turn {
             channel: channel.to_owned(),
             message,
             request_id,
             settled,
             via,
-            received_at: now,
+            received_at: due_at,
             state: State::Received,
-            due_at: now,
+            due_at,
             lease_until: None,
             fence: 0,
             claims: 0,
@@ -83,7 +86,14 @@ impl Turn {
             reply: None,
             checkpoint: Vec::new(),
             receipt: Vec::new(),
+            is_replayed: false,
         }
+    }
+
+    /// When one that was replayed was sent is not told.
+    fn told(&self) -> Message {
+        let message = self.message.clone();
+        Message { sent_at: message.sent_at.filter(|_| !self.is_replayed), ..message }
     }
 
     fn conversation(&self) -> Conversation {
@@ -126,7 +136,7 @@ impl Turn {
         Claim {
             lease: Lease { turn, fence: self.fence },
             channel: self.channel.clone(),
-            message: self.message.clone(),
+            message: self.told(),
             request_id: self.request_id.clone(),
             received_at: self.received_at,
             settled: self.settled.clone(),
@@ -164,6 +174,21 @@ impl Turn {
         }
     }
 
+    fn record(&self, turn: i64) -> TurnRecord {
+        TurnRecord {
+            turn,
+            message: Message { address: Vec::new(), ..self.message.clone() },
+            via: self.via.clone().map(|via| Via { address: Vec::new(), ..via }),
+            state: self.state.as_str().to_owned(),
+            received_at: self.received_at,
+            due_at: self.due_at,
+            ended_at: self.ended_at,
+            claims: self.claims,
+            reason: self.reason.clone(),
+            receipt: self.receipt.clone(),
+        }
+    }
+
     fn dead_letter(&self, turn: i64) -> Option<DeadLetter> {
         let died_at = self.ended_at.filter(|_| self.state == State::Dead)?;
         Some(DeadLetter {
@@ -182,6 +207,7 @@ impl Turn {
         if asks {
             (self.reply, self.checkpoint) = (None, Vec::new());
         }
+        self.is_replayed = true;
         self.state = match &self.reply {
             Some(_) if self.has_begun() => State::Delivering,
             Some(_) => State::Answered,
@@ -357,7 +383,7 @@ impl Inbox {
         let turns = numbers.filter_map(|number| self.turns.get(&number));
         let asked = turns.take_while(|turn| turn.settled.is_none() && turn.hold_until.is_none());
         let waiting = |turn: &Turn| Waiting {
-            message: turn.message.clone(),
+            message: turn.told(),
             received_at: turn.received_at,
             is_gathered: turn.state == State::Generating,
         };
@@ -570,6 +596,17 @@ impl Inbox {
     pub fn count_unfinished(&self, channel: &str, conversation: &str) -> u64 {
         let line = self.unfinished.get(&(channel.to_owned(), conversation.to_owned()));
         line.map_or(0, |line| line.turns.len() as u64)
+    }
+
+    pub fn record(&self, channel: &str, id: &str) -> Option<TurnRecord> {
+        let number = self.find(channel, id)?;
+        Some(self.turns.get(&number)?.record(number))
+    }
+
+    /// Turns of a channel, the latest first.
+    pub fn records<'a>(&'a self, channel: &'a str, before: i64) -> impl Iterator<Item = TurnRecord> + 'a {
+        let turns = self.turns.range(..before).rev().filter(move |(_, turn)| turn.channel == channel);
+        turns.map(|(number, turn)| turn.record(*number))
     }
 
     /// Dead letters, the latest first.

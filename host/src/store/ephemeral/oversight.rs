@@ -8,9 +8,9 @@ use super::{EphemeralStore, State};
 use crate::clock::Millis;
 use crate::store::allowance::Used;
 use crate::store::oversight::{
-    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, Unfinished,
+    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, TurnRecord, Unfinished,
 };
-use crate::store::{Queue, StoreError};
+use crate::store::{Acceptance, JOBS, Queue, StoreError};
 
 #[async_trait]
 impl Oversight for EphemeralStore {
@@ -39,6 +39,21 @@ impl Oversight for EphemeralStore {
         limit: u32,
     ) -> Result<Vec<Unfinished>, StoreError> {
         Ok(self.state().inbox.unfinished(channel, conversation, size(limit)))
+    }
+
+    async fn record(&self, channel: &str, message_id: &str) -> Result<Option<TurnRecord>, StoreError> {
+        Ok(self.state().inbox.record(channel, message_id))
+    }
+
+    async fn records(
+        &self,
+        channel: &str,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<TurnRecord>, StoreError> {
+        let state = self.state();
+        let records = state.inbox.records(channel, before.unwrap_or(i64::MAX));
+        Ok(records.take(size(limit)).collect())
     }
 
     async fn dead_letters(
@@ -96,6 +111,8 @@ fn size(limit: u32) -> usize {
 
 fn apply(state: &mut State, now: Millis, act: &Act) -> bool {
     match act {
+        Act::Say(job) => state.inbox.accept(JOBS, now, (**job).clone()) == Acceptance::New,
+        Act::Cancel { job } => state.inbox.withdraw(JOBS, now, job),
         Act::Replay { turn, asks } => state.inbox.revive(*turn, now, *asks),
         Act::Discard { turn } => state.inbox.lay_to_rest(*turn),
         Act::Forget { channel, conversation } => state.history.forget(channel, conversation),

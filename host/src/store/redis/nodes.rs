@@ -6,23 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use redis::{Client, ConnectionInfo};
+use redis::ConnectionInfo;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::link::Link;
 use super::script::Call;
+use super::subscription::{Heard, follow};
 
 /// A node says that it lives this often.
 const BEAT: Duration = Duration::from_secs(3);
 /// And is believed for this long: three beats may get lost.
 const LIFE: Duration = Duration::from_secs(10);
-/// Before the subscription is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
-/// A line on which nothing comes may be dead without anybody having said so.
-const LISTENED: Duration = Duration::from_secs(60);
 
 /// Ends its tasks when it is dropped.
 #[derive(Debug)]
@@ -72,37 +68,11 @@ async fn beat(link: Arc<Link>, tags: Vec<String>) {
     }
 }
 
-/// Any node of a Cluster passes on what is published at another.
-async fn listen(addresses: Vec<ConnectionInfo>, channel: String, node: String, stirred: Arc<Notify>) {
-    for address in addresses.iter().cycle() {
-        if let Err(error) = listen_at(address.clone(), &channel, &node, &stirred).await {
-            tracing::debug!(error = %error, "not told of other nodes' messages; looked for once a second");
-            sleep(PAUSE).await;
-        }
-    }
-}
-
-async fn listen_at(
-    address: ConnectionInfo,
-    channel: &str,
-    node: &str,
-    stirred: &Notify,
-) -> redis::RedisResult<()> {
-    let mut line = timeout(PAUSE, async {
-        let mut line = Client::open(address)?.get_async_pubsub().await?;
-        line.subscribe(channel).await?;
-        Ok::<_, redis::RedisError>(line)
-    })
-    .await
-    .unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))?;
-    // What was said while nobody listened.
-    stirred.notify_one();
-    let mut words = line.on_message();
-    while let Ok(word) = timeout(LISTENED, words.next()).await {
-        let word = word.ok_or((redis::ErrorKind::Io, "the line is closed"))?;
-        if word.get_payload_bytes() != node.as_bytes() {
-            stirred.notify_one();
-        }
-    }
-    Ok(())
+async fn listen(servers: Vec<ConnectionInfo>, channel: String, node: String, stirred: Arc<Notify>) {
+    let hear = |heard| match heard {
+        Heard::Said(word) if word.get_payload_bytes() == node.as_bytes() => {}
+        // Also what was said while nobody listened.
+        Heard::Said(_) | Heard::Begins => stirred.notify_one(),
+    };
+    follow(&servers, &channel, hear).await;
 }

@@ -71,7 +71,45 @@ function ops.unfinished()
   return turns
 end
 
+-- Of any turn: with its receipt, if it has one.
+local function turn_record(seq)
+  local kept = call('HMGET', row(seq), 'message', 'state', 'received', 'due', 'ended', 'claims', 'reason', 'receipt')
+  local ended = kept[5] and theirs(kept[5]) or false
+  return { seq, kept[1], kept[2], theirs(kept[3]), theirs(kept[4]), ended, kept[6], kept[7], kept[8] }
+end
+
+-- Channel, message id.
+function ops.record()
+  local seq = call('HGET', base .. 'ids:' .. arg(1), arg(2))
+  return seq and turn_record(seq)
+end
+
+-- Channel, the highest number, how many at most.
+function ops.records()
+  local known, records = call('HVALS', base .. 'ids:' .. arg(1)), {}
+  table.sort(known, function(one, other) return one > other end)
+  for _, seq in ipairs(known) do
+    if #records >= tonumber(arg(3)) then break end
+    if seq <= arg(2) then records[#records + 1] = turn_record(seq) end
+  end
+  return records
+end
+
 local function record(text) call('RPUSH', base .. 'acts', text) end
+
+-- The record, the channel; then a message.
+function ops.take_in_by()
+  if take_in(arg(2), 3) == 0 then return 0 end
+  record(arg(1))
+  return 1
+end
+
+-- The record, channel, message id.
+function ops.withdraw_by()
+  if not withdraw(find(arg(2), arg(3))) then return 0 end
+  record(arg(1))
+  return 1
+end
 
 -- Takes a dead turn out of the dead ones.
 local function wake_dead(seq)
@@ -80,6 +118,15 @@ local function wake_dead(seq)
   call('ZREM', base .. 'died', seq)
   call('ZREM', base .. 'dead:' .. turn.channel, seq)
   return turn
+end
+
+-- As `letter.rs` has it: a message is an object with many fields.
+local REPLAYED = '{"replayed":true,'
+local function mark_replayed(key)
+  local message = call('HGET', key, 'message')
+  if string.sub(message, 1, #REPLAYED) ~= REPLAYED then
+    call('HSET', key, 'message', REPLAYED .. string.sub(message, 2))
+  end
 end
 
 -- The record, the turn; whether a stored answer is given up.
@@ -91,6 +138,7 @@ function ops.replay()
   local kept = call('HMGET', key, 'reply', 'checkpoint')
   local is_begun = kept[2] and kept[2] ~= ''
   local state = not kept[1] and 'received' or is_begun and 'delivering' or 'answered'
+  mark_replayed(key)
   call('HDEL', key, 'hold', 'lease', 'reason', 'ended')
   call('HSET', key, 'state', state, 'received', int(clock), 'due', int(clock), 'claims', 0, 'attempts', 0)
   call('ZADD', base .. 'open:' .. turn.channel, int(clock), turn.seq)

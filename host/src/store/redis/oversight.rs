@@ -10,13 +10,16 @@ use super::script::Call;
 use super::{PARTITIONS_MAX, RedisStore, audit, foreign};
 use crate::clock::Millis;
 use crate::store::allowance::Used;
+use crate::store::letter::read_named;
 use crate::store::oversight::{
-    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, Unfinished,
+    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, TurnRecord, Unfinished,
 };
-use crate::store::{Queue, StoreError};
+use crate::store::{JOBS, Queue, StoreError};
 
 /// A dead row as it lies in Redis.
 type Dead = (String, String, String, String, Millis, Millis, Option<String>, Option<String>);
+/// A row of any state: what it is, its times and claims, why the last attempt failed, its receipt.
+type Recorded = (String, String, String, Millis, Millis, Option<Millis>, u32, Option<String>, Option<String>);
 /// A row of a conversation's queue.
 type Queued = (String, String, String, Millis, Millis, u32, Option<String>);
 
@@ -38,8 +41,22 @@ fn letter(partition: u32, dead: Dead) -> Result<DeadLetter, StoreError> {
     })
 }
 
+fn turn_record(partition: u32, row: Recorded) -> Result<TurnRecord, StoreError> {
+    let (seq, message, state, received_at, due_at, ended_at, claims, reason, receipt) = row;
+    let turn = turn_of(partition, &seq)?;
+    let (message, via) = read_named(&message).ok_or_else(foreign)?;
+    let receipt = receipt.map(|receipt| serde_json::from_str(&receipt)).transpose().map_err(|_| foreign())?;
+    let receipt = receipt.unwrap_or_default();
+    Ok(TurnRecord { turn, message, via, state, received_at, due_at, ended_at, claims, reason, receipt })
+}
+
 fn turn_of(partition: u32, seq: &str) -> Result<i64, StoreError> {
     Ok(seq.parse::<i64>().map_err(|_| foreign())? * PARTITIONS_MAX + i64::from(partition))
+}
+
+/// The highest number in a partition of a turn that comes before.
+fn last_before(partition: u32, turn: i64) -> i64 {
+    (turn - i64::from(partition) - 1).div_euclid(PARTITIONS_MAX)
 }
 
 fn thread(row: (String, Millis, u64, u64)) -> Result<Thread, StoreError> {
@@ -56,14 +73,22 @@ impl RedisStore {
     }
 
     /// What does it, the record first; none if there is no such turn.
-    fn call_of(&self, act: &Act, record: String) -> Option<Call> {
+    fn call_of(&self, act: &Act, record: String) -> Result<Option<Call>, StoreError> {
         let of_turn = |op, turn| {
             let (partition, seq) = self.place_of(turn)?;
             Some(self.in_partition(op, partition).with(&record).with(seq))
         };
-        Some(match act {
-            Act::Replay { turn, asks } => of_turn("replay", *turn)?.with_number(u8::from(*asks)),
-            Act::Discard { turn } => of_turn("lay_to_rest", *turn)?,
+        Ok(Some(match act {
+            Act::Say(job) => {
+                let call = self.of("take_in_by", JOBS).with(record).with(JOBS);
+                self.with_message(call, JOBS, (**job).clone())?
+            }
+            Act::Cancel { job } => self.of("withdraw_by", JOBS).with(record).with(JOBS).with(job),
+            Act::Replay { turn, asks } => {
+                let call = of_turn("replay", *turn);
+                return Ok(call.map(|call| call.with_number(u8::from(*asks))));
+            }
+            Act::Discard { turn } => return Ok(of_turn("lay_to_rest", *turn)),
             Act::Forget { channel, conversation } => {
                 self.of("forget_by", channel).with(record).with(channel).with(conversation)
             }
@@ -72,7 +97,7 @@ impl RedisStore {
             }
             Act::Read { channel, .. } => self.of("note", channel).with(record),
             Act::Listen { bus, .. } => self.of("note", bus).with(record),
-        })
+        }))
     }
 }
 
@@ -119,6 +144,25 @@ impl Oversight for RedisStore {
         turns.into_iter().map(read).collect()
     }
 
+    async fn record(&self, channel: &str, message_id: &str) -> Result<Option<TurnRecord>, StoreError> {
+        let row: Option<Recorded> =
+            self.run(self.of("record", channel).with(channel).with(message_id)).await?;
+        row.map(|row| turn_record(self.partition_of(channel), row)).transpose()
+    }
+
+    async fn records(
+        &self,
+        channel: &str,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<TurnRecord>, StoreError> {
+        let partition = self.partition_of(channel);
+        let last = before.map_or(i64::MAX, |before| last_before(partition, before));
+        let call = self.of("records", channel).with(channel).with(format!("{last:016}")).with_number(limit);
+        let rows: Vec<Recorded> = self.run(call).await?;
+        rows.into_iter().map(|row| turn_record(partition, row)).collect()
+    }
+
     async fn dead_letters(
         &self,
         channel: Option<&str>,
@@ -127,8 +171,7 @@ impl Oversight for RedisStore {
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let mut letters = Vec::new();
         for partition in self.partitions_of(channel) {
-            // The highest number here of a turn that comes before.
-            let last = before.map(|before| (before - i64::from(partition) - 1).div_euclid(PARTITIONS_MAX));
+            let last = before.map(|before| last_before(partition, before));
             let last = last.map_or_else(|| "+inf".to_owned(), |last| last.to_string());
             let call = self.in_partition("letters", partition).with(channel.unwrap_or_default());
             let found: Vec<Dead> = self.run(call.with(last).with_number(limit)).await?;
@@ -159,7 +202,7 @@ impl Oversight for RedisStore {
     }
 
     async fn act(&self, now: Millis, act: &Act, actor: &Actor) -> Result<bool, StoreError> {
-        let Some(call) = self.call_of(act, audit::record(now, act, actor)?) else { return Ok(false) };
+        let Some(call) = self.call_of(act, audit::record(now, act, actor)?)? else { return Ok(false) };
         if !self.run::<bool>(call.durable().at(now)).await? {
             return Ok(false);
         }

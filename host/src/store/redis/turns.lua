@@ -146,52 +146,58 @@ local function note_address(place, id, sealed)
   call('ZADD', base .. 'to', int(clock), place)
 end
 
--- Channel; then for each message: id, conversation, message, address, request, hold, node that it is kept for.
-function ops.accept()
-  local channel, outcome = arg(1), {}
+-- Takes the message in whose parts are the arguments from there on: id, conversation, message, address, request, hold,
+-- node that it is kept for, when it is due. Tells whether it is new.
+local MESSAGE_PARTS = 8
+local function take_in(channel, at)
+  local id, conversation = arg(at), arg(at + 1)
+  if call('HEXISTS', base .. 'ids:' .. channel, id) == 1 then return 0 end
+  local seq, place = next_seq(), place_of(channel, conversation)
+  local turn = { seq = seq, lane = arg(at + 6) .. ':' .. channel }
+  local due = int(arg(at + 7) ~= '' and ours(arg(at + 7)) or clock)
   call('SADD', base .. 'channels', channel)
-  for at = 2, given, 7 do
-    local id, conversation = arg(at), arg(at + 1)
-    if call('HEXISTS', base .. 'ids:' .. channel, id) == 1 then
-      outcome[#outcome + 1] = 0
-    else
-      local seq, place = next_seq(), place_of(channel, conversation)
-      local turn = { seq = seq, lane = arg(at + 6) .. ':' .. channel }
-      call('HSET', base .. 'ids:' .. channel, id, seq)
-      call('HSET', row(seq), 'channel', channel, 'id', id, 'conversation', conversation, 'lane', turn.lane,
-        'message', arg(at + 2), 'address', arg(at + 3), 'request', arg(at + 4), 'state', 'received',
-        'received', int(clock), 'due', int(clock), 'fence', 0, 'claims', 0, 'attempts', 0)
-      if arg(at + 5) ~= '' then call('HSET', row(seq), 'hold', int(ours(arg(at + 5)))) end
-      call('ZADD', base .. 'open:' .. channel, int(clock), seq)
-      call('ZADD', base .. 'q:' .. place, seq, seq)
-      if call('ZCARD', base .. 'q:' .. place) == 1 then
-        call('HSET', row(seq), 'head', 1)
-        index(turn)
-      end
-      note_address(place, id, arg(at + 3))
-      outcome[#outcome + 1] = 1
-    end
+  call('HSET', base .. 'ids:' .. channel, id, seq)
+  call('HSET', row(seq), 'channel', channel, 'id', id, 'conversation', conversation, 'lane', turn.lane,
+    'message', arg(at + 2), 'address', arg(at + 3), 'request', arg(at + 4), 'state', 'received',
+    'received', due, 'due', due, 'fence', 0, 'claims', 0, 'attempts', 0)
+  if arg(at + 5) ~= '' then call('HSET', row(seq), 'hold', int(ours(arg(at + 5)))) end
+  call('ZADD', base .. 'open:' .. channel, due, seq)
+  call('ZADD', base .. 'q:' .. place, seq, seq)
+  if call('ZCARD', base .. 'q:' .. place) == 1 then
+    call('HSET', row(seq), 'head', 1)
+    index(turn)
   end
+  note_address(place, id, arg(at + 3))
+  return 1
+end
+
+-- Channel; then each message.
+function ops.accept()
+  local outcome = {}
+  for at = 2, given, MESSAGE_PARTS do outcome[#outcome + 1] = take_in(arg(1), at) end
   return outcome
 end
 
 local function is_begun(turn) return (turn.checkpoint or '') ~= '' end
 
--- Channel; ids. Who works on an unanswered turn, or has shown some of it, ends it himself.
+-- Who works on an unanswered turn, or has shown some of it, ends it himself. Tells whether there was anything to do.
+local function withdraw(turn)
+  if not turn or turn.ended or turn.state == 'withdrawn' then return false end
+  if turn.state == 'generating' and (turn.lease or is_begun(turn)) then
+    call('HSET', row(turn.seq), 'state', 'withdrawn', 'attempts', 0, 'due', int(clock))
+    if turn.head then index(turn) end
+    return true
+  end
+  if is_begun(turn) then return false end
+  end_as(turn, 'withdrawn')
+  return true
+end
+
+-- Channel; ids.
 function ops.withdraw()
   local withdrawn = {}
   for at = 2, given do
-    local turn = find(arg(1), arg(at))
-    if turn and not turn.ended and turn.state ~= 'withdrawn' then
-      if turn.state == 'generating' and (turn.lease or is_begun(turn)) then
-        call('HSET', row(turn.seq), 'state', 'withdrawn', 'attempts', 0, 'due', int(clock))
-        if turn.head then index(turn) end
-        withdrawn[#withdrawn + 1] = turn.id
-      elseif not is_begun(turn) then
-        end_as(turn, 'withdrawn')
-        withdrawn[#withdrawn + 1] = turn.id
-      end
-    end
+    if withdraw(find(arg(1), arg(at))) then withdrawn[#withdrawn + 1] = arg(at) end
   end
   return withdrawn
 end

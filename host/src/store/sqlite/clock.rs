@@ -9,20 +9,22 @@ use rusqlite::{Connection, params};
 
 use super::stamp;
 use crate::clock::Millis;
-use crate::store::StoreError;
 use crate::store::oversight::DEAD_KEPT;
+use crate::store::{JOBS, StoreError};
 
 /// A host is stopped for less by an upgrade. Whether after more its clock was set or it was stopped, nobody can tell.
 const STOP_MAX: Duration = Duration::from_secs(3600);
 
 /// Moves times with a clock that was set meanwhile. What is due, held or lives for a while goes back with the clock and
 /// not ahead: what was stored since, by the new time, would wait for all of the difference, and to do the rest early
-/// harms nobody.
-pub fn move_times(db: &Connection, by: i64) -> Result<(), StoreError> {
+/// harms nobody. What will have come only after the old time is meant for an hour, which stays.
+pub fn move_times(db: &Connection, now: Millis, by: i64) -> Result<(), StoreError> {
     db.execute(
-        "UPDATE inbox SET due_at = max(0, due_at + min(?1, 0)), hold_until = max(0, hold_until + min(?1, 0)),
+        "UPDATE inbox SET
+           due_at = iif(received_at > ?2, due_at, max(0, due_at + min(?1, 0))),
+           hold_until = max(0, hold_until + min(?1, 0)),
            lease_until = max(0, lease_until + ?1), ended_at = max(0, ended_at + ?1)",
-        [by],
+        [by, stamp(now).saturating_sub(by)],
     )?;
     move_lives(db, by.min(0))
 }
@@ -36,32 +38,38 @@ fn move_lives(db: &Connection, by: i64) -> Result<(), StoreError> {
 /// The host starts. A clock that tells less than what is stored was set back while it was stopped.
 pub fn wake(db: &Connection, now: Millis) -> Result<(), StoreError> {
     let (now, seen) = (stamp(now), last_seen(db)?);
-    match seen.map(|seen| now - seen) {
-        Some(by) if by < 0 => set_back(db, now, by),
-        Some(by) if by > STOP_MAX.as_millis() as i64 => keep_known(db, by),
+    let Some(seen) = seen else { return Ok(()) };
+    match now - seen {
+        by if by < 0 => set_back(db, now, seen),
+        by if by > STOP_MAX.as_millis() as i64 => keep_known(db, by),
         _ => Ok(()),
     }
 }
 
-/// When something came or ended last.
+/// When something came or ended last. A job may count as received only later, and tells when it was put in.
 fn last_seen(db: &Connection) -> Result<Option<i64>, StoreError> {
     Ok(db.query_row(
-        "SELECT max((SELECT received_at FROM inbox ORDER BY seq DESC LIMIT 1),
-                    (SELECT coalesce(max(ended_at), 0) FROM inbox WHERE ended_at IS NOT NULL))",
-        [],
+        "SELECT nullif(max(
+           coalesce((SELECT iif(channel = ?1, message ->> '$.sent_at', received_at)
+                     FROM inbox ORDER BY seq DESC LIMIT 1), 0),
+           coalesce((SELECT max(ended_at) FROM inbox WHERE ended_at IS NOT NULL), 0)), 0)",
+        [JOBS],
         |row| row.get(0),
     )?)
 }
 
 /// Nothing waits for a time that only the other clock would reach. By how much of it was over nobody knows any more.
-fn set_back(db: &Connection, now: i64, by: i64) -> Result<(), StoreError> {
+/// What is meant for an hour waits for it.
+fn set_back(db: &Connection, now: i64, seen: i64) -> Result<(), StoreError> {
+    let by = now - seen;
     tracing::warn!(
         by_ms = by,
         "the clock was set back while this host was stopped; what waited for it is due now"
     );
     db.execute(
-        "UPDATE inbox SET due_at = min(due_at, ?1), hold_until = min(hold_until, ?1) WHERE ended_at IS NULL",
-        [now],
+        "UPDATE inbox SET due_at = min(due_at, ?1), hold_until = min(hold_until, ?1)
+         WHERE ended_at IS NULL AND received_at <= ?2",
+        [now, seen],
     )?;
     db.execute("UPDATE inbox SET ended_at = ?1 WHERE ended_at > ?1", [now])?;
     move_lives(db, by)

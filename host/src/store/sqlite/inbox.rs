@@ -39,14 +39,15 @@ pub fn accept(
                             received_at, due_at, hold_until)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6,
                  NOT EXISTS (SELECT 1 FROM inbox WHERE channel = ?1 AND conversation = ?3 AND ended_at IS NULL),
-                 ?7, ?7, ?8)
+                 ?8, ?8, ?7)
          ON CONFLICT (channel, message_id) DO NOTHING",
     )?;
     let mut accept_one = |letter: &Letter| {
         // There is but this process: there is nobody whom an awaited one would have to be kept from.
-        let Letter { id, conversation, message, address, request_id, hold_until, is_awaited: _ } = letter;
-        let hold_until = hold_until.map(stamp);
-        let row = params![channel, id, conversation, message, address, request_id, stamp(now), hold_until];
+        let Letter { id, conversation, message, address, request_id, hold_until, due_at, is_awaited: _ } =
+            letter;
+        let (hold_until, due_at) = (hold_until.map(stamp), stamp(due_at.unwrap_or(now)));
+        let row = params![channel, id, conversation, message, address, request_id, hold_until, due_at];
         Ok(if insert.execute(row)? == 1 { Acceptance::New } else { Acceptance::Duplicate })
     };
     letters.iter().map(&mut accept_one).collect()
@@ -529,6 +530,7 @@ pub fn revive(db: &Connection, turn: i64, now: Millis) -> Result<bool, StoreErro
                                  FROM outbox WHERE turn = seq AND reply IS NOT NULL), 'received'),
                head = NOT EXISTS (SELECT 1 FROM inbox AS other WHERE other.channel = inbox.channel
                                   AND other.conversation = inbox.conversation AND other.ended_at IS NULL),
+               message = json_set(message, '$.replayed', json('true')),
                received_at = ?2, due_at = ?2, hold_until = NULL, lease_until = NULL, claims = 0, attempts = 0,
                reason = NULL, ended_at = NULL
              WHERE seq = ?1 AND state = 'dead'",

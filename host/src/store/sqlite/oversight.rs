@@ -12,11 +12,12 @@ use super::{SqliteStore, audit, history, inbox, millis, stamp};
 use crate::clock::Millis;
 use crate::message::Reply;
 use crate::store::allowance::Used;
+use crate::store::letter::{Letter, read_named};
 use crate::store::oversight::{
-    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, Unfinished,
+    Act, Actor, Chain, DeadLetter, Entry, Oversight, Thread, ThreadMark, TurnRecord, Unfinished,
 };
 use crate::store::vault::Vault;
-use crate::store::{Queue, StoreError};
+use crate::store::{Acceptance, JOBS, Queue, StoreError};
 
 /// What the audit's hashes are keyed with.
 pub fn audit_key(vault: &Vault) -> hmac::Key {
@@ -49,6 +50,21 @@ impl Oversight for SqliteStore {
         self.readers.read(move |db| unfinished(db, &channel, &conversation, limit)).await
     }
 
+    async fn record(&self, channel: &str, message_id: &str) -> Result<Option<TurnRecord>, StoreError> {
+        let (channel, message_id) = (channel.to_owned(), message_id.to_owned());
+        self.readers.read(move |db| record(db, &channel, &message_id)).await
+    }
+
+    async fn records(
+        &self,
+        channel: &str,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<TurnRecord>, StoreError> {
+        let channel = channel.to_owned();
+        self.readers.read(move |db| records(db, &channel, before, limit)).await
+    }
+
     async fn dead_letters(
         &self,
         channel: Option<&str>,
@@ -72,9 +88,13 @@ impl Oversight for SqliteStore {
     }
 
     async fn act(&self, now: Millis, act: &Act, actor: &Actor) -> Result<bool, StoreError> {
+        let job = match act {
+            Act::Say(job) => Some(Letter::new(&self.vault, JOBS, (**job).clone())?),
+            _ => None,
+        };
         let (act, actor, key) = (act.clone(), actor.clone(), self.audit_key.clone());
         let done = move |db: &Connection| {
-            let is_done = apply(db, now, &act)?;
+            let is_done = apply(db, now, &act, job.as_slice())?;
             if is_done {
                 audit::append(db, &key, now, &act, &actor)?;
             }
@@ -174,6 +194,72 @@ fn unfinished(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+macro_rules! recorded {
+    ($which:literal) => {
+        concat!(
+            "SELECT seq, message, state, received_at, due_at, ended_at, claims, reason, receipt
+             FROM inbox LEFT JOIN outbox ON turn = seq WHERE channel = ?1 AND ",
+            $which
+        )
+    };
+}
+
+fn record(db: &Connection, channel: &str, message_id: &str) -> Result<Option<TurnRecord>, StoreError> {
+    let mut select = db.prepare_cached(recorded!("message_id = ?2"))?;
+    let found = select.query_row([channel, message_id], Recorded::read).optional()?;
+    found.map(Recorded::record).transpose()
+}
+
+fn records(
+    db: &Connection,
+    channel: &str,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<TurnRecord>, StoreError> {
+    let mut select = db.prepare_cached(recorded!("seq < ?2 ORDER BY seq DESC LIMIT ?3"))?;
+    let rows = select.query_map(params![channel, before.unwrap_or(i64::MAX), limit], Recorded::read)?;
+    rows.map(|row| row?.record()).collect()
+}
+
+/// A row of any state as it lies in the file.
+struct Recorded {
+    turn: i64,
+    message: String,
+    state: String,
+    received_at: i64,
+    due_at: i64,
+    ended_at: Option<i64>,
+    claims: u32,
+    reason: Option<String>,
+    receipt: Option<String>,
+}
+
+impl Recorded {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+        let (turn, message, state, received_at, due_at, ended_at, claims, reason, receipt) =
+            row.try_into()?;
+        Ok(Recorded { turn, message, state, received_at, due_at, ended_at, claims, reason, receipt })
+    }
+
+    fn record(self) -> Result<TurnRecord, StoreError> {
+        let unreadable = || StoreError::Unusable("a stored turn cannot be read".to_owned());
+        let (message, via) = read_named(&self.message).ok_or_else(unreadable)?;
+        let receipt = self.receipt.map(|receipt| serde_json::from_str(&receipt)).transpose();
+        Ok(TurnRecord {
+            turn: self.turn,
+            message,
+            via,
+            state: self.state,
+            received_at: millis(self.received_at),
+            due_at: millis(self.due_at),
+            ended_at: self.ended_at.map(millis),
+            claims: self.claims,
+            reason: self.reason,
+            receipt: receipt.map_err(|_| unreadable())?.unwrap_or_default(),
+        })
+    }
+}
+
 macro_rules! dead {
     ($which:literal) => {
         concat!(
@@ -241,8 +327,11 @@ fn revoked(db: &Connection, now: Millis) -> Result<BTreeMap<String, Millis>, Sto
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn apply(db: &Connection, now: Millis, act: &Act) -> Result<bool, StoreError> {
+/// `job`: what there is to say.
+fn apply(db: &Connection, now: Millis, act: &Act, job: &[Letter]) -> Result<bool, StoreError> {
     match act {
+        Act::Say(_) => Ok(inbox::accept(db, JOBS, now, job)?.contains(&Acceptance::New)),
+        Act::Cancel { job } => Ok(!inbox::withdraw(db, JOBS, now, std::slice::from_ref(job))?.is_empty()),
         Act::Replay { turn, asks } => {
             if *asks {
                 db.prepare_cached(
