@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::kill::{UNFINISHED, left_behind, left_behind_in, messages_in};
 use crate::knock::{Chats, Talk, all_answered, eventually_slowly, scene, until_answered};
 use crate::row::{Row, rounds};
-use crate::support::{Host, OpenPlatform, SmallDisk, client};
+use crate::support::{Host, OpenPlatform, PATIENCE, SmallDisk, client};
 use crate::sync::traced;
 
 type Statuses = Arc<Mutex<Vec<u16>>>;
@@ -41,6 +41,14 @@ fn insist(talks: &[Talk], chats: &Chats, host: &Host) -> (Statuses, Vec<tokio::t
     };
     let insisting = talks.iter().map(insist).collect();
     (statuses, insisting)
+}
+
+/// Until every message is acknowledged.
+async fn all_taken(insisting: Vec<tokio::task::JoinHandle<()>>) {
+    for insisting in insisting {
+        let taken = tokio::time::timeout(PATIENCE, insisting).await;
+        taken.expect("a message is refused for ever").unwrap();
+    }
 }
 
 fn count(statuses: &Statuses, status: u16) -> usize {
@@ -104,9 +112,7 @@ async fn f7_a_full_disk_is_told_by_503_and_heals_without_a_restart() {
         let (began, before) = (Instant::now(), count(&statuses, 200));
         eventually_slowly("a message is taken again", || count(&statuses, 200) > before).await;
         row.recovered(began.elapsed());
-        for insisting in insisting {
-            insisting.await.unwrap();
-        }
+        all_taken(insisting).await;
         refused += only_200_or_503(&statuses, &mut row);
         all.extend(talks);
     }
@@ -145,9 +151,7 @@ async fn f7_a_disk_smaller_than_the_stores_log_heals_without_a_restart() {
         .await;
         SmallDisk::free(&host);
         let began = Instant::now();
-        for insisting in insisting {
-            insisting.await.unwrap();
-        }
+        all_taken(insisting).await;
         until_answered(&talks, &chats).await;
         row.recovered(began.elapsed());
         only_200_or_503(&statuses, &mut row);
@@ -155,9 +159,7 @@ async fn f7_a_disk_smaller_than_the_stores_log_heals_without_a_restart() {
         let after: Vec<Talk> =
             (0..8).map(|number| Talk::new(format!("oc_after-{round}-{number}"), 6)).collect();
         let (statuses, insisting) = insist(&after, &chats, &host);
-        for insisting in insisting {
-            insisting.await.unwrap();
-        }
+        all_taken(insisting).await;
         let refused = count(&statuses, 503);
         row.holds(refused == 0, format!("{refused} times 503 on a disk with room"));
         all.extend(talks.into_iter().chain(after));
@@ -194,9 +196,7 @@ async fn failing(row: &mut Row, injection: &str) {
     host.kill();
     row.holds(is_whole(&left_behind(&host).1), "the database is damaged");
     host.run().await;
-    for insisting in insisting {
-        insisting.await.unwrap();
-    }
+    all_taken(insisting).await;
     let refused = only_200_or_503(&statuses, row);
     row.figure(format!("{refused} times 503"));
     all_answered(&talks, &chats, row).await;

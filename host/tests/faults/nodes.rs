@@ -4,6 +4,7 @@
 //! nginx runs by `deploy/nginx/parlor.conf`, with addresses of this test's own. Nobody's message is lost or answered
 //! twice, and a platform is told 503 while there is nothing that could keep its message.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -133,6 +134,12 @@ impl Nodes {
         tokio::spawn(async move { asking.send().await.ok().map(|answer| answer.status().as_u16()) })
     }
 
+    /// Why messages were not stored, in the nodes' own words.
+    fn refusals(&self) -> BTreeSet<String> {
+        let lines = self.hosts.iter().flat_map(|host| host.lines_with("could not be stored"));
+        lines.filter_map(|line| Some(line.split_once("\"error.")?.1.to_owned())).collect()
+    }
+
     /// Starts a node again, at another address.
     pub async fn run(&mut self, node: usize) {
         self.hosts[node].run().await;
@@ -233,7 +240,7 @@ async fn f4_a_node_that_is_told_to_end_is_not_missed() {
         let load = loading.await.unwrap();
         let failed: Vec<Fate> =
             load.fates.iter().map(|(fate, _)| *fate).filter(|it| *it != Fate::Status(200)).collect();
-        row.holds(failed.is_empty(), format!("webhooks: {failed:?}"));
+        row.holds(failed.is_empty(), format!("webhooks: {failed:?}, {:?}", nodes.refusals()));
         failures += failed.len();
         for asking in asking {
             let status = asking.await.unwrap();
