@@ -1,9 +1,11 @@
 //! The stage that speaks to a platform through its adapter: an HTTP request in, deliveries out.
 //!
-//! It binds one channel to the release that serves its adapter's name at the time of each call. It does not
-//! know the store, pipelines or models; it knows which services each call may reach: `receive` sends
-//! nothing and remembers nothing, so that a webhook never waits for anyone.
+//! It binds one channel to whatever release serves its adapter's name: a `Speaker` is one of them, held for as
+//! long as a request or a turn lasts, so that each is served wholly by one. It does not know the store, pipelines or
+//! models; it knows which services each call may reach: `receive` sends nothing and remembers nothing, so that a
+//! webhook never waits for anyone. Read on in `beside`: how a candidate reads what the stable release reads.
 
+mod beside;
 mod watched;
 
 use std::sync::Arc;
@@ -11,10 +13,11 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::message::{Fault, FaultKind, HttpRequest, Message, Reply};
+use crate::message::{Fault, FaultKind, Favour, HttpRequest, Message, Reply};
 use crate::plugin::release::Destination;
 use crate::plugin::services::{NoHttp, NoMemory, Services};
-use crate::plugin::{CallError, Delivered, Presentation, Reception, Release, Shelf, Snapshot};
+use crate::plugin::shelf::{FITTED, Fitted};
+use crate::plugin::{CallError, Delivered, Presentation, Reception, Shelf, Snapshot};
 use watched::Watched;
 
 /// Webhooks that are read side by side; they have instances of their own, whatever turns do.
@@ -49,8 +52,6 @@ impl Permits {
 /// Why an adapter gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
-    #[error("no release of the adapter `{0}` is loaded")]
-    NotLoaded(String),
     #[error("too many webhooks at a time")]
     Crowded,
     #[error("all instances are busy delivering")]
@@ -77,9 +78,7 @@ impl AdapterError {
                 Fault { retry_after: Some(*wait), ..Fault::new(FaultKind::Throttled, self.to_string()) }
             }
             AdapterError::BrokeOff(_) => Fault::new(FaultKind::Uncertain, self.to_string()),
-            AdapterError::Crowded
-            | AdapterError::NotLoaded(_)
-            | AdapterError::Call(CallError::NoInstance(_)) => {
+            AdapterError::Crowded | AdapterError::Call(CallError::NoInstance(_)) => {
                 Fault::new(FaultKind::Unavailable, self.to_string())
             }
             AdapterError::Call(_) => Fault::new(FaultKind::Internal, self.to_string()),
@@ -91,32 +90,78 @@ impl AdapterError {
 #[derive(Debug)]
 pub struct Adapter {
     pub name: String,
+    channel: Arc<str>,
     shelf: Arc<Shelf>,
-    services: Services,
-    /// The same for updates: they leave room in the manifest's rates, since the last word matters most.
-    for_updates: Services,
     permits: Arc<Permits>,
 }
 
 impl Adapter {
-    pub fn new(name: String, shelf: Arc<Shelf>, services: Services, permits: Arc<Permits>) -> Adapter {
-        let for_updates = Services { http: services.http.leaving_room(), ..services.clone() };
-        Adapter { name, shelf, services, for_updates, permits }
+    /// Every release that the shelf has under this name must be fitted for the channel.
+    pub fn new(name: String, channel: Arc<str>, shelf: Arc<Shelf>, permits: Arc<Permits>) -> Adapter {
+        Adapter { name, channel, shelf, permits }
     }
 
-    /// Reads one request of the platform.
-    pub async fn receive(&self, request: HttpRequest) -> Result<Reception, AdapterError> {
+    /// Reads one request of the platform; tells who did, so that what follows from it is done by the same release.
+    pub async fn receive(
+        &self,
+        request: HttpRequest,
+        favour: Favour,
+    ) -> Result<(Reception, Speaker), AdapterError> {
         let waited = tokio::time::timeout(RECEPTION_WAIT, self.permits.receptions.acquire()).await;
         let _permit = waited.map_err(|_| AdapterError::Crowded)?;
+        let serving = self.shelf.serving(&self.name).expect(FITTED);
+        match &serving.candidate {
+            Some(candidate) => {
+                let (stable, beside) = (self.bind(&serving.stable), self.bind(&candidate.fitted));
+                let beside = Speaker { is_candidate: true, ..beside };
+                beside::receive(stable, beside, candidate, request, favour).await
+            }
+            None => {
+                let stable = self.bind(&serving.stable);
+                Ok((stable.receive(request).await?, stable))
+            }
+        }
+    }
+
+    /// The release that speaks in a conversation.
+    pub fn speaker(&self, conversation: &str, favour: Favour) -> Speaker {
+        let serving = self.shelf.serving(&self.name).expect(FITTED);
+        let fitted = serving.pick(conversation, favour);
+        Speaker { is_candidate: !Arc::ptr_eq(fitted, &serving.stable), ..self.bind(fitted) }
+    }
+
+    fn bind(&self, fitted: &Arc<Fitted>) -> Speaker {
+        let services = fitted.services(&self.channel).expect(FITTED).clone();
+        Speaker { fitted: fitted.clone(), services, permits: self.permits.clone(), is_candidate: false }
+    }
+}
+
+/// One release of an adapter, on one channel.
+#[derive(Debug, Clone)]
+pub struct Speaker {
+    fitted: Arc<Fitted>,
+    services: Services,
+    permits: Arc<Permits>,
+    /// It is on trial: with the stable release the same may go well.
+    pub is_candidate: bool,
+}
+
+impl Speaker {
+    /// The release, in short, for people.
+    pub fn label(&self) -> String {
+        self.fitted.release.label()
+    }
+
+    async fn receive(&self, request: HttpRequest) -> Result<Reception, AdapterError> {
         let services =
             Services { http: Arc::new(NoHttp), memory: Arc::new(NoMemory), ..self.services.clone() };
-        Ok(self.release()?.receive(services, request).await?)
+        Ok(self.fitted.release.receive(services, request).await?)
     }
 
     /// Adds what takes HTTP to find out.
     pub async fn enrich(&self, message: Message) -> Result<Message, AdapterError> {
         let _permit = self.delivery_permit().await;
-        Ok(self.release()?.enrich(self.services.clone(), message).await??)
+        Ok(self.fitted.release.enrich(self.services.clone(), message).await??)
     }
 
     /// The response to an inquiry.
@@ -126,17 +171,17 @@ impl Adapter {
         snapshot: Option<Snapshot>,
     ) -> Result<Presentation, AdapterError> {
         let _permit = self.delivery_permit().await;
-        Ok(self.release()?.present(self.services.clone(), context, snapshot).await?)
+        Ok(self.fitted.release.present(self.services.clone(), context, snapshot).await?)
     }
 
     /// The shortest time between two updates of one reply; none if the platform cannot edit what was sent.
     pub fn update_interval(&self) -> Option<Duration> {
-        self.release().ok()?.manifest.update_interval
+        self.fitted.release.manifest.update_interval
     }
 
     /// How often a reply that grows is touched at least, also when there is nothing new to show.
     pub fn keep_alive(&self) -> Option<Duration> {
-        self.release().ok()?.manifest.keep_alive
+        self.fitted.release.manifest.keep_alive
     }
 
     /// Shows the text so far; returns the next checkpoint. It waits for no instance: a later update shows more.
@@ -148,9 +193,10 @@ impl Adapter {
     ) -> Result<Vec<u8>, AdapterError> {
         let _update = self.permits.updates.try_acquire().map_err(|_| AdapterError::Busy)?;
         let _permit = self.permits.deliveries.try_acquire().map_err(|_| AdapterError::Busy)?;
-        let way_out = Arc::new(Watched::new(self.for_updates.http.clone()));
-        let services = Services { http: way_out.clone(), ..self.for_updates.clone() };
-        let outcome = self.release()?.update(services, to, checkpoint, text).await;
+        // It leaves room in the manifest's rates, since the last word matters most.
+        let way_out = Arc::new(Watched::new(self.services.http.leaving_room()));
+        let services = Services { http: way_out.clone(), ..self.services.clone() };
+        let outcome = self.fitted.release.update(services, to, checkpoint, text).await;
         way_out
             .judge(outcome)
             .map_err(|error| way_out.held_back().filter(|_| is_throttled(&error)).unwrap_or(error))
@@ -166,12 +212,8 @@ impl Adapter {
         let _permit = self.delivery_permit().await;
         let way_out = Arc::new(Watched::new(self.services.http.clone()));
         let services = Services { http: way_out.clone(), ..self.services.clone() };
-        let outcome = self.release()?.finish(services, to, checkpoint, reply).await;
+        let outcome = self.fitted.release.finish(services, to, checkpoint, reply).await;
         way_out.judge(outcome)
-    }
-
-    fn release(&self) -> Result<Arc<Release>, AdapterError> {
-        self.shelf.release(&self.name).ok_or_else(|| AdapterError::NotLoaded(self.name.clone()))
     }
 
     async fn delivery_permit(&self) -> SemaphorePermit<'_> {

@@ -2,8 +2,10 @@
 
 mod attend;
 pub mod examine;
+mod fit;
 mod lines;
 mod memory;
+mod mouth;
 mod openai;
 mod readiness;
 pub mod store;
@@ -11,7 +13,7 @@ mod talk;
 mod wiring;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,6 +33,7 @@ use crate::clock::Clock;
 use crate::config::{self, CHAT_CHANNEL, Config, openai_channel};
 use crate::console::{self, Console};
 use crate::conversation::Listeners;
+use crate::deployment::{self, Deployments, Fit, Tallies};
 use crate::doors::client::{Allowed, Origins};
 use crate::doors::{self, Doors, page::Page, webhook};
 use crate::drain::Drain;
@@ -39,15 +42,17 @@ use crate::function::{self, Function};
 use crate::limits::{Limits, Rates};
 use crate::model::Model;
 use crate::plugin::compile::Cache;
-use crate::plugin::shelf::Rejected;
-use crate::plugin::{Release, Shelf, engine};
+use crate::plugin::release::Witness;
+use crate::plugin::shelf::Serving;
+use crate::plugin::signature::Trust;
+use crate::plugin::{Loader, Release, Shelf, engine};
 use crate::queue::{Wrapper, sqs::Sqs};
 use crate::random::Random;
 use crate::store::vault::Vault;
 use crate::store::{JOBS, Store};
 use crate::telemetry::{self, Metrics, metrics};
 use crate::turn::{Inbox, Running, Turns};
-use wiring::Wiring;
+use fit::Fitter;
 
 /// The address of a host that does not listen.
 const NOWHERE: std::net::SocketAddr =
@@ -64,6 +69,8 @@ const OPERATORS_MAX: usize = 64;
 
 /// Folder of the compiled plugins, in the data folder.
 const COMPILED: &str = "compiled";
+/// Folder of the releases that serve or served, in the data folder.
+const RELEASES: &str = "releases";
 
 /// What the process brings along, so that a trial can bring something else.
 #[derive(Debug, Clone)]
@@ -79,7 +86,8 @@ pub struct Parts {
 /// What a host stands on. `build` makes it from the configuration; a simulation brings its own.
 #[derive(Debug, Clone)]
 pub struct Ground {
-    pub shelf: Arc<Shelf>,
+    pub loader: Arc<Loader>,
+    pub tallies: Arc<Tallies>,
     pub store: Arc<dyn Store>,
     pub egress: Egress,
     pub models: BTreeMap<String, Arc<dyn Model>>,
@@ -100,8 +108,7 @@ pub enum Place {
 pub struct App {
     pub turns: Arc<Turns>,
     shelf: Arc<Shelf>,
-    /// Files of the plugin folder that do not serve.
-    pub rejected: Vec<Rejected>,
+    pub deployments: Arc<Deployments>,
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
     revocations: Revocations,
@@ -120,25 +127,51 @@ impl App {
         telemetry::set_salt(&vault.subkey(b"person"));
         let metrics = Arc::new(Metrics::new());
         metrics.set_names(names(&config));
-        let shelf = Arc::new(shelf(&config, data, &parts, &vault, metrics.clone())?);
+        let tallies = Arc::new(Tallies::new(parts.clock.clone()));
+        let loader = Arc::new(loader(&config, data, &parts, &vault, witness(&metrics, &tallies))?);
         let store = store::open(&config, &parts, vault).await?;
-        let rejected = load_plugins(&shelf, &config).await?;
         let egress = Egress::new(config.endpoints.clone())?;
         let (models, problems) = wiring::models(&config);
-        let app = App::wire(config, parts, Ground { shelf, store, egress, models, metrics }, problems)?;
-        Ok(App { rejected, ..app })
+        let ground = Ground { loader, tallies, store, egress, models, metrics };
+        let (config, shelf) = (Arc::new(config), Arc::new(Shelf::default()));
+        let deployments = deployments(&config, &parts, &ground, &shelf)?;
+        let misfits = deployments.begin(&config.plugins.folder, &used(&config)).await?;
+        let loaded: BTreeSet<_> = shelf.names().into_iter().chain(misfits.keys().cloned()).collect();
+        let found = wiring::problems(&config, &Vec::from_iter(loaded));
+        let problems: Vec<_> =
+            problems.into_iter().chain(misfits.into_values().flatten()).chain(found).collect();
+        anyhow::ensure!(problems.is_empty(), "cannot serve:\n{}", problems.join("\n"));
+        App::wire(config, parts, ground, shelf, deployments)
     }
 
-    /// Wires a host on what is there.
-    pub fn on(config: Config, parts: Parts, ground: Ground) -> anyhow::Result<App> {
-        App::wire(config, parts, ground, Vec::new())
+    /// Wires a host on what is there, with these releases.
+    pub fn on(
+        config: Config,
+        parts: Parts,
+        ground: Ground,
+        releases: Vec<Arc<Release>>,
+    ) -> anyhow::Result<App> {
+        let (config, shelf) = (Arc::new(config), Arc::new(Shelf::default()));
+        let fitter = fitter(&config, &parts, &ground);
+        for release in releases {
+            let fitted = fitter.fit(release).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
+            shelf.put(Serving { stable: Arc::new(fitted), candidate: None });
+        }
+        let problems = wiring::problems(&config, &shelf.names());
+        anyhow::ensure!(problems.is_empty(), "cannot serve:\n{}", problems.join("\n"));
+        let deployments = deployments(&config, &parts, &ground, &shelf)?;
+        App::wire(config, parts, ground, shelf, deployments)
     }
 
-    fn wire(config: Config, parts: Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<App> {
-        let shelf = ground.shelf.clone();
-        let turns = turns(&config, &parts, ground, problems)?;
-        let (turns, config, revocations) = (Arc::new(turns), Arc::new(config), Revocations::default());
-        Ok(App { turns, shelf, rejected: Vec::new(), clock: parts.clock, config, revocations })
+    fn wire(
+        config: Arc<Config>,
+        parts: Parts,
+        ground: Ground,
+        shelf: Arc<Shelf>,
+        deployments: Arc<Deployments>,
+    ) -> anyhow::Result<App> {
+        let turns = Arc::new(turns(&config, &parts, ground, &shelf)?);
+        Ok(App { turns, shelf, deployments, clock: parts.clock, config, revocations: Revocations::default() })
     }
 
     /// The release that serves a plugin's name.
@@ -157,6 +190,7 @@ impl App {
         let drain = turns.drain.clone();
         self.watch_revocations().await?;
         turns.look_for_ways().await?;
+        self.follow_plugins();
         if let Some(admin) = admin {
             self.serve_operators(admin)?;
         }
@@ -189,6 +223,18 @@ impl App {
         turns
     }
 
+    /// Swaps plugins as they come, until the drain begins.
+    fn follow_plugins(&self) {
+        let (deployments, drain) = (self.deployments.clone(), self.turns.drain.clone());
+        let folder = self.config.plugins.folder.clone();
+        drop(self.turns.drain.spawn("plugins", async move {
+            tokio::select! {
+                () = deployments.follow(folder) => {}
+                () = drain.cancelled() => {}
+            }
+        }));
+    }
+
     /// Knows the tokens that count no more before the first request, and learns of more.
     async fn watch_revocations(&self) -> anyhow::Result<()> {
         let (turns, revocations) = (self.turns.clone(), self.revocations.clone());
@@ -219,15 +265,11 @@ impl App {
     }
 
     fn console(&self, address: std::net::SocketAddr) -> Console {
-        let rejected = self.rejected.iter().map(|rejected| {
-            let file = rejected.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            (file, telemetry::chain(&rejected.source))
-        });
         Console {
             turns: self.turns.clone(),
             shelf: self.shelf.clone(),
             config: self.config.clone(),
-            rejected: rejected.collect(),
+            deployments: self.deployments.clone(),
             readiness: Arc::new(readiness::State(self.turns.clone())),
             verifier: self.verifier(),
             revocations: self.revocations.clone(),
@@ -280,8 +322,14 @@ impl App {
             self.config.public_url.as_ref().map_or_else(|| format!("http://{address}"), ToString::to_string);
         let lists = self.config.channels.iter();
         let allowed = lists.map(|(name, channel)| (name.clone(), Allowed(channel.allow.clone()))).collect();
-        let webhooks = webhook::Webhooks { turns: self.turns.clone(), public, bounds, allowed };
         let verifier = self.verifier();
+        let webhooks = webhook::Webhooks {
+            turns: self.turns.clone(),
+            public,
+            bounds,
+            verifier: verifier.clone(),
+            allowed,
+        };
         let mut more = webhook::routes(webhooks);
         if let Some(door) = &self.config.openai {
             more = more.merge(doors::openai::routes(doors::openai::OpenAi {
@@ -336,47 +384,67 @@ impl App {
     }
 }
 
-fn shelf(
+/// The plugins that the configuration names.
+fn used(config: &Config) -> BTreeSet<String> {
+    let mouths = mouth::all(config);
+    mouths.iter().flat_map(|mouth| mouth.plugins()).map(str::to_owned).collect()
+}
+
+fn fitter(config: &Arc<Config>, parts: &Parts, ground: &Ground) -> Fitter {
+    Fitter {
+        config: config.clone(),
+        place: parts.place,
+        clock: parts.clock.clone(),
+        store: ground.store.clone(),
+        egress: ground.egress.clone().sharing_rates(ground.store.clone(), parts.clock.clone()),
+    }
+}
+
+fn deployments(
+    config: &Arc<Config>,
+    parts: &Parts,
+    ground: &Ground,
+    shelf: &Arc<Shelf>,
+) -> anyhow::Result<Arc<Deployments>> {
+    Ok(Arc::new(Deployments::new(deployment::Ground {
+        loader: ground.loader.clone(),
+        shelf: shelf.clone(),
+        fit: Arc::new(fitter(config, parts, ground)),
+        clock: parts.clock.clone(),
+        store: ground.store.clone(),
+        tallies: ground.tallies.clone(),
+        depot: config.data.join(RELEASES),
+    })?))
+}
+
+fn loader(
     config: &Config,
     data: &Path,
     parts: &Parts,
     vault: &Vault,
-    metrics: Arc<Metrics>,
-) -> anyhow::Result<Shelf> {
+    witness: Witness,
+) -> anyhow::Result<Loader> {
     let built = engine::build().map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
     engine::tick(&built.engine).context("no thread for the plugins' deadlines")?;
     let cache = Cache::open(&data.join(COMPILED), vault.subkey(b"cwasm"), parts.compiler.clone())?;
-    let witness = Arc::new(move |plugin: &str, function, outcome, time| {
-        metrics.plugin_call(plugin, function, outcome, time)
-    });
-    Ok(Shelf::new(built, cache, witness, config.plugins.allow_unsigned))
+    let trust = Trust::new(config.plugins.trusted_keys.clone(), config.plugins.allow_unsigned);
+    Ok(Loader::new(built, cache, witness, trust))
 }
 
-/// A file that does not load keeps no other from loading; a channel that needs it will say so.
-async fn load_plugins(shelf: &Shelf, config: &Config) -> anyhow::Result<Vec<Rejected>> {
-    let folder = &config.plugins.folder;
-    let rejected = shelf.load_folder(folder).await;
-    let rejected = rejected.with_context(|| {
-        format!(
-            "cannot read the plugin folder `{}`; make it, or name another one by `plugins.folder`",
-            folder.display()
-        )
-    })?;
-    for rejected in &rejected {
-        tracing::error!(error = telemetry::chain(rejected), "a plugin does not serve");
-    }
-    Ok(rejected)
+/// Who hears of each call.
+fn witness(metrics: &Arc<Metrics>, tallies: &Arc<Tallies>) -> Witness {
+    let (metrics, tallies) = (metrics.clone(), tallies.clone());
+    Arc::new(move |call| {
+        metrics.plugin_call(call.plugin, call.function, call.outcome, call.elapsed);
+        tallies.note(call);
+    })
 }
 
-fn turns(config: &Config, parts: &Parts, ground: Ground, problems: Vec<String>) -> anyhow::Result<Turns> {
-    let Ground { shelf, store, egress, models, metrics } = ground;
-    let permits = Arc::new(Permits::new(shelf.instances_max));
-    let egress = egress.sharing_rates(store.clone(), parts.clock.clone());
-    let mut wiring =
-        Wiring { config, parts, shelf: shelf.clone(), store: store.clone(), egress, permits, problems };
-    let channels = wiring.channels();
-    anyhow::ensure!(wiring.problems.is_empty(), "cannot serve:\n{}", wiring.problems.join("\n"));
-    let instances = shelf.instances_max / 2;
+fn turns(config: &Config, parts: &Parts, ground: Ground, shelf: &Arc<Shelf>) -> anyhow::Result<Turns> {
+    let Ground { loader, store, models, metrics, .. } = ground;
+    let permits = Arc::new(Permits::new(loader.instances_max));
+    let channels = wiring::channels(config, shelf, &permits);
+    let instances = loader.instances_max / 2;
     let inbox = inbox(config, parts.place)?;
     let limits = limits(config, parts, store.clone(), metrics.clone());
     let bus = bus(config, metrics.clone())?;

@@ -5,6 +5,7 @@ mod doctor;
 mod init;
 mod load;
 mod model;
+mod paint;
 mod plugin;
 mod replay;
 mod serve;
@@ -59,7 +60,7 @@ enum Command {
     Token(token::Token),
     /// List what could not be answered or delivered, or try it once more
     Replay(replay::Replay),
-    /// Work with one plugin's file
+    /// Make, try, sign and look at plugins
     #[command(subcommand)]
     Plugin(plugin::Plugin),
 }
@@ -81,7 +82,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Model(model) => model::run(&cli.config, model).await,
         Command::Token(token) => token::run(&cli.config, &token),
         Command::Replay(wanted) => replay::run(&cli.config, &wanted).await,
-        Command::Plugin(plugin) => plugin::run(plugin, &cli.log).await,
+        Command::Plugin(plugin) => plugin::run(&cli.config, plugin, &cli.log).await,
     }
 }
 

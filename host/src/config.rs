@@ -107,6 +107,9 @@ pub struct Auth {
 #[derive(Debug)]
 pub struct Plugins {
     pub folder: PathBuf,
+    /// Whose signatures let a plugin in.
+    pub trusted_keys: Vec<minisign::PublicKey>,
+    /// Lets those in that nobody trusted has signed.
     pub allow_unsigned: bool,
 }
 

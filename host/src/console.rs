@@ -11,6 +11,7 @@ mod bus;
 mod channels;
 mod conversations;
 mod dead_letters;
+mod deployments;
 mod entry;
 mod jobs;
 mod limits;
@@ -20,7 +21,6 @@ mod page;
 mod plugins;
 mod tokens;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::routing::get;
@@ -33,6 +33,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Revocations, Verifier};
 use crate::config::Config;
+use crate::deployment::Deployments;
 use crate::doors::client::{self, Allowed, Gate, Origins};
 use crate::doors::health::{self, Probes, Readiness};
 use crate::doors::problem::{self, Problem};
@@ -46,8 +47,7 @@ pub struct Console {
     pub turns: Arc<Turns>,
     pub shelf: Arc<Shelf>,
     pub config: Arc<Config>,
-    /// Files of the plugin folder that do not serve, and why.
-    pub rejected: BTreeMap<String, String>,
+    pub deployments: Arc<Deployments>,
     pub readiness: Arc<dyn Readiness>,
     pub verifier: Verifier,
     pub revocations: Revocations,
@@ -131,8 +131,12 @@ fn api() -> OpenApiRouter<Arc<Console>> {
         .routes(routes!(overview::overview))
         .routes(routes!(channels::list))
         .routes(routes!(channels::one))
-        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::list, deployments::install))
         .routes(routes!(plugins::one))
+        .routes(routes!(deployments::approve))
+        .routes(routes!(deployments::promote))
+        .routes(routes!(deployments::roll_back))
+        .routes(routes!(deployments::try_beside, deployments::withdraw))
         .routes(routes!(conversations::list))
         .routes(routes!(conversations::one, conversations::forget))
         .routes(routes!(dead_letters::list))

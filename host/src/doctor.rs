@@ -17,7 +17,6 @@ mod port;
 mod quota;
 mod reach;
 mod redis;
-mod scratch;
 mod signatures;
 mod weights;
 
@@ -25,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use finding::{Finding, Level};
+pub use plugins::TRUST;
 
 use crate::app::{Parts, Place};
 use crate::clock::{Clock, SystemClock};
@@ -36,7 +36,7 @@ use client::Client;
 /// Looks at everything that a configuration needs.
 ///
 /// `compiler` is the `parlor` binary: plugins that nobody has compiled yet are compiled in a child process.
-pub async fn examine(config: &Config, compiler: PathBuf) -> Vec<Finding> {
+pub async fn examine(config: &Arc<Config>, compiler: PathBuf) -> Vec<Finding> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let parts = Parts {
         place: Place::Server,

@@ -31,6 +31,7 @@ pub mod ingress;
 pub mod adapter;
 
 pub mod conversation;
+pub mod deployment;
 
 pub mod pipeline;
 
@@ -58,5 +59,6 @@ pub mod clock;
 pub mod config;
 pub mod drain;
 pub mod random;
+mod scratch;
 pub mod space;
 pub mod telemetry;

@@ -171,6 +171,28 @@ pub struct Message {
     /// The host's own: no plugin sees or sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wishes: Option<Box<Wishes>>,
+    /// The host's own: no plugin sees or sets it.
+    #[serde(default, skip_serializing_if = "Favour::is_its")]
+    pub favour: Favour,
+}
+
+/// Which releases of its plugins a message is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Favour {
+    /// Whichever serve its conversation.
+    #[default]
+    Its,
+    /// The stable ones: with a candidate it went wrong.
+    Stable,
+    /// The candidates, where there are any: an administrator tries them.
+    Candidate,
+}
+
+impl Favour {
+    fn is_its(&self) -> bool {
+        *self == Favour::Its
+    }
 }
 
 impl Message {
@@ -191,6 +213,7 @@ impl Message {
             address: Vec::new(),
             extra: Vec::new(),
             wishes: None,
+            favour: Favour::Its,
         }
     }
 }

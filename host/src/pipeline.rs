@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use crate::message::{Completion, Fault, Prompt, Reply, Role, Utterance};
-use crate::plugin::services::Services;
-use crate::plugin::{CallError, Flow, PipelineRun, PipelineTurn, Release, Shelf, Step};
+use crate::message::{Completion, Fault, Favour, Prompt, Reply, Role, Utterance};
+use crate::plugin::shelf::FITTED;
+use crate::plugin::{CallError, Flow, PipelineRun, PipelineTurn, Shelf, Step};
 
 /// Questions of one turn; a pipeline that asks for ever is a defect.
 pub const ROUNDS_MAX: u32 = 8;
@@ -20,8 +20,6 @@ const MODEL: &str = "model";
 /// Why a pipeline gave no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    #[error("no release of the pipeline `{0}` is loaded")]
-    NotLoaded(String),
     #[error("pipeline `{plugin}`: {source}")]
     Call { plugin: String, source: CallError },
     #[error("pipeline `{plugin}`: {source}")]
@@ -37,7 +35,6 @@ impl PipelineError {
     pub fn is_passing(&self) -> bool {
         match self {
             PipelineError::Fault { source, .. } => source.is_passing(),
-            PipelineError::NotLoaded(_) => true,
             PipelineError::Call { source: CallError::NoInstance(_), .. } => true,
             _ => false,
         }
@@ -47,14 +44,32 @@ impl PipelineError {
 /// One pipeline of one channel.
 #[derive(Debug, Clone)]
 pub struct Stage {
-    pub name: String,
-    pub services: Services,
-    pub shelf: Arc<Shelf>,
+    name: String,
+    channel: Arc<str>,
+    shelf: Arc<Shelf>,
 }
 
 impl Stage {
-    fn release(&self) -> Result<Arc<Release>, PipelineError> {
-        self.shelf.release(&self.name).ok_or_else(|| PipelineError::NotLoaded(self.name.clone()))
+    /// Every release that the shelf has under this name must be fitted for the channel.
+    pub fn new(name: String, channel: Arc<str>, shelf: Arc<Shelf>) -> Stage {
+        Stage { name, channel, shelf }
+    }
+
+    /// Whether a candidate serves a conversation: with the stable release the same may go well.
+    pub fn is_candidates(&self, conversation: &str, favour: Favour) -> bool {
+        let serving = self.shelf.serving(&self.name).expect(FITTED);
+        !Arc::ptr_eq(serving.pick(conversation, favour), &serving.stable)
+    }
+
+    /// Opens it for a turn that begins like this, in the release that serves its conversation: that one stays with
+    /// the turn.
+    async fn open(&self, turn: &PipelineTurn, favour: Favour) -> Result<Opened, PipelineError> {
+        let serving = self.shelf.serving(&self.name).expect(FITTED);
+        let fitted = serving.pick(&turn.message.conversation, favour);
+        let services = fitted.services(&self.channel).expect(FITTED);
+        let run = fitted.release.run(services.clone()).await;
+        let run = run.map_err(|source| PipelineError::Call { plugin: self.name.clone(), source })?;
+        Ok(Opened { name: self.name.clone(), run })
     }
 }
 
@@ -108,10 +123,11 @@ impl Line {
     pub async fn begin(
         stages: &[Stage],
         turn: PipelineTurn,
+        favour: Favour,
         models: &Models<'_>,
     ) -> Result<(Line, Want), PipelineError> {
         let mut line = Line::default();
-        let want = line.enter(stages, turn, models).await?;
+        let want = line.enter(stages, turn, favour, models).await?;
         Ok((line, want))
     }
 
@@ -119,13 +135,11 @@ impl Line {
         &mut self,
         stages: &[Stage],
         mut turn: PipelineTurn,
+        favour: Favour,
         models: &Models<'_>,
     ) -> Result<Want, PipelineError> {
         for stage in stages {
-            let release = stage.release()?;
-            let run = release.run(stage.services.clone()).await;
-            let run = run.map_err(|source| PipelineError::Call { plugin: stage.name.clone(), source })?;
-            let mut opened = Opened { name: stage.name.clone(), run };
+            let mut opened = stage.open(&turn, favour).await?;
             let outcome = opened.run.begin(turn.clone()).await;
             let step = opened.told(outcome)?;
             self.open.push(opened);
@@ -281,6 +295,7 @@ mod tests {
             address: Vec::new(),
             extra: Vec::new(),
             wishes: None,
+            favour: Favour::Its,
         };
         let extra = models.iter().map(|model| (MODEL.to_owned(), (*model).to_owned())).collect();
         PipelineTurn { channel: "a".to_owned(), platform: String::new(), message, history: Vec::new(), extra }

@@ -1,31 +1,37 @@
 //! Plugins: WebAssembly components behind the contract of `wit/`.
 //!
-//! A file becomes a `Package` (checked), then a `Release` (compiled, tried, ready to serve), and the
-//! `Shelf` hands out the release that serves a name. It does not know channels, turns or HTTP: what a
-//! guest may reach comes in as `Services`. Read on in `release`, then `guest`.
+//! A file becomes a `Package` (its signature verified, then checked), and the `Loader` makes a `Release` of it (compiled, tried); the `Shelf`
+//! hands out the releases that serve a name. It does not know channels, turns or HTTP: what a guest may reach
+//! comes in as `Services`. Which release shall serve is decided in `deployment`. Read on in `release`, then `guest`.
 
 mod bindings;
 pub mod compile;
 pub mod engine;
 pub mod guest;
+pub mod inspection;
+pub mod loader;
 pub mod manifest;
+pub mod pack;
 pub mod package;
 pub mod release;
 pub mod secrets;
+pub mod sections;
 pub mod selftest;
 pub mod services;
 pub mod shelf;
+pub mod signature;
 
 use std::time::Duration;
 
 pub use guest::CallError;
+pub use loader::Loader;
 pub use release::{PipelineRun, Release};
 pub use shelf::Shelf;
 
 use crate::message::{Extra, Fault, HttpResponse, Message, Prompt, Reply, Utterance};
 
 /// What an adapter makes of one HTTP request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Reception {
     /// Nothing to process: a challenge, a ping, an event that the bot ignores.
     Answer(HttpResponse),
@@ -35,7 +41,7 @@ pub enum Reception {
     Refuse(Fault),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Acceptance {
     /// Goes out once every message is stored.
     pub response: HttpResponse,
@@ -45,7 +51,7 @@ pub struct Acceptance {
 }
 
 /// The platform takes the reply in the response to this very request, or asks for the text so far.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Inquiry {
     pub messages: Vec<Message>,
     pub message_id: String,
@@ -80,7 +86,7 @@ pub enum Delivered {
 }
 
 /// What a pipeline is given.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PipelineTurn {
     pub channel: String,
     pub platform: String,
@@ -90,7 +96,7 @@ pub struct PipelineTurn {
 }
 
 /// What a pipeline wants done next.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     Pass,
     Next(Box<PipelineTurn>),

@@ -21,7 +21,9 @@ use crate::clock::{Clock, FixedClock, SystemClock};
 use crate::config::{self, Config};
 use crate::drain::Drain;
 use crate::plugin::Release;
-use crate::plugin::manifest::{EgressHost, VectorRule};
+use crate::plugin::manifest::{EgressHost, Manifest, VectorRule};
+use crate::plugin::package::Package;
+use crate::plugin::signature::Trust;
 use crate::random::SystemRandom;
 use recorder::Recorder;
 use template::Templates;
@@ -69,14 +71,14 @@ impl Trial {
         std::fs::create_dir_all(&plugins)?;
         std::fs::copy(plugin, plugins.join("plugin.wasm"))
             .with_context(|| format!("cannot read `{}`", plugin.display()))?;
-        let package = crate::plugin::package::Package::read(&plugins.join("plugin.wasm"))?;
+        let package = Package::read(&plugins.join("plugin.wasm"), &Trust::anybody())?;
         let name = package.manifest.name;
         let mut config = config(folder, &name, Setting::default())?;
         config.channels.clear();
         let app = App::build(config, parts(&compiler, Arc::new(SystemClock))).await?;
-        let release = match (app.release(&name), app.rejected.into_iter().next()) {
+        let release = match (app.release(&name), app.deployments.rejected().into_iter().next()) {
             (Some(release), _) => release,
-            (None, Some(rejected)) => return Err(rejected.source.into()),
+            (None, Some((_, reason))) => anyhow::bail!(reason),
             (None, None) => anyhow::bail!("it did not load"),
         };
         Ok(Trial { folder: folder.to_owned(), compiler, release })
@@ -85,6 +87,11 @@ impl Trial {
     /// The plugin, ready to be called.
     pub fn release(&self) -> &Arc<Release> {
         &self.release
+    }
+
+    /// What the plugin says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.release.manifest
     }
 
     /// Gives the verdict on one row.

@@ -43,14 +43,14 @@ pub use resume::{Asked, Resumed, Standing};
 pub use talk::{Place, Refused, Talking};
 pub use work::NotDone;
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, Speaker};
 use crate::bus::Bus;
 use crate::clock::{Clock, Millis};
 use crate::config::{Meanwhile, ReplyVia, Stale};
 use crate::conversation::{self, Account, End, Heard, Key, Listeners};
 use crate::drain::Drain;
 use crate::limits::Limits;
-use crate::message::{Message, Reply};
+use crate::message::{Favour, Message, Reply};
 use crate::model::Model;
 use crate::pipeline::Stage;
 use crate::random::Random;
@@ -185,6 +185,8 @@ struct Turn {
     channel: Arc<Channel>,
     /// The channel that says the reply, if it is still there; mostly the same.
     outlet: Option<Arc<Channel>>,
+    /// The releases that serve it from its claim to its end, whatever is swapped meanwhile.
+    served_by: Served,
     claim: Claim,
     /// Where those hear it who wait on an open line, if anybody does.
     line: watch::Sender<Heard>,
@@ -198,6 +200,15 @@ struct Turn {
     gathered: Vec<Message>,
     is_stale: bool,
     deadline: Instant,
+}
+
+/// Who serves a turn at the platforms.
+#[derive(Debug, Default)]
+struct Served {
+    /// Where the message came from; none at the host's own doors.
+    inlet: Option<Speaker>,
+    /// Where the reply goes.
+    outlet: Option<Speaker>,
 }
 
 /// How a claimed turn ended, in a word for logs and metrics.
@@ -299,11 +310,11 @@ impl Turns {
 
     async fn enrich(&self, turn: &Turn, message: Message) -> Result<Message, TurnError> {
         let is_asked = turn.claim.settled.is_none();
-        let Some(adapter) = turn.channel.adapter.as_ref().filter(|_| is_asked) else { return Ok(message) };
+        let Some(adapter) = turn.served_by.inlet.as_ref().filter(|_| is_asked) else { return Ok(message) };
         let enriched = adapter.enrich(message.clone()).await?;
         // What a turn is known by stays as it was stored, or a restart would deliver another one.
-        let Message { id, conversation, sender, address, wishes, .. } = message;
-        Ok(Message { id, conversation, sender, address, wishes, ..enriched })
+        let Message { id, conversation, sender, address, wishes, favour, .. } = message;
+        Ok(Message { id, conversation, sender, address, wishes, favour, ..enriched })
     }
 
     /// Stores the answer: from here on a restart delivers without asking again.
@@ -353,6 +364,14 @@ impl Turn {
         self.channel.adapter.is_none() && !conversation::outlives_line(&self.claim.message)
     }
 
+    /// Whether a release on trial serves it: with the stable ones the same may go well.
+    fn is_on_trial(&self) -> bool {
+        let (claim, Served { inlet, outlet }) = (&self.claim, &self.served_by);
+        let conversation = &claim.message.conversation;
+        inlet.iter().chain(outlet).any(|speaker| speaker.is_candidate)
+            || self.channel.stages.iter().any(|stage| stage.is_candidates(conversation, favour(claim)))
+    }
+
     fn key(&self) -> Key {
         (self.channel.name.clone(), self.claim.message.id.clone())
     }
@@ -369,6 +388,18 @@ impl Turn {
 
     fn age(&self, now: Millis) -> Duration {
         Duration::from_millis(now.saturating_sub(self.claim.received_at))
+    }
+}
+
+/// Claims of a turn that went as it should: one that answers, and one that delivers what nobody fetched.
+const CLAIMS_OF_A_SOUND_TURN: u32 = 2;
+
+/// Which release a turn is for. With one that failed the stable release goes on: a bad candidate loses nothing.
+fn favour(claim: &Claim) -> Favour {
+    if claim.attempts > 0 || claim.claims > CLAIMS_OF_A_SOUND_TURN {
+        Favour::Stable
+    } else {
+        claim.message.favour
     }
 }
 

@@ -279,8 +279,8 @@ fn an_unknown_key_names_its_neighbour() {
     );
     assert_problem("lisetn: x", "1:1: lisetn: unknown key `lisetn`; did you mean `listen`?");
     assert_problem(
-        "plugins: { trusted_keys: [] }",
-        "1:12: plugins.trusted_keys: unknown key `trusted_keys`; known: `folder`, `allow_unsigned`",
+        "plugins: { keys: [] }",
+        "1:12: plugins.keys: unknown key `keys`; known: `folder`, `trusted_keys`, `allow_unsigned`",
     );
     assert_problem(
         "default_model: e\nmodels: { e: { backend: echo } }\nchannels: { a: { adapter: b, limits: { queue: 5 } } }",
@@ -882,6 +882,26 @@ fn a_rate_that_is_none_is_refused() {
     assert_problem(
         "default_model: e\nmodels: { e: { backend: echo } }\nchat: { limits: { person_burst: 5, rate: 1/s } }",
         "3:33: chat.limits.person_burst: without `person_rate` beside it this limits nothing",
+    );
+}
+
+/// Each part by itself, as people copy them out of the wrong place.
+#[test]
+fn trusted_keys_are_checked() {
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let config = load(&format!("plugins: {{ trusted_keys: [{key}] }}"));
+    assert_eq!(config.plugins.trusted_keys[0].to_base64(), key);
+    let wanted =
+        "a minisign public key: 56 characters that begin with `RW`, the second line of a `.pub` file";
+    for wrong in [&key[..55], "RWQ", "E76 1F21 8421 4B8E", &key.replace("RWQ", "AAA"), &format!("{key}=")] {
+        assert_problem(
+            &format!("plugins:\n  trusted_keys: [{key}, '{wrong}']"),
+            &format!("2:76: plugins.trusted_keys[1]: `{wrong}` is not {wanted}"),
+        );
+    }
+    assert_problem(
+        &format!("plugins: {{ trusted_keys: {key} }}"),
+        "1:26: plugins.trusted_keys: expected a list, there is text",
     );
 }
 

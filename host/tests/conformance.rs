@@ -164,7 +164,11 @@ async fn each_case_of_pipelines_tells_who_breaks_it() {
 }
 
 fn plugin_test(plugin: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_parlor")).args(["plugin", "test"]).arg(plugin).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_parlor"))
+        .args(["plugin", "test", "--conformance"])
+        .arg(plugin)
+        .output()
+        .unwrap()
 }
 
 /// What a third party types.
@@ -174,7 +178,7 @@ fn the_command_prints_the_list_and_fails_with_it() {
     let told = String::from_utf8_lossy(&output.stdout);
     let wanted: String =
         conformance::cases_of(Kind::Pipeline).iter().map(|case| format!("ok    {}\n", case.name)).collect();
-    assert!(output.status.success() && told.starts_with(&wanted), "{told}");
+    assert!(output.status.success() && told.contains(&wanted), "{told}");
     // It has no golden request at all.
     let output = plugin_test(&folder("PARLOR_TEST_GUESTS").join("unruly.wasm"));
     let told = String::from_utf8_lossy(&output.stdout);

@@ -59,12 +59,15 @@ impl Told {
         assert_eq!(self.code, Some(0), "{:#?}", self.findings);
     }
 
+    /// But for the plugins of this tree, which nobody signed; `plugins_that_nobody_signed_are_found` is about these.
     fn is_silent(&self) {
-        let loud: Vec<_> = self
-            .findings
-            .iter()
-            .filter(|finding| finding["level"] == "warn" || finding["level"] == "fail")
-            .collect();
+        self.is_silent_but_for("trust");
+    }
+
+    fn is_silent_but_for(&self, check: &str) {
+        let is_loud = |finding: &&Value| finding["level"] == "warn" || finding["level"] == "fail";
+        let loud: Vec<_> =
+            self.findings.iter().filter(is_loud).filter(|finding| finding["check"] != check).collect();
         assert!(loud.is_empty(), "{loud:#?}");
         assert_eq!(self.code, Some(0));
     }
@@ -444,6 +447,31 @@ async fn a_plugin_built_for_another_contract_is_found() {
     let folder = folder_with("spare.wasm", &other);
     let told = at_rest(&settings.set("plugins.folder", folder.path().to_str().unwrap())).await;
     told.warns("plugin", &["spare.wasm", "built for contract `0.9`"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_that_nobody_signed_are_found() {
+    let (_platform, _endpoint, settings) = sound().await;
+    at_rest(&settings)
+        .await
+        .warns("trust", &["no trusted key has signed", "dingtalk", "`plugins.trusted_keys`"]);
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["assistant", "dingtalk", "webhook"] {
+        let body = plugin(name);
+        let signature = minisign::sign(None, &pair.sk, &body[..], Some(name), None).unwrap();
+        let signed = parlor::plugin::signature::attach(&body, &signature).unwrap();
+        fs::write(folder.path().join(format!("{name}.wasm")), signed).unwrap();
+    }
+    let signed =
+        settings.set("plugins", json!({ "folder": folder.path(), "trusted_keys": [pair.pk.to_base64()] }));
+    at_rest(&signed).await.is_silent_but_for("");
+    let other = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let told = at_rest(&signed.set("plugins.trusted_keys", json!([other.pk.to_base64()]))).await;
+    told.fails(
+        "plugin",
+        &["webhook.wasm", "is none of `plugins.trusted_keys`", "add the author's public key"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

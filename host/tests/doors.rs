@@ -277,7 +277,8 @@ async fn an_answer_comes_whole() {
             session_id,
             person: "li".to_owned(),
             key: asked.key.clone(),
-            request_id
+            request_id,
+            favour: parlor::message::Favour::Its,
         }
     );
     assert!(asked.key.is_some_and(|id| !id.is_empty()), "the token's id");

@@ -1,5 +1,8 @@
 //! The manifest: a whole one is read as written, and all that is wrong with one comes at once, by line.
 
+#[path = "manifest/growth.rs"]
+mod growth;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

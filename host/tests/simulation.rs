@@ -44,9 +44,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use parlor::plugin::Shelf;
 use parlor::store::Store as _;
 
+use node::Plugins;
 use nodes::Nodes;
 use tally::Tally;
 use world::World;
@@ -86,7 +86,7 @@ const WANTED: [&str; 32] = [
     "platform silent before it did it",
     "platform throttles",
     "platform unreachable",
-    "plugin loaded anew",
+    "plugin swapped",
     "store denies what it did",
     "store refuses",
     "webhook lost",
@@ -101,25 +101,25 @@ struct Run {
     tally: Tally,
 }
 
-fn shelf() -> Arc<Shelf> {
-    static SHELF: OnceLock<Arc<Shelf>> = OnceLock::new();
+fn plugins() -> Arc<Plugins> {
+    static PLUGINS: OnceLock<Arc<Plugins>> = OnceLock::new();
     let load = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(node::shelf())
+        Arc::new(runtime.block_on(Plugins::load()))
     };
-    SHELF.get_or_init(load).clone()
+    PLUGINS.get_or_init(load).clone()
 }
 
 /// Runs one seed from the first message to the last end.
 fn run(seed: u64) -> Run {
-    let shelf = shelf();
+    let plugins = plugins();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let world = Arc::new(World::new(seed));
         world.tell(format!("{:?}", world.weather));
         let script = people::script(&world);
-        let nodes = Nodes::start(&world, &shelf);
+        let nodes = Nodes::start(&world, &plugins);
         let sayings =
             script.into_iter().map(|said| tokio::spawn(people::say(world.clone(), nodes.clone(), said)));
         let all = async {

@@ -1,7 +1,7 @@
 //! What the host's tests are held against: official clients, a browser, load tools.
 //!
 //! Python packages and Node.js come as pinned wheels into `target/clients`, npm packages by their lock file, the
-//! browser, the load tool, tracer and clock, Redis and nginx from Debian. It does not know what the tests do with them; they find them by the
+//! browser, the load tool, tracer and clock, minisign, Redis and nginx from Debian. It does not know what the tests do with them; they find them by the
 //! variables below. What to get stands in `host/tests/clients`.
 
 use crate::workspace::Workspace;
@@ -41,6 +41,7 @@ pub fn variables(workspace: &Workspace) -> Result<Vec<(&'static str, OsString)>>
         ("PARLOR_TEST_CHROMIUM", debian_program("chromium", "Chromium")?),
         ("PARLOR_TEST_SLOWHTTPTEST", debian_program("slowhttptest", "slowhttptest")?),
         ("PARLOR_TEST_STRACE", debian_program("strace", "strace")?),
+        ("PARLOR_TEST_MINISIGN", debian_program("minisign", "minisign")?),
         ("PARLOR_TEST_FAKETIME", faketime()?),
         ("PARLOR_TEST_REDIS", redis_server(&folder)?),
         ("PARLOR_TEST_NGINX", nginx(&folder)?),

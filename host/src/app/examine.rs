@@ -9,16 +9,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::wiring::Wiring;
-use super::{COMPILED, Parts, shelf};
-use crate::adapter::Permits;
+use super::fit::Fitter;
+use super::{COMPILED, Parts, loader, wiring};
 use crate::config::Config;
+use crate::deployment::Fit as _;
 use crate::egress::Egress;
+use crate::plugin::loader::Rejected;
 use crate::plugin::manifest::Manifest;
-use crate::plugin::shelf::Rejected;
 use crate::store::sqlite::SqliteStore;
 use crate::store::vault::{KEY_FILE, Vault};
-use crate::telemetry::Metrics;
 
 /// What came out.
 #[derive(Debug)]
@@ -29,33 +28,37 @@ pub struct Examined {
     pub problems: Vec<String>,
     /// What the plugins that serve say of themselves.
     pub manifests: Vec<Manifest>,
+    /// Those of them that no trusted key has signed.
+    pub unsigned: Vec<String>,
 }
 
 /// Loads the plugins and wires the channels in `scratch`, an empty folder that this user alone can read.
 ///
 /// # Errors
 /// If not even that can be tried: the plugin folder cannot be read, the machine gives no memory or thread.
-pub async fn examine(config: &Config, parts: &Parts, scratch: &Path) -> anyhow::Result<Examined> {
+pub async fn examine(config: &Arc<Config>, parts: &Parts, scratch: &Path) -> anyhow::Result<Examined> {
     borrow_compiled(&config.data, scratch);
     let vault = Vault::open(scratch)?;
-    let shelf = Arc::new(shelf(config, scratch, parts, &vault, Arc::new(Metrics::new()))?);
+    let loader = loader(config, scratch, parts, &vault, Arc::new(|_| ()))?;
     let folder = &config.plugins.folder;
-    let rejected = shelf.load_folder(folder).await;
-    let rejected =
-        rejected.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
-    let mut wiring = Wiring {
-        config,
-        parts,
-        shelf: shelf.clone(),
+    let loaded = loader.load_folder(folder).await;
+    let (releases, rejected) =
+        loaded.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
+    let fitter = Fitter {
+        config: config.clone(),
+        place: parts.place,
+        clock: parts.clock.clone(),
         store: Arc::new(SqliteStore::open(scratch, vault)?),
         egress: Egress::new(config.endpoints.clone())?,
-        permits: Arc::new(Permits::new(shelf.instances_max)),
-        problems: Vec::new(),
     };
-    drop(wiring.channels());
-    let releases = shelf.names().into_iter().filter_map(|name| shelf.release(&name));
-    let manifests = releases.map(|release| release.manifest.clone()).collect();
-    Ok(Examined { rejected, problems: wiring.problems, manifests })
+    let manifests: Vec<_> = releases.iter().map(|release| release.manifest.clone()).collect();
+    let unsigned = releases.iter().filter(|release| release.provenance.signer().is_none());
+    let unsigned = unsigned.map(|release| release.manifest.name.clone()).collect();
+    let misfits = releases.into_iter().filter_map(|release| fitter.fit(release).err());
+    let mut problems: Vec<_> = misfits.flatten().collect();
+    let loaded: Vec<_> = manifests.iter().map(|manifest| manifest.name.clone()).collect();
+    problems.extend(wiring::problems(config, &loaded));
+    Ok(Examined { rejected, problems, manifests, unsigned })
 }
 
 /// What is not taken over is compiled anew: this saves time and nothing else.

@@ -27,7 +27,9 @@ impl Talk for Talker {
         let session_id = question.session_id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         let place = self.0.place(CHAT_CHANNEL, &question.person, question.key.as_deref()).await;
         let place = place.map_err(|refused| refusal(&refused))?;
-        let talking = self.0.talk(&question.person, &session_id, question.query, &question.request_id).await;
+        let talking =
+            self.0.talk(&question.person, &session_id, question.query, question.favour, &question.request_id);
+        let talking = talking.await;
         let talking = talking.map_err(|refused| refusal(&refused))?;
         Ok(Answering { session_id, message_id: talking.message_id, events: events(talking.heard, place) })
     }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::paint;
+
 pub fn run(path: &Path) -> anyhow::Result<()> {
     let config = super::load(path)?;
     println!(
@@ -10,5 +12,6 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         config.channels.len(),
         config.models.len()
     );
+    paint::caution(&config.plugins);
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! `parlor doctor`: a line for each thing that was looked at, and below it what to do. Exit code 1 if one fails.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use super::load::{self, Trouble};
-use crate::doctor::{self, Finding, Level};
+use super::paint;
+use crate::doctor::{self, Finding, Level, TRUST};
 
 const CHECK: &str = "config";
 
@@ -21,7 +23,7 @@ pub async fn run(path: &Path, wanted: &Doctor) -> anyhow::Result<()> {
     if wanted.json {
         println!("{}", serde_json::json!({ "ok": failed(&findings) == 0, "findings": findings }));
     } else {
-        print!("{}", text(&findings));
+        print!("{}", text(&findings, paint::has_colours(&std::io::stdout())));
     }
     conclude(&findings)
 }
@@ -29,7 +31,7 @@ pub async fn run(path: &Path, wanted: &Doctor) -> anyhow::Result<()> {
 /// Everything that a configuration needs, or what is wrong with the configuration.
 pub async fn examine(path: &Path) -> anyhow::Result<Vec<Finding>> {
     let config = match load::config(path) {
-        Ok(config) => config,
+        Ok(config) => Arc::new(config),
         Err(trouble) => return Ok(problems(path, &trouble)),
     };
     let compiler = std::env::current_exe().context("this program's own file cannot be found")?;
@@ -75,7 +77,7 @@ fn problems(path: &Path, trouble: &Trouble) -> Vec<Finding> {
 }
 
 /// A line for each finding, and what to do below those that need it.
-pub fn text(findings: &[Finding]) -> String {
+pub fn text(findings: &[Finding], has_colours: bool) -> String {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     let mut text = String::new();
     for finding in findings {
@@ -86,7 +88,10 @@ pub fn text(findings: &[Finding]) -> String {
             Level::Skip => "skip",
         };
         let about = if finding.about.is_empty() { String::new() } else { format!("{}: ", finding.about) };
-        text.push_str(&format!("{word}  {:width$}  {about}{}\n", finding.check, finding.what));
+        let line = format!("{word}  {:width$}  {about}{}", finding.check, finding.what);
+        let is_red = finding.level == Level::Fail || finding.level == Level::Warn && finding.check == TRUST;
+        text.push_str(&paint::red(&line, has_colours && is_red));
+        text.push('\n');
         if let Some(remedy) = &finding.remedy {
             text.push_str(&format!("{:1$}→ {remedy}\n", "", 6 + width + 2));
         }

@@ -85,7 +85,7 @@ pub async fn run(config: &Path, wanted: Init) -> anyhow::Result<()> {
         println!("{}", json!({ "files": files, "missing": missing, "findings": findings }));
     } else {
         println!("wrote {} and {}\n", config.display(), secrets.display());
-        print!("{}", doctor::text(&findings));
+        print!("{}", doctor::text(&findings, super::paint::has_colours(&std::io::stdout())));
         print!("{}", next(&answers, &config, &secrets, &missing));
     }
     doctor::conclude(&findings)

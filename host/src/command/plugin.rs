@@ -1,23 +1,61 @@
-//! `parlor plugin …`: one plugin's file.
+//! `parlor plugin …`: one plugin's file, from its first line to its signature.
 
+mod build;
+mod check;
 #[cfg(feature = "compile")]
 mod compile;
+mod describe;
+mod dev;
+mod file;
+mod inspect;
+mod keys;
+mod new;
+mod pack;
+mod sign;
 mod test;
+mod trust;
+mod verify;
+
+use std::path::Path;
 
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
-    /// Drive a built plugin in the real host: by the conformance suite, or an adapter by a file of test vectors
+    /// Begin a plugin in Rust: a crate that builds, passes its tests and serves as it is
+    New(new::New),
+    /// Build a crate to a plugin's file
+    Build(build::Build),
+    /// Build a crate whenever a file is saved, and put the plugin where a running host takes it
+    Dev(dev::Dev),
+    /// Make a plugin of a component that another language's tools built
+    Pack(pack::Pack),
+    /// Try a file in the real host: its golden requests, and an adapter by a file of test vectors over HTTP
     Test(test::Test),
-    /// Compile a plugin's file to machine code, also for a host without a compiler; `serve` runs this in a child process
+    /// Say what a file may do, and whether it would serve here
+    Check(check::Check),
+    /// Say what a file is, without judging it
+    Inspect(inspect::Inspect),
+    /// Sign a file, or make a key pair to sign with
+    Sign(sign::Sign),
+    /// Say whether a trusted key signed a file
+    Verify(verify::Verify),
+    /// Compile a file to machine code; `serve` runs this in a child process
     #[cfg(feature = "compile")]
     Compile(compile::Compile),
 }
 
-pub async fn run(plugin: Plugin, log: &str) -> anyhow::Result<()> {
+pub async fn run(config: &Path, plugin: Plugin, log: &str) -> anyhow::Result<()> {
     match plugin {
-        Plugin::Test(test) => test::run(test, log).await,
+        Plugin::New(wanted) => new::run(&wanted),
+        Plugin::Build(wanted) => build::run(&wanted),
+        Plugin::Dev(wanted) => dev::run(config, &wanted).await,
+        Plugin::Pack(wanted) => pack::run(&wanted),
+        Plugin::Test(wanted) => test::run(wanted, log).await,
+        Plugin::Check(wanted) => check::run(config, wanted).await,
+        Plugin::Inspect(wanted) => inspect::run(config, &wanted),
+        Plugin::Sign(wanted) => sign::run(&wanted),
+        Plugin::Verify(wanted) => verify::run(config, &wanted),
         #[cfg(feature = "compile")]
         Plugin::Compile(wanted) => compile::run(&wanted),
     }

@@ -15,6 +15,7 @@ use crate::random::SystemRandom;
 
 pub async fn run(path: &Path) -> anyhow::Result<()> {
     let config = super::load(path)?;
+    super::paint::caution(&config.plugins);
     let compiler = std::env::current_exe().context("this program's own file cannot be found")?;
     let parts = Parts {
         place: Place::Server,

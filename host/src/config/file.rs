@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::kinds::{
     Address, Any, BusName, Count, FilePath, Frequency, ModelName, Name, Networks, OneOf, OneOrMore, Origin,
-    QueueUrl, Read, RedisUrls, Secret, SettingName, Sha256, SigningSecret, Size, Temperature, Text, Time,
-    WebUrl,
+    PublicKeys, QueueUrl, Read, RedisUrls, Secret, SettingName, Sha256, SigningSecret, Size, Temperature,
+    Text, Time, WebUrl,
 };
 use super::problem::{Place, Problem, Problems};
 use super::reader::{Environment, Reader};
@@ -159,7 +159,9 @@ section! {
     PluginsFile {
         /// Folder of the `.wasm` files.
         folder: FilePath = "./plugins";
-        /// Loads plugins that nobody signed. Signatures are not checked yet: nothing loads without it.
+        /// Public keys of authors, as minisign writes them: what one of them signed is loaded.
+        trusted_keys: PublicKeys = "[]";
+        /// Loads plugins too that no trusted key has signed. For development.
         allow_unsigned: bool = "false";
     }
 }
@@ -522,7 +524,7 @@ impl ConfigFile {
             data: file.data.0,
             redis: file.store.map(Redis::from),
             auth: file.auth.into(),
-            plugins: Plugins { folder: file.plugins.folder.0, allow_unsigned: file.plugins.allow_unsigned },
+            plugins: file.plugins.into(),
             models,
             default_model: file.default_model.map(|name| name.0),
             channels: file.channels.into_iter().map(|(name, channel)| (name.0, channel.into())).collect(),
@@ -551,6 +553,16 @@ impl From<AdminFile> for Option<Admin> {
 impl From<AuthFile> for Auth {
     fn from(file: AuthFile) -> Self {
         Auth { jwt_secret: file.jwt_secret.0, audience: file.audience.0, issuers: file.issuer.0 }
+    }
+}
+
+impl From<PluginsFile> for Plugins {
+    fn from(file: PluginsFile) -> Self {
+        Plugins {
+            folder: file.folder.0,
+            trusted_keys: file.trusted_keys.0,
+            allow_unsigned: file.allow_unsigned,
+        }
     }
 }
 

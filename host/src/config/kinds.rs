@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use minisign::PublicKey;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -594,6 +595,33 @@ impl Read for Sha256 {
     fn schema() -> Value {
         json!({"type": "string", "pattern": r"^[0-9A-Fa-f]{64}$|\$\{"})
     }
+}
+
+/// Public keys of minisign: the second line of a `.pub` file.
+pub(super) struct PublicKeys(pub Vec<PublicKey>);
+
+/// Of as many authors as anybody trusts.
+const PUBLIC_KEYS_MAX: usize = 64;
+const A_PUBLIC_KEY: &str =
+    "a minisign public key: 56 characters that begin with `RW`, the second line of a `.pub` file";
+/// The one algorithm that a key may be of.
+const ED25519: &[u8] = b"Ed";
+
+impl Read for PublicKeys {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        list_of(node, reader, PUBLIC_KEYS_MAX, |item, reader| parsed(item, reader, A_PUBLIC_KEY, public_key))
+            .map(PublicKeys)
+    }
+
+    fn schema() -> Value {
+        let item = json!({"type": "string", "pattern": r"^RW[0-9A-Za-z+/]{54}$|\$\{"});
+        json!({"type": "array", "items": item, "maxItems": PUBLIC_KEYS_MAX})
+    }
+}
+
+fn public_key(text: &str) -> Result<PublicKey, String> {
+    let key = PublicKey::from_base64(text).ok().filter(|key| key.to_bytes().starts_with(ED25519));
+    key.ok_or_else(|| format!("is not {A_PUBLIC_KEY}"))
 }
 
 /// The name of a plugin or channel: it stands in URLs, metrics and file names.

@@ -66,7 +66,7 @@ pub async fn overview(
         queue: queue.into(),
         channels: channels::all(&console.config).len(),
         plugins: console.shelf.names().len(),
-        rejected_plugins: console.rejected.len(),
+        rejected_plugins: console.deployments.rejected().len(),
         you: You { person: you.person, role: you.role },
     }))
 }

@@ -11,13 +11,19 @@ use utoipa::ToSchema;
 use super::asked::Named;
 use super::entry::Viewer;
 use super::{Console, Refusal, channels, missing};
+use crate::clock::rfc3339;
+use crate::deployment::Figures;
 use crate::doors::problem::Problem;
 use crate::plugin::Release;
 use crate::plugin::manifest::{Egress, EgressHost, Kind, Manifest, Secret};
+use crate::plugin::shelf::{Candidate, Serving, Share};
+use crate::plugin::signature::Signer;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Plugins {
     items: Vec<Plugin>,
+    /// Whether plugins serve that no trusted key has signed: for development alone.
+    allow_unsigned: bool,
     /// Files of the plugin folder that do not serve.
     rejected: Vec<Rejected>,
 }
@@ -38,8 +44,18 @@ pub struct Plugin {
     /// Of its file, SHA-256 in hex.
     digest: String,
     description: String,
+    /// The trusted key that signed its file; none: it serves since unsigned plugins are allowed.
+    signed_by: Option<SignedBy>,
     /// Channels that use it.
     used_by: Vec<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct SignedBy {
+    /// As minisign writes it.
+    key_id: String,
+    /// What was signed along with the file.
+    comment: String,
 }
 
 /// A plugin and what it may do.
@@ -59,6 +75,63 @@ pub struct PluginDetail {
     /// JSON Schema of its settings.
     #[schema(value_type = Object)]
     settings: Value,
+    deployment: Deployment,
+}
+
+/// Which releases of a plugin serve, served and may serve.
+#[derive(Debug, Serialize, ToSchema)]
+struct Deployment {
+    stable: Standing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidate: Option<Trial>,
+    /// Digests of those before the stable one, newest first: a rollback goes to the first.
+    previous: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Waiting>,
+    /// Releases that were taken out of service, newest first.
+    quarantined: Vec<Quarantined>,
+    /// Why this host does not serve what is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+}
+
+/// A release that serves on this host, and how it does since it began to.
+#[derive(Debug, Serialize, ToSchema)]
+struct Standing {
+    digest: String,
+    version: String,
+    calls: u64,
+    /// Traps, calls out of time, results other than the stable release's.
+    bad: u64,
+    /// Calls that the plugin itself failed.
+    faults: u64,
+    /// The guest's own time, the 95th percentile of the last calls, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p95_us: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Trial {
+    #[serde(flatten)]
+    standing: Standing,
+    /// Of a hundred conversations so many are its; none: it is a shadow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u8>,
+}
+
+/// A release that waits for a yes to what it asks for beyond the stable one.
+#[derive(Debug, Serialize, ToSchema)]
+struct Waiting {
+    digest: String,
+    asks: Vec<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Quarantined {
+    digest: String,
+    reason: String,
+    #[schema(format = DateTime)]
+    at: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -85,10 +158,11 @@ struct Destination {
 ))]
 pub async fn list(_: Viewer, State(console): State<Arc<Console>>) -> Json<Plugins> {
     let releases = console.shelf.names().into_iter().filter_map(|name| console.shelf.release(&name));
-    let rejected = console.rejected.iter();
-    let rejected = rejected.map(|(file, reason)| Rejected { file: file.clone(), reason: reason.clone() });
+    let rejected = console.deployments.rejected().into_iter();
+    let rejected = rejected.map(|(file, reason)| Rejected { file, reason });
     Json(Plugins {
         items: releases.map(|release| plugin(&console, &release)).collect(),
+        allow_unsigned: console.config.plugins.allow_unsigned,
         rejected: rejected.collect(),
     })
 }
@@ -105,10 +179,11 @@ pub async fn one(
     State(console): State<Arc<Console>>,
     Named(name): Named<String>,
 ) -> Result<Json<PluginDetail>, Problem> {
-    let release = console.shelf.release(&name).ok_or_else(|| missing("plugin"))?;
+    let serving = console.shelf.serving(&name).ok_or_else(|| missing("plugin"))?;
+    let release = &serving.stable.release;
     let Manifest { contract, license, limits, secrets, egress, settings, .. } = &release.manifest;
     Ok(Json(PluginDetail {
-        plugin: plugin(&console, &release),
+        plugin: plugin(&console, release),
         contract: contract.clone(),
         license: license.clone(),
         memory_bytes: limits.memory_bytes,
@@ -116,7 +191,41 @@ pub async fn one(
         secrets: secrets.iter().map(NeededSecret::of).collect(),
         egress: egress.iter().map(Destination::of).collect(),
         settings: settings.json().clone(),
+        deployment: deployment(&console, &name, &serving),
     }))
+}
+
+fn deployment(console: &Console, name: &str, serving: &Serving) -> Deployment {
+    let wanted = console.deployments.all_wanted().remove(name).unwrap_or_default();
+    let standing = |release: &Release| {
+        let Figures { calls, bad, faults, p95 } = console.deployments.figures(&release.digest);
+        Standing {
+            digest: release.digest.clone(),
+            version: release.manifest.version.clone(),
+            calls,
+            bad,
+            faults,
+            p95_us: p95.map(|p95| u64::try_from(p95.as_micros()).unwrap_or(u64::MAX)),
+        }
+    };
+    let trial = |candidate: &Candidate| Trial {
+        standing: standing(&candidate.fitted.release),
+        weight: match candidate.share {
+            Share::Weight(weight) => Some(weight),
+            Share::Shadow => None,
+        },
+    };
+    let quarantined = wanted.quarantined.into_iter();
+    Deployment {
+        stable: standing(&serving.stable.release),
+        candidate: serving.candidate.as_ref().map(trial),
+        previous: wanted.previous,
+        waiting: wanted.waiting.map(|waiting| Waiting { digest: waiting.digest, asks: waiting.asks }),
+        quarantined: quarantined
+            .map(|it| Quarantined { digest: it.digest, reason: it.reason, at: rfc3339(it.at) })
+            .collect(),
+        trouble: console.deployments.trouble(name),
+    }
 }
 
 fn plugin(console: &Console, release: &Release) -> Plugin {
@@ -132,7 +241,14 @@ fn plugin(console: &Console, release: &Release) -> Plugin {
         version: version.clone(),
         digest: release.digest.clone(),
         description: description.clone(),
+        signed_by: release.provenance.signer().map(SignedBy::of),
         used_by: users.map(|facts| facts.name).collect(),
+    }
+}
+
+impl SignedBy {
+    fn of(signer: &Signer) -> Self {
+        SignedBy { key_id: signer.key_id.clone(), comment: signer.comment.clone() }
     }
 }
 

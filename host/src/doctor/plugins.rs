@@ -1,17 +1,21 @@
 //! Plugins and channels, taken the whole way that `serve` takes them: read, compiled, linked, tried, wired.
 
-use super::scratch::Scratch;
+use std::sync::Arc;
+
 use super::{Finding, Level};
 use crate::app::Parts;
 use crate::app::examine::{Examined, examine};
 use crate::config::Config;
+use crate::plugin::loader::{LoadError, Rejected};
 use crate::plugin::manifest::Manifest;
-use crate::plugin::shelf::{LoadError, Rejected};
+use crate::scratch::Scratch;
 
 const CHECK: &str = "plugin";
+/// Whether strangers' code may serve. Shown in red.
+pub const TRUST: &str = "trust";
 
 /// Findings, and what the plugins that would serve say of themselves.
-pub async fn findings(config: &Config, parts: &Parts) -> (Vec<Finding>, Vec<Manifest>) {
+pub async fn findings(config: &Arc<Config>, parts: &Parts) -> (Vec<Finding>, Vec<Manifest>) {
     let folder = config.plugins.folder.display().to_string();
     let needs_plugins =
         !config.channels.is_empty() || config.chat.as_ref().is_some_and(|chat| !chat.pipelines.is_empty());
@@ -26,7 +30,12 @@ pub async fn findings(config: &Config, parts: &Parts) -> (Vec<Finding>, Vec<Mani
         }
     };
     match examine(config, parts, scratch.path()).await {
-        Ok(examined) => told(&folder, examined, needs_plugins),
+        Ok(examined) => {
+            let signatures = signatures(config, &examined.unsigned);
+            let (mut findings, manifests) = told(&folder, examined, needs_plugins);
+            findings.push(signatures);
+            (findings, manifests)
+        }
         Err(error) => {
             let remedy = "set `plugins.folder` to the folder of the `.wasm` files; an empty one will do without channels";
             (vec![Finding::fail(CHECK, &folder, format!("{error:#}"), remedy)], Vec::new())
@@ -35,7 +44,7 @@ pub async fn findings(config: &Config, parts: &Parts) -> (Vec<Finding>, Vec<Mani
 }
 
 fn told(folder: &str, examined: Examined, needs_plugins: bool) -> (Vec<Finding>, Vec<Manifest>) {
-    let Examined { rejected, problems, manifests } = examined;
+    let Examined { rejected, problems, manifests, .. } = examined;
     let is_missed = problems.iter().any(|problem| problem.contains("no plugin `"));
     let mut findings: Vec<Finding> = rejected.iter().map(|rejected| refusal(rejected, is_missed)).collect();
     findings.extend(problems.iter().map(|problem| channel(problem)));
@@ -47,6 +56,27 @@ fn told(folder: &str, examined: Examined, needs_plugins: bool) -> (Vec<Finding>,
         findings.push(Finding::ok(CHECK, folder, "there are none, and no channel needs one"));
     }
     (findings, manifests)
+}
+
+fn signatures(config: &Config, unsigned: &[String]) -> Finding {
+    if !config.plugins.allow_unsigned {
+        let what = match config.plugins.trusted_keys.len() {
+            0 => "signed plugins alone are loaded, and no key is trusted yet: none is".to_owned(),
+            1 => "plugins are loaded that the trusted key has signed".to_owned(),
+            keys => format!("plugins are loaded that one of {keys} trusted keys has signed"),
+        };
+        return Finding::ok(TRUST, "", what);
+    }
+    let which = match unsigned {
+        [] => "none does now".to_owned(),
+        names => format!("now {}", names.join(", ")),
+    };
+    Finding::warn(
+        TRUST,
+        "",
+        format!("plugins may serve that no trusted key has signed; {which}"),
+        "where others can reach it, name their authors' keys in `plugins.trusted_keys` and remove `plugins.allow_unsigned`",
+    )
 }
 
 fn kind(manifest: &Manifest) -> &'static str {
@@ -67,11 +97,11 @@ fn refusal(rejected: &Rejected, is_missed: bool) -> Finding {
 fn remedy(error: &LoadError) -> &'static str {
     match error {
         LoadError::Package(_) => "build it again with the SDK, or take it out of the folder",
-        LoadError::Unsigned => "sign it, or allow unsigned plugins",
         LoadError::Compile(_) => "take another build of it; see what the compiler says",
         LoadError::Link(_) => "build it again with the SDK of this host's contract",
         LoadError::SelfTest(_) => "take another version of it: what its author promises does not hold here",
         LoadError::SecondOfItsName(_) => "remove one of the two",
+        LoadError::NotDeployed(_) => "take it out of the folder, or mend what it says",
     }
 }
 

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::frame::RequestId;
 use super::problem::Problem;
 use super::{Doors, body, guard};
+use crate::message::Favour;
 use question::Asked;
 
 pub use question::{QUERY_BYTES_MAX, SESSION_ID_CHARS_MAX};
@@ -34,6 +35,7 @@ pub struct Question {
     /// The token's id.
     pub key: Option<String>,
     pub request_id: String,
+    pub favour: Favour,
 }
 
 /// One step of an answer. `Done` or `Failed` is the last.
@@ -96,10 +98,11 @@ pub async fn chat(
     request: Request,
 ) -> Result<Response, Problem> {
     let caller = guard::caller(&doors.verifier, request.headers(), guard::CHAT_WRITE)?;
+    let favour = guard::favour(&doors.verifier, request.headers())?;
     let open = doors.metrics.chat_connection();
     let asked = Asked::parse(&body::read(request.into_body(), &doors.bounds).await?)?;
     let is_stream = asked.stream;
-    let answering = talk.ask(asked.question(caller, request_id)).await?;
+    let answering = talk.ask(asked.question(caller, request_id, favour)).await?;
     if is_stream {
         return Ok(answer::stream(answering, open));
     }

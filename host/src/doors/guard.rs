@@ -4,11 +4,12 @@
 //! in no other way. What a token is, `auth` knows.
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use url::form_urlencoded;
 
 use super::problem::Problem;
 use crate::auth::{AuthError, Caller, Reason, Role, Verifier};
+use crate::message::Favour;
 use crate::telemetry;
 
 pub const CHAT_WRITE: &str = "chat:write";
@@ -16,6 +17,9 @@ pub const METRICS_READ: &str = "metrics:read";
 pub const LOGS_READ: &str = "logs:read";
 /// All that a door asks for. Roles are beside them.
 pub const SCOPES: [&str; 3] = [CHAT_WRITE, METRICS_READ, LOGS_READ];
+
+/// The header by which an administrator chooses releases.
+const RELEASE: HeaderName = HeaderName::from_static("parlor-release");
 
 /// The query's field for a token.
 const TOKEN: &str = "token";
@@ -52,6 +56,23 @@ pub fn operator(verifier: &Verifier, headers: &HeaderMap, needed: Role) -> Resul
         _ => Err(AuthError::MissingRole(needed)),
     });
     Ok(ranked.inspect_err(log_refusal)?)
+}
+
+/// Which releases a request is for. Only administrators may say so.
+///
+/// # Errors
+/// 400 for a word that means nothing here, 401 or 403 for somebody else.
+pub fn favour(verifier: &Verifier, headers: &HeaderMap) -> Result<Favour, Problem> {
+    let Some(wanted) = headers.get(RELEASE) else { return Ok(Favour::Its) };
+    operator(verifier, headers, Role::Admin)?;
+    match wanted.as_bytes() {
+        b"candidate" => Ok(Favour::Candidate),
+        b"stable" => Ok(Favour::Stable),
+        _ => {
+            let message = "`parlor-release` is `candidate` or `stable`";
+            Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_request", message))
+        }
+    }
 }
 
 fn verify(verifier: &Verifier, token: Option<&str>, needed_scope: &str) -> Result<Caller, Problem> {

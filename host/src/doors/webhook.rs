@@ -17,7 +17,9 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::body;
 use super::client::{Allowed, Client};
 use super::frame::RequestId;
+use super::guard;
 use super::problem::Problem;
+use crate::auth::Verifier;
 use crate::ingress;
 use crate::message::HttpResponse;
 use crate::turn::Turns;
@@ -28,6 +30,8 @@ pub struct Webhooks {
     /// How the outside calls this host, without a trailing slash, unless a request brings its [`Origin`].
     pub public: String,
     pub bounds: body::Bounds,
+    /// Who may choose the releases that serve him.
+    pub verifier: Verifier,
     /// Whom channels are open to, where not to everybody.
     pub allowed: BTreeMap<String, Allowed>,
 }
@@ -81,12 +85,13 @@ async fn take(
 ) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
     webhooks.admit(channel, Client::of(&parts.extensions)).await?;
+    let favour = guard::favour(&webhooks.verifier, &parts.headers)?;
     let content = body::read(content, &webhooks.bounds).await?;
     let mount = format!("/webhook/{channel}");
     let public = parts.extensions.get().map_or(&webhooks.public, |Origin(public)| public);
     let request = ingress::read(&parts, content, &mount, public)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "not_utf8", error.to_string()))?;
-    Ok(answer(webhooks.turns.take(channel, request, request_id).await))
+    Ok(answer(webhooks.turns.take(channel, request, favour, request_id).await))
 }
 
 /// An adapter's response as HTTP; one that HTTP cannot carry is a defect of the adapter.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use url::Url;
 
-use crate::plugin::manifest::{Egress as Rule, EgressHost, Manifest, TemplatePart, Token};
+use crate::plugin::manifest::{Egress as Rule, EgressHost, Manifest, TemplatePart, Token, is_below};
 use crate::plugin::services::{FailureKind, HttpFailure, Outbound};
 
 /// Longer URLs are refused by most servers anyway.
@@ -134,10 +134,4 @@ fn fits_setting(rule: &Rule, set: &Url, url: &Url) -> bool {
         format!("{}{}", set.path().trim_end_matches('/'), rule.path)
     };
     known && is_below(url.path(), &path)
-}
-
-/// Whether a path is the prefix or goes on below it, segment by segment.
-fn is_below(path: &str, prefix: &str) -> bool {
-    let Some(rest) = path.strip_prefix(prefix) else { return false };
-    rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')
 }

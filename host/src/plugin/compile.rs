@@ -67,6 +67,16 @@ impl Cache {
         Ok(Cache { folder: folder.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &key), compiler })
     }
 
+    /// Deletes what was compiled of this release. Who runs its code goes on: the file stays as long as it is mapped.
+    pub fn forget(&self, digest: &str) {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.split('-').next() == Some(digest)) {
+                drop(std::fs::remove_file(entry.path()));
+            }
+        }
+    }
+
     /// The compiled file of this package: from the cache if its seal holds, else compiled now.
     #[cfg(feature = "compile")]
     pub async fn compiled(&self, engine: &Engine, package: &Package) -> Result<PathBuf, CompileError> {

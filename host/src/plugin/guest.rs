@@ -167,6 +167,11 @@ impl OwnTime {
         answer
     }
 
+    /// What the guest has used up so far.
+    pub fn spent(&self) -> Duration {
+        self.stopwatch().spent()
+    }
+
     /// Waits for the end of the guest's own time.
     async fn over(&self) {
         loop {
@@ -198,9 +203,12 @@ impl Stopwatch {
         }
     }
 
+    fn spent(&self) -> Duration {
+        self.spent + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     fn left(&self) -> Duration {
-        let running = self.since.map_or(Duration::ZERO, |since| since.elapsed());
-        self.limit.saturating_sub(self.spent + running)
+        self.limit.saturating_sub(self.spent())
     }
 
     /// Never while a service works: what it sends may be half-way out.

@@ -2,13 +2,16 @@
 //!
 //! `Manifest::parse` finds all problems at once, each with its line and what to do. It does no I/O, grants
 //! nothing and has never heard of the operator's configuration: `settings_problems` and `secrets_problems`
-//! compare with it. `read` walks the TOML, `settings` is the schema, `permissions` the egress and the tokens.
+//! compare with it. `read` walks the TOML, `settings` is the schema, `permissions` the egress and the tokens;
+//! `growth` is what one manifest asks for beyond another, and `told` how people read of it.
 
 mod golden;
+mod growth;
 mod permissions;
 mod quantity;
 mod read;
 mod settings;
+mod told;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -18,8 +21,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use golden::{Expectation, GoldenRequest, Reception, SelfTest, VectorRule};
-pub use permissions::{Egress, EgressHost, Place, Placeholder, Rate, Spot, Template, TemplatePart, Token};
+pub use growth::grown;
+pub use permissions::{
+    Egress, EgressHost, Place, Placeholder, Rate, Spot, Template, TemplatePart, Token, is_below,
+};
 pub use settings::Schema;
+pub use told::{size, span};
 pub use trial::{Answer, TrialRules};
 
 use read::{Problems, Table};

@@ -1,7 +1,8 @@
-//! One `.wasm` file, read but not yet compiled: its digest, contract, manifest and world.
+//! One `.wasm` file, read but not yet compiled: who signed it, its digest, contract, manifest and world.
 //!
-//! A `Package` exists only for a whole component that was built for this contract and asks for nothing
-//! that this host does not offer. Whether its code behaves is found out later, by `selftest`.
+//! A `Package` exists only for a whole component that the operator's `Trust` lets in, that was built for this
+//! contract and asks for nothing that this host does not offer. Whether its code behaves is found out later, by
+//! `selftest`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +10,14 @@ use sha2::{Digest as _, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
 use crate::plugin::manifest::{Kind, Manifest};
+use crate::plugin::signature::{Provenance, SignatureError, Trust};
 
 /// The contract of `wit/` that this host speaks.
 pub const CONTRACT: &str = "0.1";
 /// A plugin in an interpreted language brings its interpreter along; more is a mistake.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
-const CONTRACT_SECTION: &str = "parlor:contract";
-const MANIFEST_SECTION: &str = "parlor:manifest";
+pub const CONTRACT_SECTION: &str = "parlor:contract";
+pub const MANIFEST_SECTION: &str = "parlor:manifest";
 /// Interfaces of the contract that a plugin may import.
 const OFFERED: [&str; 7] = ["types", "settings", "secrets", "http", "store", "log", "clock"];
 
@@ -23,8 +25,10 @@ const OFFERED: [&str; 7] = ["types", "settings", "secrets", "http", "store", "lo
 pub enum PackageError {
     #[error("cannot read `{}`", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("{bytes} bytes are more than a plugin may have ({FILE_BYTES_MAX})")]
-    TooLarge { bytes: u64 },
+    #[error("`{}` has {bytes} bytes, more than a plugin may have ({FILE_BYTES_MAX})", path.display())]
+    TooLarge { path: PathBuf, bytes: u64 },
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     #[error("not a WebAssembly file")]
     NotWasm,
     #[error("a core module, not a component; build it for `wasm32-wasip2`")]
@@ -46,27 +50,25 @@ pub enum PackageError {
 }
 
 /// A component that may be compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Package {
     pub path: PathBuf,
     pub bytes: Vec<u8>,
-    /// SHA-256 of the file, lower-case hex: what a release is known by.
+    /// SHA-256 of the file with its signature, lower-case hex: what a release is known by.
     pub digest: String,
+    pub provenance: Provenance,
     pub manifest: Manifest,
 }
 
 impl Package {
-    /// Reads and checks a plugin's file.
-    pub fn read(path: &Path) -> Result<Package, PackageError> {
-        let unreadable = |source| PackageError::Unreadable { path: path.to_owned(), source };
-        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-        if bytes > FILE_BYTES_MAX {
-            return Err(PackageError::TooLarge { bytes });
-        }
-        Self::check(path.to_owned(), std::fs::read(path).map_err(unreadable)?)
+    /// Reads a plugin's file, verifies it and then checks what it is.
+    pub fn read(path: &Path, trust: &Trust) -> Result<Package, PackageError> {
+        Self::check(path.to_owned(), load(path)?, trust)
     }
 
-    fn check(path: PathBuf, bytes: Vec<u8>) -> Result<Package, PackageError> {
+    /// The same of bytes that were read before, or that are going to be written to `path`.
+    pub fn check(path: PathBuf, bytes: Vec<u8>, trust: &Trust) -> Result<Package, PackageError> {
+        let provenance = trust.verify(&bytes)?;
         let sections = Sections::scan(&bytes)?;
         let contract = sections.contract.ok_or(PackageError::Foreign(CONTRACT_SECTION))?;
         if contract != CONTRACT.as_bytes() {
@@ -79,8 +81,18 @@ impl Package {
         check_imports(&sections.imports)?;
         check_exports(manifest.kind, &sections.exports)?;
         let digest = hex::encode(Sha256::digest(&bytes));
-        Ok(Package { path, bytes, digest, manifest })
+        Ok(Package { path, bytes, digest, provenance, manifest })
     }
+}
+
+/// The bytes of a plugin's file, if they are not too many.
+pub fn load(path: &Path) -> Result<Vec<u8>, PackageError> {
+    let unreadable = |source| PackageError::Unreadable { path: path.to_owned(), source };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(PackageError::TooLarge { path: path.to_owned(), bytes });
+    }
+    std::fs::read(path).map_err(unreadable)
 }
 
 fn parse_manifest(text: &[u8]) -> Result<Manifest, PackageError> {
@@ -111,15 +123,15 @@ fn contract_name(interface: &str) -> String {
 
 /// What the outside of a component tells. The outermost section of a name wins: a packer's over the SDK's.
 #[derive(Default)]
-struct Sections {
-    contract: Option<Vec<u8>>,
-    manifest: Option<Vec<u8>>,
-    imports: Vec<String>,
-    exports: Vec<String>,
+pub(super) struct Sections {
+    pub contract: Option<Vec<u8>>,
+    pub manifest: Option<Vec<u8>>,
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
 }
 
 impl Sections {
-    fn scan(bytes: &[u8]) -> Result<Self, PackageError> {
+    pub fn scan(bytes: &[u8]) -> Result<Self, PackageError> {
         if !bytes.starts_with(b"\0asm") {
             return Err(PackageError::NotWasm);
         }

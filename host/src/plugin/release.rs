@@ -12,11 +12,14 @@ use wasmtime::component::{Component, HasSelf, Linker, ResourceAny};
 use wasmtime::{Engine, Store};
 
 use crate::message::{Completion, Fault, HttpRequest, Message, Reply};
+use crate::plugin::bindings::adapter::exports::parlor::plugin::adapter as made;
+use crate::plugin::bindings::adapter::parlor::plugin::types;
 use crate::plugin::bindings::{adapter, pipeline};
 use crate::plugin::guest::{self, Bounds, CallError, Guest};
 use crate::plugin::manifest::{Kind, Manifest};
 use crate::plugin::package::Package;
 use crate::plugin::services::Services;
+use crate::plugin::signature::Provenance;
 use crate::plugin::{Delivered, Flow, PipelineTurn, Presentation, Reception, Snapshot, Step};
 
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +30,29 @@ pub enum LinkError {
     Link(String),
 }
 
-/// Told of every call, for metrics: plugin, function, outcome, time.
-pub type Witness = Arc<dyn Fn(&str, &'static str, &'static str, Duration) + Send + Sync>;
+/// One call, as it ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    pub plugin: &'a str,
+    /// Of the release that was called.
+    pub digest: &'a str,
+    pub function: &'static str,
+    /// `ok`, `fault` (the plugin said so), or what ended it, such as `trap`.
+    pub outcome: &'static str,
+    /// From the call to its end, host calls included.
+    pub elapsed: Duration,
+    /// Of that the guest's own.
+    pub own: Duration,
+}
+
+/// Told of every call, for metrics and for whoever judges releases.
+pub type Witness = Arc<dyn Fn(&Call<'_>) + Send + Sync>;
 
 /// One plugin version that can be called.
 pub struct Release {
     pub digest: String,
     pub manifest: Manifest,
+    pub provenance: Provenance,
     engine: Engine,
     bounds: Bounds,
     linked: Linked,
@@ -71,11 +90,18 @@ impl Release {
         Ok(Release {
             digest: package.digest,
             manifest: package.manifest,
+            provenance: package.provenance,
             engine: engine.clone(),
             bounds,
             linked,
             witness,
         })
+    }
+
+    /// Name, version and digest, as short as people can tell releases apart by.
+    pub fn label(&self) -> String {
+        let short = self.digest.get(..12).unwrap_or(&self.digest);
+        format!("{}@{}+{short}", self.manifest.name, self.manifest.version)
     }
 
     pub async fn receive(&self, services: Services, request: HttpRequest) -> Result<Reception, CallError> {
@@ -171,6 +197,18 @@ impl Release {
         Ok(PipelineRun { release: self.clone(), store, bindings, run })
     }
 
+    /// Tells of a call that came back and was no good all the same.
+    pub fn found_wanting(&self, function: &'static str, outcome: &'static str) {
+        (self.witness)(&Call {
+            plugin: &self.manifest.name,
+            digest: &self.digest,
+            function,
+            outcome,
+            elapsed: Duration::ZERO,
+            own: Duration::ZERO,
+        });
+    }
+
     async fn adapter(
         &self,
         services: Services,
@@ -186,19 +224,43 @@ impl Release {
     }
 
     /// Runs one call, tells the witness, and turns a trap into what it was.
-    async fn watch<T>(
+    async fn watch<T: Told>(
         &self,
         function: &'static str,
         store: &mut Store<Guest>,
         call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, CallError> {
-        let began = Instant::now();
+        let (began, spent) = (Instant::now(), store.data().time.spent());
         let outcome = guest::in_time(store, call).await;
-        let word = outcome.as_ref().map_or_else(CallError::outcome, |_| "ok");
-        (self.witness)(&self.manifest.name, function, word, began.elapsed());
+        (self.witness)(&Call {
+            plugin: &self.manifest.name,
+            digest: &self.digest,
+            function,
+            outcome: outcome.as_ref().map_or_else(CallError::outcome, Told::outcome),
+            elapsed: began.elapsed(),
+            own: store.data().time.spent().saturating_sub(spent),
+        });
         outcome
     }
 }
+
+/// What a call that came back says of itself.
+trait Told {
+    /// `ok`, or `fault` if the plugin could not do it.
+    fn outcome(&self) -> &'static str {
+        "ok"
+    }
+}
+
+impl<T> Told for Result<T, types::Fault> {
+    fn outcome(&self) -> &'static str {
+        if self.is_ok() { "ok" } else { "fault" }
+    }
+}
+
+impl Told for made::Reception {}
+impl Told for made::Presentation {}
+impl Told for ResourceAny {}
 
 fn no_instance(error: CallError) -> CallError {
     CallError::NoInstance(error.to_string())

@@ -1,134 +1,131 @@
-//! The releases that serve, by plugin name: load, swap, hand out.
+//! What serves, by plugin name: one swap changes it for every channel at once.
 //!
-//! Start-up and a later swap take the same path: read and check → compile in a child → link → self-test →
-//! swap. Whoever holds a release keeps it until its call ends; the next caller gets the new one.
+//! Whoever picked a release keeps it until he is done; the next caller gets the new one. A candidate beside the
+//! stable release gets its share of the conversations, always the same ones. It decides nothing: `deployment` does.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use wasmtime::Engine;
 
-use crate::plugin::compile::{Cache, CompileError};
-use crate::plugin::engine::Built;
-use crate::plugin::package::{Package, PackageError};
-use crate::plugin::release::{LinkError, Release, Witness};
-use crate::plugin::selftest::{self, SelfTestError};
+use crate::message::Favour;
+use crate::plugin::release::Release;
+use crate::plugin::services::Services;
 
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error(transparent)]
-    Package(#[from] PackageError),
-    #[error(
-        "it is not signed, and this host verifies no signatures yet; set `plugins.allow_unsigned: true` if you trust its author"
-    )]
-    Unsigned,
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error(transparent)]
-    SelfTest(#[from] SelfTestError),
-    #[error("another file of this folder is the plugin `{0}` already; remove one of the two")]
-    SecondOfItsName(String),
+/// Why a channel may count on what the shelf gives.
+pub const FITTED: &str =
+    "nothing gets on the shelf that is not fitted for all channels, and nothing is taken off it";
+
+/// A release with what it may reach on each channel that uses it.
+#[derive(Debug)]
+pub struct Fitted {
+    pub release: Arc<Release>,
+    reach: BTreeMap<Arc<str>, Services>,
 }
 
-/// A file that did not become a release.
-#[derive(Debug, thiserror::Error)]
-#[error("plugin `{}`: {source}", path.display())]
-pub struct Rejected {
-    pub path: PathBuf,
-    pub source: LoadError,
+impl Fitted {
+    pub fn new(release: Arc<Release>, reach: BTreeMap<Arc<str>, Services>) -> Fitted {
+        Fitted { release, reach }
+    }
+
+    /// What it may reach on this channel; none if the channel does not use it.
+    pub fn services(&self, channel: &str) -> Option<&Services> {
+        self.reach.get(channel)
+    }
 }
 
-/// The plugins of one process.
-pub struct Shelf {
-    engine: Engine,
-    /// Instances that may live at a time, for those who bound their calls.
-    pub instances_max: usize,
-    cache: Cache,
-    witness: Witness,
-    allow_unsigned: bool,
-    releases: ArcSwap<BTreeMap<String, Arc<Release>>>,
+/// A release on trial beside the stable one.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    pub fitted: Arc<Fitted>,
+    pub share: Share,
 }
+
+/// What a candidate gets to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// So many of a hundred conversations.
+    Weight(u8),
+    /// It runs beside the stable release and is compared with it; nothing of it is sent.
+    Shadow,
+}
+
+/// What serves one plugin's name.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    pub stable: Arc<Fitted>,
+    pub candidate: Option<Candidate>,
+}
+
+impl Serving {
+    /// The release for a conversation.
+    pub fn pick(&self, conversation: &str, favour: Favour) -> &Arc<Fitted> {
+        match &self.candidate {
+            Some(candidate) if candidate.serves(conversation, favour) => &candidate.fitted,
+            _ => &self.stable,
+        }
+    }
+
+    /// The candidate that runs beside, for comparison alone.
+    pub fn shadow(&self) -> Option<&Arc<Fitted>> {
+        let candidate = self.candidate.as_ref()?;
+        (candidate.share == Share::Shadow).then_some(&candidate.fitted)
+    }
+}
+
+impl Candidate {
+    /// Whether a conversation is the candidate's.
+    pub fn serves(&self, conversation: &str, favour: Favour) -> bool {
+        match (favour, self.share) {
+            (Favour::Stable, _) => false,
+            (Favour::Candidate, _) => true,
+            (Favour::Its, Share::Shadow) => false,
+            (Favour::Its, Share::Weight(weight)) => place(conversation) < weight,
+        }
+    }
+}
+
+/// A conversation's place among a hundred: the same on every node and after a restart, so that raising the weight
+/// takes conversations over and gives none back.
+fn place(conversation: &str) -> u8 {
+    let digest = ring::digest::digest(&ring::digest::SHA256, conversation.as_bytes());
+    let head = digest.as_ref().first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
+    u8::try_from(head % 100).unwrap_or(0)
+}
+
+/// The plugins that serve one host.
+#[derive(Default)]
+pub struct Shelf(ArcSwap<BTreeMap<String, Arc<Serving>>>);
 
 impl std::fmt::Debug for Shelf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.releases.load().iter()).finish()
+        f.debug_map().entries(self.0.load().iter()).finish()
     }
 }
 
 impl Shelf {
-    pub fn new(built: Built, cache: Cache, witness: Witness, allow_unsigned: bool) -> Shelf {
-        Shelf {
-            engine: built.engine,
-            instances_max: built.instances_max,
-            cache,
-            witness,
-            allow_unsigned,
-            releases: ArcSwap::default(),
-        }
-    }
-
-    /// Loads every `.wasm` of a folder, in the order of their names; tells which did not load and why.
-    pub async fn load_folder(&self, folder: &Path) -> std::io::Result<Vec<Rejected>> {
-        let mut rejected = Vec::new();
-        for path in wasm_files(folder)? {
-            if let Err(source) = self.load_first(&path).await {
-                rejected.push(Rejected { path, source });
-            }
-        }
-        Ok(rejected)
-    }
-
-    async fn load_first(&self, path: &Path) -> Result<(), LoadError> {
-        let package = Package::read(path)?;
-        if self.release(&package.manifest.name).is_some() {
-            return Err(LoadError::SecondOfItsName(package.manifest.name));
-        }
-        self.load(package).await.map(drop)
-    }
-
-    /// Takes one package the whole way; the old release serves until the new one has proved itself.
-    pub async fn load(&self, package: Package) -> Result<Arc<Release>, LoadError> {
-        if !self.allow_unsigned {
-            return Err(LoadError::Unsigned);
-        }
-        let compiled = self.cache.compiled(&self.engine, &package).await?;
-        let release = Arc::new(Release::link(&self.engine, package, &compiled, self.witness.clone())?);
-        selftest::run(&release).await?;
-        self.publish(release.clone());
-        Ok(release)
-    }
-
-    fn publish(&self, release: Arc<Release>) {
-        tracing::info!(plugin = %release.manifest.name, version = %release.manifest.version, digest = %release.digest, "plugin serves");
-        self.releases.rcu(|releases| {
-            let mut releases = BTreeMap::clone(releases);
-            releases.insert(release.manifest.name.clone(), release.clone());
-            releases
+    /// Lets this serve its plugin's name from the next call on.
+    pub fn put(&self, serving: Serving) {
+        let serving = Arc::new(serving);
+        let name = serving.stable.release.manifest.name.clone();
+        self.0.rcu(|all| {
+            let mut all = BTreeMap::clone(all);
+            all.insert(name.clone(), serving.clone());
+            all
         });
     }
 
-    /// The release that serves this name now.
+    /// What serves this name now.
+    pub fn serving(&self, name: &str) -> Option<Arc<Serving>> {
+        self.0.load().get(name).cloned()
+    }
+
+    /// The stable release of this name.
     pub fn release(&self, name: &str) -> Option<Arc<Release>> {
-        self.releases.load().get(name).cloned()
+        Some(self.0.load().get(name)?.stable.release.clone())
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.releases.load().keys().cloned().collect()
+        self.0.load().keys().cloned().collect()
     }
-}
-
-fn wasm_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") && path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }

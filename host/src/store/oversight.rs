@@ -56,6 +56,8 @@ pub enum Act {
     Read { channel: String, conversation: String },
     /// He listens to what comes in and goes out, of one channel or of all. Changes nothing.
     Listen { bus: String, channel: Option<String> },
+    /// Which release of a plugin serves is changed. Changes nothing here: what shall serve is no entry of the audit's.
+    Deploy { plugin: String, change: String },
 }
 
 impl Act {
@@ -71,6 +73,7 @@ impl Act {
             Act::Revoke { .. } => "token.revoke",
             Act::Read { .. } => "conversation.read",
             Act::Listen { .. } => "bus.listen",
+            Act::Deploy { .. } => "plugin.deploy",
         }
     }
 
@@ -84,6 +87,7 @@ impl Act {
                 format!("{channel} {conversation}")
             }
             Act::Revoke { token, .. } => token.clone(),
+            Act::Deploy { plugin, change } => format!("{plugin} {change}"),
             Act::Listen { bus, channel } => {
                 channel.as_ref().map_or_else(|| bus.clone(), |of| format!("{bus} {of}"))
             }

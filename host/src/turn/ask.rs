@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use super::{Answer, Turn, TurnError, Turns, wishes};
+use super::{Answer, Turn, TurnError, Turns, favour, wishes};
 use crate::conversation::Account;
 use crate::message::{Completion, FinishReason, Prompt, Reply, ToolCall};
 use crate::model::{self, Delta, Model, ModelError, Usage};
@@ -69,7 +69,8 @@ impl Turns {
             extra: Vec::new(),
         };
         let is_configured = |name: &str| self.models.contains_key(name);
-        let (mut line, mut want) = Line::begin(&turn.channel.stages, asked, &is_configured).await?;
+        let (mut line, mut want) =
+            Line::begin(&turn.channel.stages, asked, favour(&turn.claim), &is_configured).await?;
         let mut account = Account::default();
         loop {
             want = match want {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::show::Card;
-use super::{Channel, Ended, LEASE, Turn, TurnError, Turns};
+use super::{Channel, Ended, LEASE, Served, Turn, TurnError, Turns, favour};
 use crate::clock::Watch;
 use crate::conversation::Key;
 use crate::message::Message;
@@ -107,11 +107,13 @@ impl Turns {
             Some(via) => self.channels.get(via.channel.as_str()).cloned(),
             None => Some(channel.clone()),
         };
-        let (card, grown) = (Card::of(&claim, outlet.as_deref()), Notify::new());
+        let served_by = served(&claim, &channel, outlet.as_deref());
+        let (card, grown) = (Card::of(&claim, served_by.outlet.as_ref()), Notify::new());
         let (gathered, is_stale) = (Vec::new(), false);
         let turn = Turn {
             channel,
             outlet,
+            served_by,
             claim,
             line,
             card,
@@ -214,6 +216,16 @@ impl Turns {
     pub(super) async fn is_taken_back(&self, (channel, message_id): &Key) -> bool {
         self.store.is_taken_back(channel, message_id).await.unwrap_or(false)
     }
+}
+
+/// The releases that serve a turn. One that went wrong before goes to the stable ones, whatever it was.
+fn served(claim: &Claim, channel: &Channel, outlet: Option<&Channel>) -> Served {
+    let favour = favour(claim);
+    let speaker = |channel: &Channel| {
+        let adapter = channel.adapter.as_ref()?;
+        Some(adapter.speaker(&claim.message.conversation, favour))
+    };
+    Served { inlet: speaker(channel), outlet: outlet.and_then(speaker) }
 }
 
 fn closed(channel: Arc<str>) -> Bound {

@@ -203,6 +203,10 @@ impl Turns {
             TurnError::Delivery(_) | TurnError::EndlessDelivery => {
                 self.delivery_pause(turn, error).map_or(Remedy::Bury, Remedy::Retry)
             }
+            // A bad candidate costs nobody an answer: the stable release goes on at once.
+            TurnError::Enrich(_) | TurnError::Pipeline(_) if turn.is_on_trial() => {
+                Remedy::Retry(Duration::ZERO)
+            }
             // Who waits on an open line is told at once and asks again by himself.
             _ if turn.is_heard() => Remedy::Apologise,
             _ => match self.pause(turn.claim.attempts, ASKS_MAX, error) {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::inbox::NotKept;
 use super::{Channel, Turns};
-use crate::adapter::{Adapter, AdapterError};
+use crate::adapter::{AdapterError, Speaker};
 use crate::clock::Millis;
 use crate::conversation::{self, Heard, Key};
 use crate::ingress;
@@ -27,7 +27,7 @@ impl Turns {
     pub(super) async fn inquire(
         &self,
         channel: &Channel,
-        adapter: &Adapter,
+        adapter: &Speaker,
         inquiry: Inquiry,
         request_id: &str,
     ) -> (&'static str, HttpResponse) {
@@ -68,7 +68,7 @@ impl Turns {
     async fn present(
         &self,
         channel: &Channel,
-        adapter: &Adapter,
+        adapter: &Speaker,
         id: &str,
         context: &[u8],
         said: Option<Message>,

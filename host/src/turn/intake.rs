@@ -10,7 +10,7 @@ use crate::config::Meanwhile;
 use crate::conversation::Key;
 use crate::ingress;
 use crate::limits;
-use crate::message::{FaultKind, HttpRequest, HttpResponse, Message, Reply};
+use crate::message::{FaultKind, Favour, HttpRequest, HttpResponse, Message, Reply};
 use crate::plugin::{Acceptance, Reception};
 use crate::store::{self, Incoming, StoreError, Via};
 use crate::telemetry;
@@ -23,45 +23,59 @@ struct Taken {
 
 impl Turns {
     /// Takes one webhook of a channel in; the response may be sent as it is.
-    pub async fn take(&self, channel: &str, request: HttpRequest, request_id: &str) -> HttpResponse {
+    pub async fn take(
+        &self,
+        channel: &str,
+        request: HttpRequest,
+        favour: Favour,
+        request_id: &str,
+    ) -> HttpResponse {
         let began = Instant::now();
         let Some(channel) = self.channels.get(channel).filter(|channel| channel.adapter.is_some()) else {
             return ingress::problem(404, "no such channel");
         };
-        let taken = self.receive(channel, request, request_id).await;
+        let taken = self.receive(channel, request, favour, request_id).await;
         self.metrics.webhook(&channel.name, taken.response.status, began.elapsed());
         self.metrics.message(&channel.name, taken.outcome);
         taken.response
     }
 
-    async fn receive(&self, channel: &Channel, request: HttpRequest, request_id: &str) -> Taken {
+    async fn receive(
+        &self,
+        channel: &Channel,
+        request: HttpRequest,
+        favour: Favour,
+        request_id: &str,
+    ) -> Taken {
         let Some(adapter) = &channel.adapter else {
             return Taken { outcome: "unknown", response: ingress::problem(404, "no such channel") };
         };
-        let received = adapter.receive(request).await;
-        if received.as_ref().is_ok_and(brings_messages)
+        let (received, speaker) = match adapter.receive(request, favour).await {
+            Ok((reception, speaker)) => (favouring(reception, favour), speaker),
+            Err(error) => {
+                let error_text = telemetry::chain(&error);
+                tracing::error!(channel = %channel.name, error = error_text, "the adapter did not read the webhook");
+                return Taken { outcome: "failed", response: ingress::refusal(&error.fault()) };
+            }
+        };
+        if brings_messages(&received)
             && let Err(excess) = self.limits.verified_webhook(&channel.name).await
         {
             let response = ingress::too_many(&excess.to_string(), limits::whole_seconds(excess.wait));
             return Taken { outcome: "limited", response };
         }
         match received {
-            Ok(Reception::Answer(response)) => Taken { outcome: "answered", response },
-            Ok(Reception::Accept(acceptance)) => self.accept(channel, acceptance, request_id).await,
-            Ok(Reception::Inquire(inquiry)) => {
-                let (outcome, response) = self.inquire(channel, adapter, inquiry, request_id).await;
+            Reception::Answer(response) => Taken { outcome: "answered", response },
+            Reception::Accept(acceptance) => self.accept(channel, acceptance, request_id).await,
+            Reception::Inquire(inquiry) => {
+                let (outcome, response) = self.inquire(channel, &speaker, inquiry, request_id).await;
                 Taken { outcome, response }
             }
-            Ok(Reception::Refuse(fault)) => {
+            Reception::Refuse(fault) => {
                 tracing::warn!(category = "security", channel = %channel.name, reason = %fault.reason, "webhook refused");
                 // Told apart, since nothing but these comes of a wrong secret.
                 let outcome = if fault.kind == FaultKind::Unauthorized { "unverified" } else { "refused" };
                 Taken { outcome, response: ingress::refusal(&fault) }
-            }
-            Err(error) => {
-                let error_text = telemetry::chain(&error);
-                tracing::error!(channel = %channel.name, error = error_text, "the adapter did not read the webhook");
-                Taken { outcome: "failed", response: ingress::refusal(&error.fault()) }
             }
         }
     }
@@ -184,6 +198,19 @@ fn brings_messages(received: &Reception) -> bool {
         Reception::Inquire(inquiry) => !inquiry.messages.is_empty(),
         Reception::Answer(_) | Reception::Refuse(_) => false,
     }
+}
+
+/// What comes of these messages is done by the same releases.
+fn favouring(mut reception: Reception, favour: Favour) -> Reception {
+    let messages = match &mut reception {
+        Reception::Accept(acceptance) => &mut acceptance.messages,
+        Reception::Inquire(inquiry) => &mut inquiry.messages,
+        Reception::Answer(_) | Reception::Refuse(_) => return reception,
+    };
+    for message in messages {
+        message.favour = favour;
+    }
+    reception
 }
 
 fn not_kept(error: &NotKept) -> Taken {

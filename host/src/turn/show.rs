@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Channel, Turn, TurnError, Turns};
-use crate::adapter::{Adapter, AdapterError};
+use super::{Answer, Turn, TurnError, Turns};
+use crate::adapter::{AdapterError, Speaker};
 use crate::conversation;
 use crate::message::{FaultKind, Reply};
 use crate::plugin::release::Destination;
@@ -38,9 +38,9 @@ pub(super) struct Card {
 
 impl Card {
     /// What an earlier claim left; when that changed it is not known.
-    pub(super) fn of(claim: &Claim, outlet: Option<&Channel>) -> Card {
+    pub(super) fn of(claim: &Claim, outlet: Option<&Speaker>) -> Card {
         let checkpoint = claim.progress.checkpoint().to_vec();
-        let interval = outlet.and_then(|outlet| outlet.adapter.as_ref()?.update_interval());
+        let interval = outlet.and_then(Speaker::update_interval);
         let next_change =
             interval.filter(|_| !checkpoint.is_empty()).map(|interval| Instant::now() + interval);
         Card { checkpoint, may_be_open: false, next_change }
@@ -88,7 +88,7 @@ impl Turn {
 
     /// The adapter, where it shows the reply, and the shortest time between two updates, if its replies can grow in
     /// place.
-    fn growing(&self) -> Option<(&Adapter, &[u8], Duration)> {
+    fn growing(&self) -> Option<(&Speaker, &[u8], Duration)> {
         let (adapter, address) = self.mouth()?;
         Some((adapter, address, adapter.update_interval()?))
     }

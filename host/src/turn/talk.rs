@@ -8,7 +8,7 @@ use super::Turns;
 use crate::config::CHAT_CHANNEL;
 use crate::conversation::Heard;
 use crate::limits::Excess;
-use crate::message::Message;
+use crate::message::{Favour, Message};
 use crate::store::StoreError;
 
 /// An open line.
@@ -61,10 +61,12 @@ impl Turns {
         person: &str,
         session_id: &str,
         query: String,
+        favour: Favour,
         request_id: &str,
     ) -> Result<Talking, Refused> {
         let message_id = uuid::Uuid::now_v7().to_string();
         let message = Message::direct(message_id, conversation_of(person, session_id), person, query);
+        let message = Message { favour, ..message };
         self.open_line(CHAT_CHANNEL, message, request_id).await
     }
 

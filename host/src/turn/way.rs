@@ -5,7 +5,7 @@
 //! for in the response is said there. It does not know how a reply is sent.
 
 use super::{Channel, Turn, Turns};
-use crate::adapter::Adapter;
+use crate::adapter::Speaker;
 use crate::config::ReplyVia;
 use crate::conversation;
 use crate::message::{Message, Reply};
@@ -54,8 +54,8 @@ const LEADS_NOWHERE: &str = "nobody has written yet in the conversation that `re
 
 impl Turn {
     /// The adapter that says the reply, and where it says it. None: it is heard on the line alone.
-    pub(super) fn mouth(&self) -> Option<(&Adapter, &[u8])> {
-        let adapter = self.outlet.as_ref()?.adapter.as_ref()?;
+    pub(super) fn mouth(&self) -> Option<(&Speaker, &[u8])> {
+        let adapter = self.served_by.outlet.as_ref()?;
         let address = self.claim.via.as_ref().map_or(&self.claim.message.address, |via| &via.address);
         Some((adapter, address))
     }

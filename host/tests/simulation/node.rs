@@ -1,8 +1,9 @@
 //! One host of a run: the host that `parlor serve` runs, on the run's ground.
 //!
-//! Plugins are compiled and tried once for all runs; each host has a shelf of its own with the same releases on it.
+//! Plugins are compiled and tried once for all runs; each host begins with the same releases on a shelf of its own, and
+//! swaps them for others while its turns run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,12 +11,15 @@ use http::Request;
 use lambda_runtime::tower::ServiceExt as _;
 use parlor::app::{App, Ground, Parts, Place};
 use parlor::config::Config;
+use parlor::deployment::{Bringing, Deployments, Tallies};
 use parlor::drain::Drain;
 use parlor::egress::Egress;
 use parlor::model::Model;
 use parlor::plugin::compile::Cache;
 use parlor::plugin::package::Package;
-use parlor::plugin::{Shelf, engine};
+use parlor::plugin::shelf::Share;
+use parlor::plugin::signature::Trust;
+use parlor::plugin::{Loader, Release, engine};
 use parlor::telemetry::Metrics;
 use serde_json::json;
 
@@ -33,37 +37,54 @@ const MODEL: &str = "moody";
 /// Whoever drains for longer is killed.
 pub const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Compiles and tries what the runs need.
-pub async fn shelf() -> Arc<Shelf> {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("simulation");
-    std::fs::create_dir_all(&folder).unwrap();
-    let lock = std::fs::File::create(folder.join("lock")).unwrap();
-    lock.lock().unwrap();
-    let compiler = PathBuf::from(env!("CARGO_BIN_EXE_parlor"));
-    let cache = Cache::open(&folder.join("compiled"), [7; 32], compiler).unwrap();
-    // No thread ticks here: guests are trusted to come back, and none is put off at a moment that no seed chose.
-    let shelf = Shelf::new(engine::build().unwrap(), cache, Arc::new(|_, _, _, _| ()), true);
-    for path in packages() {
-        shelf.load(Package::read(&path).unwrap()).await.unwrap();
-    }
-    Arc::new(shelf)
+/// What all runs have of plugins.
+#[derive(Debug)]
+pub struct Plugins {
+    folder: PathBuf,
+    loader: Arc<Loader>,
+    /// What every host begins with.
+    first: Vec<Arc<Release>>,
+    /// Two packages of each plugin, which do the same under two digests.
+    pairs: Vec<[Package; 2]>,
 }
 
-fn packages() -> impl Iterator<Item = PathBuf> {
+impl Plugins {
+    /// Compiles and tries what the runs need.
+    pub async fn load() -> Plugins {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("simulation");
+        std::fs::create_dir_all(&folder).unwrap();
+        let lock = std::fs::File::create(folder.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let compiler = PathBuf::from(env!("CARGO_BIN_EXE_parlor"));
+        let cache = Cache::open(&folder.join("compiled"), [7; 32], compiler).unwrap();
+        // No thread ticks here: guests are trusted to come back, and none is put off at a moment that no seed chose.
+        let loader = Loader::new(engine::build().unwrap(), cache, Arc::new(|_| ()), Trust::anybody());
+        let (mut first, mut pairs) = (Vec::new(), Vec::new());
+        for path in files() {
+            let pair = [Package::read(&path, &Trust::anybody()).unwrap(), another(&path, &folder)];
+            first.push(loader.load(pair[0].clone()).await.unwrap());
+            drop(loader.load(pair[1].clone()).await.unwrap());
+            pairs.push(pair);
+        }
+        Plugins { folder, loader: Arc::new(loader), first, pairs }
+    }
+}
+
+fn files() -> impl Iterator<Item = PathBuf> {
     let plugins = PLUGINS.iter().map(|name| plugins().join(format!("{name}.wasm")));
     plugins.chain(GUESTS.iter().map(|name| guests().join(format!("{name}.wasm"))))
 }
 
-/// Loads a plugin anew, as an operator would who brings a new release of it.
-pub async fn reload(shelf: &Shelf, place: usize) {
-    let path = packages().nth(place).expect("there are as many plugins");
-    shelf.load(Package::read(&path).unwrap()).await.unwrap();
+/// The same plugin in another file: a custom section more.
+fn another(path: &Path, folder: &Path) -> Package {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes.extend(b"\x00\x08\x07another");
+    let path = folder.join(path.file_name().unwrap());
+    std::fs::write(&path, bytes).unwrap();
+    Package::read(&path, &Trust::anybody()).unwrap()
 }
 
-/// Plugins that can be loaded anew.
-pub const PACKAGES: u64 = (PLUGINS.len() + GUESTS.len()) as u64;
-
-fn config() -> Config {
+fn config(data: &Path) -> Config {
     let clock = Arc::new(parlor::clock::FixedClock(0));
     let robots = Platform::without_socket("http://platform.invalid".to_owned(), clock.clone());
     let open = OpenPlatform::without_socket("http://platform.invalid".to_owned(), clock);
@@ -76,7 +97,8 @@ fn config() -> Config {
         .set(&format!("channels.{BOARD}.pipelines"), json!(["warden"]))
         .set(&format!("channels.{HOOK}.pipelines"), json!([]))
         .set("models", json!({ MODEL: { "backend": "echo" } }))
-        .set("default_model", MODEL);
+        .set("default_model", MODEL)
+        .set("data", data.to_str().expect("the folder has a name in UTF-8"));
     assert!(settings.config["channels"][LARK].is_object(), "the platform joins by this name");
     let text = settings.config.to_string();
     let config = Config::parse(&text, std::path::Path::new("."), &|_| None);
@@ -89,11 +111,13 @@ pub struct Node {
     pub life: Life,
     pub drain: Drain,
     router: Router,
+    deployments: Arc<Deployments>,
+    plugins: Arc<Plugins>,
 }
 
 impl Node {
     /// Starts a host, as a process that begins with nothing but the store.
-    pub fn start(world: &Arc<World>, shelf: &Arc<Shelf>, life: Life) -> Node {
+    pub fn start(world: &Arc<World>, plugins: &Arc<Plugins>, life: Life) -> Node {
         let drain = Drain::new();
         let parts = Parts {
             place: Place::Server,
@@ -104,17 +128,46 @@ impl Node {
         };
         let model: Arc<dyn Model> = Arc::new(MoodyModel { world: world.clone(), life: life.clone() });
         let ground = Ground {
-            shelf: shelf.clone(),
+            loader: plugins.loader.clone(),
+            tallies: Arc::new(Tallies::new(Arc::new(world.clock))),
             store: Arc::new(ShakyStore { world: world.clone(), life: life.clone() }),
             egress: Egress::over(Arc::new(ShakyNetwork { world: world.clone(), life: life.clone() })),
             models: [(MODEL.to_owned(), model)].into(),
             metrics: Arc::new(Metrics::new()),
         };
-        let app = App::on(config(), parts, ground).expect("the configuration can be wired");
+        let app = App::on(config(&plugins.folder), parts, ground, plugins.first.clone());
+        let app = app.expect("the configuration can be wired");
         let router = app.router(([127, 0, 0, 1], 0).into()).expect("the doors open");
         app.begin();
         world.tell(format!("n{} starts", life.node));
-        Node { life, drain, router }
+        Node { life, drain, router, deployments: app.deployments.clone(), plugins: plugins.clone() }
+    }
+
+    /// Does to a plugin what operators do to plugins, while turns run.
+    pub async fn swap(&self, world: &World) {
+        let packages: Vec<&Package> = self.plugins.pairs.iter().flatten().collect();
+        let package = world.chance.pick(&packages).clone();
+        let name = package.manifest.name.clone();
+        let what = world.chance.pick(&["install", "try", "promote", "roll back", "withdraw"]);
+        let try_it = Bringing { share: Some(Share::Weight(50)), ..Bringing::default() };
+        let swap = async {
+            match what {
+                "install" => self.deployments.install(package, Bringing::default()).await.map(drop),
+                "try" => self.deployments.install(package, try_it).await.map(drop),
+                "promote" => self.deployments.promote(&name).await,
+                "roll back" => self.deployments.roll_back(&name).await,
+                _ => self.deployments.withdraw(&name).await,
+            }
+        };
+        let swapped = tokio::select! {
+            biased;
+            () = self.life.over() => return,
+            swapped = swap => swapped,
+        };
+        if swapped.is_ok() {
+            world.count("plugin swapped");
+        }
+        world.tell(format!("n{}: {what} {name}: {swapped:?}", self.life.node));
     }
 
     /// A webhook at the host's door; nothing if the host dies over it.

@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use parlor::plugin::Shelf;
-
-use super::node::{self, GRACE, Node};
+use super::node::{GRACE, Node, Plugins};
 use super::world::{Life, World};
 
 /// How long a host is down, in milliseconds: from a quick restart to one past the lease of what it had.
@@ -35,22 +33,22 @@ impl Nodes {
     }
 
     /// Starts all hosts, and keeps each.
-    pub fn start(world: &Arc<World>, shelf: &Arc<Shelf>) -> Arc<Nodes> {
+    pub fn start(world: &Arc<World>, plugins: &Arc<Plugins>) -> Arc<Nodes> {
         let nodes = Arc::new(Nodes::default());
         *nodes.up() = vec![None; world.weather.nodes];
         for place in 0..world.weather.nodes {
-            tokio::spawn(nodes.clone().keep(place, world.clone(), shelf.clone()));
+            tokio::spawn(nodes.clone().keep(place, world.clone(), plugins.clone()));
         }
         if world.weather.reloads {
-            tokio::spawn(reload(world.clone(), shelf.clone()));
+            tokio::spawn(swap(world.clone(), nodes.clone()));
         }
         nodes
     }
 
-    async fn keep(self: Arc<Self>, place: usize, world: Arc<World>, shelf: Arc<Shelf>) {
+    async fn keep(self: Arc<Self>, place: usize, world: Arc<World>, plugins: Arc<Plugins>) {
         loop {
             let life = Life::new(place, self.starts.fetch_add(1, Ordering::Relaxed));
-            let node = Node::start(&world, &shelf, life.clone());
+            let node = Node::start(&world, &plugins, life.clone());
             self.set(place, Some(node.clone()));
             tokio::select! {
                 biased;
@@ -88,12 +86,11 @@ async fn restart(world: &World) {
     std::future::pending().await
 }
 
-async fn reload(world: Arc<World>, shelf: Arc<Shelf>) {
+async fn swap(world: Arc<World>, nodes: Arc<Nodes>) {
     while world.is_stormy() {
         world.pause(500, 5_000).await;
-        let place = world.chance.between(0, node::PACKAGES - 1) as usize;
-        node::reload(&shelf, place).await;
-        world.count("plugin loaded anew");
-        world.tell(format!("plugin {place} is loaded anew"));
+        if let Some(node) = nodes.some(&world) {
+            node.swap(&world).await;
+        }
     }
 }

@@ -40,7 +40,7 @@ pub use oversight::{
 };
 
 use parlor::clock::Millis;
-use parlor::message::{Format, Message, Reply, Role, Scope, Sender, Utterance, Wishes};
+use parlor::message::{Favour, Format, Message, Reply, Role, Scope, Sender, Utterance, Wishes};
 use parlor::store::{
     ADDRESS_KEPT, Acceptance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Outcome, Progress, Queue,
     Store, StoreError, Via,
@@ -154,6 +154,7 @@ pub fn message(conversation: &str, id: &str) -> Message {
         sent_at: Some(NOW - 5),
         address: format!("address of {id}").into_bytes(),
         extra,
+        favour: Favour::Candidate,
         wishes: Some(Box::new(Wishes {
             max_tokens: Some(9),
             temperature: Some(0.7),

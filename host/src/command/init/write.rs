@@ -117,7 +117,9 @@ fn config_text(answers: &Answers, config: &Path) -> String {
     text.push_str(&format!(
         "# Database and caches.\ndata: ./data\n# The tokens of the host's own doors.\n\
          auth: {{ jwt_secret: \"${{{TOKENS_VARIABLE}}}\" }}\n\
-         plugins:\n  folder: {}\n  allow_unsigned: true # signatures are not checked yet: nothing loads without it\n\n",
+         plugins:\n  folder: {}\n  # Authors whose plugins are loaded: \"RW…\", \
+         the second line of their `.pub` files.\n  trusted_keys: []\n  # Loads what none of them has signed, too. False once all \
+         your plugins are signed: `parlor plugin sign`.\n  allow_unsigned: true\n\n",
         quoted(&from(config, &answers.plugins))
     ));
     text.push_str(&model_text(&answers.model, config));

@@ -1,11 +1,13 @@
-//! `parlor plugin test X.wasm`: the conformance suite, or an adapter's vectors; one verdict a line, exit code 1 if
-//! one is bad.
+//! `parlor plugin test X.wasm --vectors FILE`: one verdict a line, exit code 1 on a mismatch. Without vectors its golden
+//! requests are tried, and with `--conformance` the suite that every plugin of a kind passes.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use serde_json::Value;
 
 use crate::conformance::{self, Bench};
+use crate::scratch::Scratch;
 use crate::telemetry::log::Format;
 use crate::trial::{self, Outcome, Trial, Verdict};
 
@@ -13,10 +15,15 @@ use crate::trial::{self, Outcome, Trial, Verdict};
 pub struct Test {
     /// The plugin's `.wasm` file
     file: PathBuf,
-    /// Drive an adapter by this JSON file with a list `vectors` of `{id, algo, inputs, expected}`, and not by the
-    /// conformance suite
+    /// A JSON file with a list `vectors` of `{id, algo, inputs, expected}`; without it the golden requests alone are tried
     #[arg(long)]
     vectors: Option<PathBuf>,
+    /// Run the conformance suite: one list of cases for every plugin of a kind
+    #[arg(long)]
+    conformance: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
     /// Show what the host logs meanwhile
     #[arg(long)]
     verbose: bool,
@@ -26,48 +33,85 @@ pub async fn run(test: Test, log: &str) -> anyhow::Result<()> {
     if test.verbose {
         crate::telemetry::log::init(Format::Plain, log)?;
     }
-    let folder = Folder::new()?;
+    let rows = test.vectors.as_deref().map(rows).transpose()?.unwrap_or_default();
+    let folder = Scratch::new()?;
     let compiler = std::env::current_exe().context("this program's own file cannot be found")?;
-    let trial = Trial::new(&test.file, &folder.0, compiler)
-        .await
-        .with_context(|| format!("`{}`", test.file.display()))?;
-    match &test.vectors {
-        Some(vectors) => judge(&trial, vectors).await,
-        None => conform(&trial).await,
+    let trial = Trial::new(&test.file, folder.path(), compiler).await;
+    let trial = trial.with_context(|| format!("`{}`", test.file.display()))?;
+    tell_golden(&trial, test.json);
+    if test.conformance {
+        conform(&trial, test.json).await?;
     }
+    let mut counts = [0usize; 3];
+    for row in &rows {
+        let verdict = trial.judge(row).await;
+        println!("{}", if test.json { json(&verdict) } else { line(&verdict) });
+        counts[verdict.outcome as usize] += 1;
+    }
+    let [passed, failed, skipped] = counts;
+    if test.vectors.is_some() && !test.json {
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+    }
+    anyhow::ensure!(failed == 0, "{failed} of {} vectors did not come out as expected", rows.len());
+    Ok(())
 }
 
-async fn conform(trial: &Trial) -> anyhow::Result<()> {
+async fn conform(trial: &Trial, as_json: bool) -> anyhow::Result<()> {
     let bench = Bench::new(trial.release().clone());
     let cases = conformance::cases_of(bench.manifest.kind);
     let mut failed = 0usize;
     for case in &cases {
-        match case.try_on(&bench).await {
-            Ok(()) => println!("ok    {}", case.name),
-            Err(what) => {
-                failed += 1;
-                println!("FAIL  {}: {what}", case.name);
-            }
-        }
+        let outcome = case.try_on(&bench).await;
+        failed += usize::from(outcome.is_err());
+        println!("{}", if as_json { case_json(case.name, &outcome) } else { case_line(case.name, &outcome) });
     }
-    println!("{} passed, {failed} failed", cases.len() - failed);
+    if !as_json {
+        println!("{} passed, {failed} failed", cases.len() - failed);
+    }
     anyhow::ensure!(failed == 0, "{failed} of {} cases show that it does not keep the contract", cases.len());
     Ok(())
 }
 
-async fn judge(trial: &Trial, file: &Path) -> anyhow::Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let rows = trial::rows(&text).with_context(|| format!("`{}`", file.display()))?;
-    let mut counts = [0usize; 3];
-    for row in &rows {
-        let verdict = trial.judge(row).await;
-        println!("{}", line(&verdict));
-        counts[verdict.outcome as usize] += 1;
+fn case_line(name: &str, outcome: &Result<(), String>) -> String {
+    match outcome {
+        Ok(()) => format!("ok    {name}"),
+        Err(what) => format!("FAIL  {name}: {what}"),
     }
-    let [passed, failed, skipped] = counts;
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    anyhow::ensure!(failed == 0, "{failed} of {} vectors did not come out as expected", rows.len());
-    Ok(())
+}
+
+fn case_json(name: &str, outcome: &Result<(), String>) -> String {
+    let word = if outcome.is_ok() { "passed" } else { "failed" };
+    serde_json::json!({ "case": name, "outcome": word, "what": outcome.as_ref().err() }).to_string()
+}
+
+fn rows(path: &Path) -> anyhow::Result<Vec<Value>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    trial::rows(&text).with_context(|| format!("`{}`", path.display()))
+}
+
+/// They were tried when it was loaded.
+fn tell_golden(trial: &Trial, as_json: bool) {
+    let manifest = trial.manifest();
+    for test in &manifest.selftests {
+        if as_json {
+            println!("{}", serde_json::json!({ "id": test.name, "outcome": "passed", "golden": true }));
+        } else {
+            println!("ok    golden request: {}", test.name);
+        }
+    }
+    if manifest.selftests.is_empty() && !as_json {
+        println!("ok    {} loads; its manifest has no golden requests", manifest.name);
+    }
+}
+
+fn json(verdict: &Verdict) -> String {
+    let outcome = match verdict.outcome {
+        Outcome::Passed => "passed",
+        Outcome::Failed => "failed",
+        Outcome::Skipped => "skipped",
+    };
+    let Verdict { id, expected, got, .. } = verdict;
+    serde_json::json!({ "id": id, "outcome": outcome, "expected": expected, "got": got }).to_string()
 }
 
 fn line(verdict: &Verdict) -> String {
@@ -77,21 +121,4 @@ fn line(verdict: &Verdict) -> String {
         Outcome::Skipped => "skip",
     };
     format!("{word}  {}  expected: {}  got: {}", verdict.id, verdict.expected, verdict.got)
-}
-
-/// A folder of this run's own, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> anyhow::Result<Folder> {
-        let path = std::env::temp_dir().join(format!("parlor-trial-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Folder(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::Question;
 use crate::auth::Caller;
 use crate::doors::problem::Problem;
+use crate::message::Favour;
 
 /// The longest question: some ten thousand words, more than the context of a small model.
 pub const QUERY_BYTES_MAX: usize = 32 * 1024;
@@ -38,9 +39,9 @@ impl Asked {
         self.session_id.as_deref().map_or(Ok(()), |id| check_id("session_id", id))
     }
 
-    pub fn question(self, caller: Caller, request_id: String) -> Question {
+    pub fn question(self, caller: Caller, request_id: String, favour: Favour) -> Question {
         let Caller { person, token_id: key, .. } = caller;
-        Question { query: self.query, session_id: self.session_id, person, key, request_id }
+        Question { query: self.query, session_id: self.session_id, person, key, request_id, favour }
     }
 }
 

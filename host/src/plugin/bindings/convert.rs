@@ -71,7 +71,7 @@ same_record!(types::Reply, message::Reply, { text, title, suggestions, attachmen
 same_record!(types::Message, message::Message, {
     id, conversation, group, scope: into, sender: into, addressed, text, quoted, attachments: each, context: each,
     sent_at, address, extra,
-}, own { wishes });
+}, own { wishes, favour });
 same_record!(line::Prompt, message::Prompt, {
     model, messages: each, tools: each, tool_choice, max_tokens, temperature, stop, response_schema, cacheable, show,
     extra,

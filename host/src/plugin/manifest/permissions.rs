@@ -110,6 +110,12 @@ impl std::fmt::Display for Placeholder {
     }
 }
 
+/// Whether a path is the prefix or goes on below it, segment by segment.
+pub fn is_below(path: &str, prefix: &str) -> bool {
+    let Some(rest) = path.strip_prefix(prefix) else { return false };
+    rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')
+}
+
 impl Template {
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.0.iter().filter_map(|part| match part {
@@ -132,7 +138,8 @@ impl Template {
 }
 
 impl Token {
-    fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
+    /// What is put into its recipe.
+    pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         let headers = self.headers.iter().map(|(_, value)| value);
         std::iter::once(&self.url).chain(headers).chain(&self.body).flat_map(Template::placeholders)
     }

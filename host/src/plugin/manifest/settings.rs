@@ -85,6 +85,11 @@ impl Schema {
         models
     }
 
+    /// What the host fills in for a setting that the operator leaves out.
+    pub fn default_of(&self, name: &str) -> Option<&Value> {
+        self.root["properties"].get(name)?.get("default")
+    }
+
     fn properties(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.root["properties"].as_object().into_iter().flatten()
     }

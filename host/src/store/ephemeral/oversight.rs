@@ -122,6 +122,6 @@ fn apply(state: &mut State, now: Millis, act: &Act) -> bool {
             *kept = (*kept).max(*until);
             true
         }
-        Act::Read { .. } | Act::Listen { .. } => true,
+        Act::Read { .. } | Act::Listen { .. } | Act::Deploy { .. } => true,
     }
 }

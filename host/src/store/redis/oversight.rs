@@ -97,6 +97,7 @@ impl RedisStore {
             }
             Act::Read { channel, .. } => self.of("note", channel).with(record),
             Act::Listen { bus, .. } => self.of("note", bus).with(record),
+            Act::Deploy { plugin, .. } => self.of("note", plugin).with(record),
         }))
     }
 }

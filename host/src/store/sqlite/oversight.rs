@@ -344,7 +344,7 @@ fn apply(db: &Connection, now: Millis, act: &Act, job: &[Letter]) -> Result<bool
         Act::Discard { turn } => inbox::lay_to_rest(db, *turn),
         Act::Forget { channel, conversation } => history::forget(db, channel, conversation),
         Act::Revoke { token, until } => revoke(db, now, token, *until).map(|()| true),
-        Act::Read { .. } | Act::Listen { .. } => Ok(true),
+        Act::Read { .. } | Act::Listen { .. } | Act::Deploy { .. } => Ok(true),
     }
 }
 
