@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::message::{Fault, FaultKind, Favour, HttpRequest, Message, Reply};
 use crate::plugin::release::Destination;
-use crate::plugin::services::{NoHttp, NoMemory, Services};
+use crate::plugin::services::{Fence, NoHttp, NoMemory, Services};
 use crate::plugin::shelf::{FITTED, Fitted};
 use crate::plugin::{CallError, Delivered, Presentation, Reception, Shelf, Snapshot};
 use watched::Watched;
@@ -179,6 +179,11 @@ impl Speaker {
         self.fitted.release.manifest.update_interval
     }
 
+    /// Updates that it takes until a person sees a reply that grows.
+    pub fn opening_calls(&self) -> u32 {
+        self.fitted.release.manifest.opening_calls
+    }
+
     /// How often a reply that grows is touched at least, also when there is nothing new to show.
     pub fn keep_alive(&self) -> Option<Duration> {
         self.fitted.release.manifest.keep_alive
@@ -187,6 +192,7 @@ impl Speaker {
     /// Shows the text so far; returns the next checkpoint. It waits for no instance: a later update shows more.
     pub async fn update(
         &self,
+        fence: Arc<dyn Fence>,
         to: &Destination<'_>,
         checkpoint: &[u8],
         text: &str,
@@ -194,7 +200,7 @@ impl Speaker {
         let _update = self.permits.updates.try_acquire().map_err(|_| AdapterError::Busy)?;
         let _permit = self.permits.deliveries.try_acquire().map_err(|_| AdapterError::Busy)?;
         // It leaves room in the manifest's rates, since the last word matters most.
-        let way_out = Arc::new(Watched::new(self.services.http.leaving_room()));
+        let way_out = Arc::new(Watched::new(self.services.http.leaving_room().within(fence)));
         let services = Services { http: way_out.clone(), ..self.services.clone() };
         let outcome = self.fitted.release.update(services, to, checkpoint, text).await;
         way_out
@@ -205,12 +211,13 @@ impl Speaker {
     /// Sends the reply's next part, or completes what `update` began.
     pub async fn finish(
         &self,
+        fence: Arc<dyn Fence>,
         to: &Destination<'_>,
         checkpoint: &[u8],
         reply: &Reply,
     ) -> Result<Delivered, AdapterError> {
         let _permit = self.delivery_permit().await;
-        let way_out = Arc::new(Watched::new(self.services.http.clone()));
+        let way_out = Arc::new(Watched::new(self.services.http.within(fence)));
         let services = Services { http: way_out.clone(), ..self.services.clone() };
         let outcome = self.fitted.release.finish(services, to, checkpoint, reply).await;
         way_out.judge(outcome)

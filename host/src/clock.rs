@@ -47,6 +47,12 @@ impl Watch {
         Watch { wall: now, since: Instant::now() }
     }
 
+    /// How much time has passed since, by whichever clock says more: the machine's own may stand still with it, and the
+    /// other may be set.
+    pub fn elapsed(&self, now: Millis) -> Duration {
+        self.since.elapsed().max(Duration::from_millis(now.saturating_sub(self.wall)))
+    }
+
     /// By how many milliseconds the clock was set since this watch began; none if it was not.
     pub fn set_by(&self, now: Millis) -> Option<i64> {
         let passed = i64::try_from(self.since.elapsed().as_millis()).unwrap_or(i64::MAX);

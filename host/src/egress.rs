@@ -1,8 +1,8 @@
 //! HTTP by permission: the only way out for a plugin.
 //!
 //! `Egress` is shared by all, `Gate` is one plugin on one channel. A request passes, in this order: the rules
-//! of the manifest (`destination`), placeholders and tokens (`fill`, `token`), the rate (`rate`), the network
-//! (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`). It knows no platform.
+//! of the manifest (`destination`), placeholders and tokens (`fill`, `token`), the rate (`rate`), the caller's fence,
+//! the network (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`). It knows no platform.
 
 mod address;
 mod destination;
@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::message::HttpResponse;
 use crate::plugin::manifest::{Manifest, Placeholder};
 use crate::plugin::secrets::{SecretError, Secrets};
-use crate::plugin::services::{FailureKind, Http, HttpFailure, Outbound};
+use crate::plugin::services::{FailureKind, Fence, Http, HttpFailure, Outbound};
 use crate::store::{Allowance, Store};
 
 pub use network::{Network, Request};
@@ -113,6 +113,7 @@ impl Egress {
             secrets,
             shared: self.shared.clone(),
             leaves_room: false,
+            fence: None,
             used: Mutex::default(),
         })
     }
@@ -140,6 +141,8 @@ struct Gate {
     shared: Arc<Shared>,
     /// It takes no more than its share of a rate, and waits for none.
     leaves_room: bool,
+    /// Whoever sends may only as long as this holds.
+    fence: Option<Arc<dyn Fence>>,
     /// The token that was last used, by its name.
     used: Mutex<BTreeMap<String, Used>>,
 }
@@ -172,6 +175,7 @@ impl Http for Gate {
         };
         // Last, so that what is counted goes out at once: a token that is minted first takes its time.
         self.take_rates(&allowances).await?;
+        self.check_fence().await?;
         match self.shared.network.exchange(outbound).await {
             Ok(response) => Ok(scrubbed(&scrubber, response)),
             Err(failure) => Err(HttpFailure { reason: scrubber.text(&failure.reason), ..failure }),
@@ -186,19 +190,38 @@ impl Http for Gate {
     }
 
     fn leaving_room(&self) -> Arc<dyn Http> {
-        Arc::new(Gate {
+        Arc::new(Gate { leaves_room: true, ..self.another() })
+    }
+
+    fn within(&self, fence: Arc<dyn Fence>) -> Arc<dyn Http> {
+        Arc::new(Gate { fence: Some(fence), ..self.another() })
+    }
+}
+
+impl Gate {
+    fn another(&self) -> Gate {
+        Gate {
             manifest: self.manifest.clone(),
             settings: self.settings.clone(),
             secrets: self.secrets.clone(),
             scope: self.scope.clone(),
             shared: self.shared.clone(),
-            leaves_room: true,
+            leaves_room: self.leaves_room,
+            fence: self.fence.clone(),
             used: Mutex::default(),
-        })
+        }
     }
-}
 
-impl Gate {
+    async fn check_fence(&self) -> Result<(), HttpFailure> {
+        match &self.fence {
+            Some(fence) if !fence.holds().await => {
+                let reason = "the turn is not surely this host's any more".to_owned();
+                Err(unsent(FailureKind::Other, reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What a request takes of the rates of its destination.
     fn allowances(
         &self,

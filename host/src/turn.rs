@@ -22,6 +22,7 @@ mod show;
 mod stale;
 mod talk;
 mod tell;
+mod tenure;
 mod trouble;
 mod way;
 mod wishes;
@@ -41,6 +42,7 @@ pub use inbox::Inbox;
 pub use jobs::{NotSaid, Put, Say, hour_of};
 pub use resume::{Asked, Resumed, Standing};
 pub use talk::{Place, Refused, Talking};
+pub use tenure::LEASE;
 pub use work::NotDone;
 
 use crate::adapter::{Adapter, Speaker};
@@ -56,9 +58,7 @@ use crate::pipeline::Stage;
 use crate::random::Random;
 use crate::store::{Claim, Delivery, Ending, Progress, Store};
 use crate::telemetry::Metrics;
-
-/// How long a claim holds without renewal: the time after which another worker may take the turn over.
-pub const LEASE: Duration = Duration::from_secs(30);
+use tenure::Tenure;
 
 /// One configured mouth of the bot, wired.
 #[derive(Debug)]
@@ -123,6 +123,7 @@ pub struct Running {
 struct Underway {
     conversation: String,
     person: String,
+    tenure: Arc<Tenure>,
     /// Its message was taken back.
     cancelled: CancellationToken,
     /// Another message of the person's came, where that stops the answer.
@@ -140,10 +141,11 @@ impl Default for Running {
 }
 
 impl Running {
-    fn enter(&self, channel: &Channel, message: &Message) -> Underway {
+    fn enter(&self, channel: &Channel, message: &Message, tenure: Arc<Tenure>) -> Underway {
         let underway = Underway {
             conversation: message.conversation.clone(),
             person: message.sender.id.clone(),
+            tenure,
             cancelled: CancellationToken::new(),
             interrupted: CancellationToken::new(),
         };
@@ -162,6 +164,11 @@ impl Running {
     pub fn count(&self, channel: Option<&str>) -> usize {
         let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.keys().filter(|(name, _)| channel.is_none_or(|channel| **name == *channel)).count()
+    }
+
+    fn tenures(&self) -> Vec<Arc<Tenure>> {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.values().map(|underway| underway.tenure.clone()).collect()
     }
 
     fn cancel(&self, key: &Key) {
@@ -188,6 +195,7 @@ struct Turn {
     /// The releases that serve it from its claim to its end, whatever is swapped meanwhile.
     served_by: Served,
     claim: Claim,
+    tenure: Arc<Tenure>,
     /// Where those hear it who wait on an open line, if anybody does.
     line: watch::Sender<Heard>,
     /// What a person sees of the reply before it is whole.

@@ -19,6 +19,7 @@ contract = "0.1"
 license = "Apache-2.0"
 description = "Talks to Example"
 update-interval = "1s"
+opening-calls = 2
 
 [settings]
 required = ["robot_code"]
@@ -106,6 +107,7 @@ fn a_whole_manifest_is_read_as_written() {
     let manifest = Manifest::parse(WHOLE).expect("a sound manifest");
     assert_eq!((manifest.name.as_str(), manifest.kind), ("chatty", Kind::Adapter));
     assert_eq!(manifest.update_interval, Some(Duration::from_secs(1)));
+    assert_eq!(manifest.opening_calls, 2);
     assert_eq!(manifest.limits, Limits { memory_bytes: 8 << 20, time: Duration::from_millis(500) });
     assert_eq!(manifest.secrets[0].uses, [SecretUse::Hmac, SecretUse::Egress]);
     assert!(manifest.secrets[0].required && !manifest.secrets[1].required);
@@ -137,7 +139,7 @@ fn a_whole_manifest_is_read_as_written() {
 fn the_least_manifest_has_its_defaults() {
     let manifest = Manifest::parse(LEAST).expect("a sound manifest");
     assert_eq!(manifest.limits, Limits { memory_bytes: 16 << 20, time: Duration::from_secs(2) });
-    assert_eq!(manifest.update_interval, None);
+    assert_eq!((manifest.update_interval, manifest.opening_calls), (None, 1));
     assert!(manifest.settings_problems(&BTreeMap::new()).is_empty());
 }
 
@@ -209,6 +211,13 @@ fn a_pace_of_updates_that_nobody_could_keep_is_refused() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].to_string().starts_with("line 8: `update-interval`: name a time from 100ms to 30s"));
     }
+    for wrong in ["0", "5", "-1", "\"2\""] {
+        let found = problems(&WHOLE.replace("opening-calls = 2", &format!("opening-calls = {wrong}")));
+        let wanted = "line 9: `opening-calls`: a whole number from 1 to 4 is wanted";
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [wanted]);
+    }
+    let told = problem("opening-calls = 2\n");
+    assert!(told.contains("name an `update-interval`"), "{told}");
     let told = problem("update-interval = \"1s\"\n");
     assert!(told.contains("`update-interval` is for adapters"), "{told}");
 }

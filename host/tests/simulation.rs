@@ -46,9 +46,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parlor::store::Store as _;
 
+use chance::Chance;
 use node::Plugins;
 use nodes::Nodes;
+use people::Said;
 use tally::Tally;
+use weather::Weather;
 use world::World;
 
 const SEEDS: u64 = 10_000;
@@ -57,8 +60,13 @@ const WORKERS: usize = 2;
 const TIME_MAX: Duration = Duration::from_secs(3 * 3600);
 
 /// What all seeds together must have seen.
-const WANTED: [&str; 32] = [
+const WANTED: [&str; 39] = [
     "2xx unheard",
+    "answer broken off",
+    "answer in the response",
+    "answered together",
+    "commit denied",
+    "commit fails",
     "died at accept",
     "died at answer",
     "died at ask",
@@ -72,6 +80,7 @@ const WANTED: [&str; 32] = [
     "died at withdraw",
     "double excused",
     "drained",
+    "host stands still",
     "message dead, answered",
     "message delivered, an apology",
     "message delivered, answered",
@@ -87,6 +96,7 @@ const WANTED: [&str; 32] = [
     "platform throttles",
     "platform unreachable",
     "plugin swapped",
+    "response before the answer",
     "store denies what it did",
     "store refuses",
     "webhook lost",
@@ -112,13 +122,25 @@ fn plugins() -> Arc<Plugins> {
 
 /// Runs one seed from the first message to the last end.
 fn run(seed: u64) -> Run {
+    let chance = Chance::new(seed);
+    let weather = Weather::draw(&chance);
+    play(seed, || World::new(chance, weather), people::script, |_| ())
+}
+
+/// Runs a world, and looks at it in the end.
+fn play(
+    seed: u64,
+    world: impl FnOnce() -> World,
+    script: impl FnOnce(&World) -> Vec<Said>,
+    look: impl FnOnce(&World),
+) -> Run {
     let plugins = plugins();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let world = Arc::new(World::new(seed));
+        let world = Arc::new(world());
         world.tell(format!("{:?}", world.weather));
-        let script = people::script(&world);
+        let script = script(&world);
         let nodes = Nodes::start(&world, &plugins);
         let sayings =
             script.into_iter().map(|said| tokio::spawn(people::say(world.clone(), nodes.clone(), said)));
@@ -135,6 +157,7 @@ fn run(seed: u64) -> Run {
         if !is_over {
             wrongs.push(format!("something goes on after {TIME_MAX:?}"));
         }
+        look(&world);
         Run { seed, wrongs, trace: world.trace(), tally: world.tally() }
     })
 }
@@ -151,6 +174,56 @@ fn blame(run: &Run) -> String {
         trace.join("\n"),
         wrongs.join("\n")
     )
+}
+
+/// One message in a direct chat.
+fn first_words(channel: &'static str, taken_back: Option<Duration>) -> Said {
+    let (conversation, text) = (format!("{channel}-ann"), "q1".to_owned());
+    Said { number: 1, channel, conversation, text, after: Duration::ZERO, taken_back }
+}
+
+/// Found by seed 8541: a host that stood still between sending an answer and writing that down claimed its own turn
+/// once more, and sent it again.
+#[test]
+fn a_host_that_stood_still_goes_on_with_its_own_turns() {
+    for seed in 0..60 {
+        let weather = Weather { freezes: 250, ..Weather::calm() };
+        let said = first_words(platforms::TEAM, None);
+        let look = |world: &World| assert_eq!(world.platforms.sights().len(), 1, "seed {seed}");
+        let run = play(seed, || World::new(Chance::new(seed), weather), |_| vec![said], look);
+        assert!(run.wrongs.is_empty(), "{}", blame(&run));
+    }
+}
+
+/// Found by seed 2644: an update waited for its place in a rate, the message was taken back meanwhile, and the whole
+/// answer came out all the same.
+#[test]
+fn an_update_that_waits_is_not_shown_once_its_message_is_taken_back() {
+    for seed in 0..100 {
+        let weather = Weather { store_dawdles: 700, ..Weather::calm() };
+        let said = first_words(platforms::BOARD, Some(Duration::from_secs(5)));
+        let run = play(seed, || World::new(Chance::new(seed), weather), |_| vec![said], |_| ());
+        assert!(run.wrongs.is_empty(), "{}", blame(&run));
+    }
+}
+
+/// A moment of nothing between two requests that belong together would be one too many.
+#[test]
+fn a_card_is_shown_as_soon_as_it_is_made() {
+    let weather = Weather { model_dawdles: 1000, ..Weather::calm() };
+    let said = first_words(platforms::LARK, None);
+    let run = play(
+        0,
+        || World::new(Chance::new(0), weather),
+        |_| vec![said],
+        |world| {
+            let calls = world.platforms.open.calls();
+            let at = |end: &str| calls.iter().find(|call| call.line.ends_with(end)).map(|call| call.at_ms);
+            let (made, shown) = (at("/cards").expect("it is made"), at("/reply").expect("it is shown"));
+            assert!(shown - made < 50, "{} ms", shown - made);
+        },
+    );
+    assert!(run.wrongs.is_empty(), "{}", blame(&run));
 }
 
 #[test]

@@ -39,8 +39,9 @@ pub trait Adapter: Default {
     /// `update-interval` in the manifest, so that this default is never heard of.
     ///
     /// Empty text shows that work has begun; hand the checkpoint back to open nothing without
-    /// text. Once something is shown, [`Adapter::finish`] is called sooner or later, whatever
-    /// becomes of the answer. See `wit/0.1/adapter.wit` for when the text begins anew.
+    /// text. Where it takes several requests to open something, each is a call: say how many by
+    /// `opening-calls` in the manifest. Once there is a checkpoint, [`Adapter::finish`] is called
+    /// sooner or later, whatever becomes of the answer. See `wit/0.1/adapter.wit` for when the text begins anew.
     ///
     /// # Errors
     /// What the platform said; it costs the answer nothing. `throttled` waits for its

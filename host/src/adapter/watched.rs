@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::AdapterError;
 use crate::message::{Fault, HttpResponse};
 use crate::plugin::CallError;
-use crate::plugin::services::{FailureKind, Http, HttpFailure, Outbound};
+use crate::plugin::services::{FailureKind, Fence, Http, HttpFailure, Outbound};
 
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -66,5 +66,9 @@ impl Http for Watched {
 
     fn leaving_room(&self) -> Arc<dyn Http> {
         self.way_out.leaving_room()
+    }
+
+    fn within(&self, fence: Arc<dyn Fence>) -> Arc<dyn Http> {
+        self.way_out.within(fence)
     }
 }

@@ -43,6 +43,9 @@ pub const UPDATE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// The last change of a reply may come this much later than its text.
 pub const UPDATE_INTERVAL_MAX: Duration = Duration::from_secs(30);
 
+/// No platform takes more requests to open one reply.
+pub const OPENING_CALLS_MAX: u32 = 4;
+
 /// More often than this no sign fades.
 pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
 /// Longer than any turn that people wait for.
@@ -64,6 +67,8 @@ pub struct Manifest {
     /// The shortest time between two updates of one reply. None: the platform cannot edit what was sent, and
     /// `update` is never called.
     pub update_interval: Option<Duration>,
+    /// Calls of `update` until a person sees the reply: each makes one step, and the next one follows at once.
+    pub opening_calls: u32,
     /// While an answer is made, `update` is called at least this often, also with the text of the last one.
     pub keep_alive: Option<Duration>,
     /// Replies go out in the response to the request itself while these settings have these values; none: never.
@@ -178,6 +183,7 @@ impl Manifest {
             license: table.need("license", quantity::line),
             description: table.need("description", quantity::line),
             update_interval: table.parsed("update-interval", update_interval),
+            opening_calls: table.number("opening-calls", 1..=OPENING_CALLS_MAX).unwrap_or(1),
             keep_alive: table.parsed("keep-alive", keep_alive),
             answers_in_response: read_conditions(&table, &settings),
             egress: table.tables("egress").map(permissions::read_egress).collect(),
@@ -193,7 +199,12 @@ impl Manifest {
         if kind == Kind::Pipeline && manifest.update_interval.is_some() {
             table.problem("`update-interval` is for adapters: leave it out");
         }
-        if manifest.keep_alive.is_some() && manifest.update_interval.is_none() {
+        if manifest.opening_calls > 1 && !table.has("update-interval") {
+            table.problem(
+                "`opening-calls` is for replies that are updated: name an `update-interval`, or leave it out",
+            );
+        }
+        if manifest.keep_alive.is_some() && !table.has("update-interval") {
             table.problem(
                 "`keep-alive` is for replies that are updated: name an `update-interval`, or leave it out",
             );

@@ -57,6 +57,15 @@ pub trait Http: Send + Sync + std::fmt::Debug {
     fn expire_token(&self, name: &str);
     /// The same way out for what may be left undone: it leaves room in each rate for what may not.
     fn leaving_room(&self) -> Arc<dyn Http>;
+    /// The same way out for as long as a fence holds.
+    fn within(&self, fence: Arc<dyn Fence>) -> Arc<dyn Http>;
+}
+
+/// The right to do something outside, which somebody else may have by now.
+#[async_trait]
+pub trait Fence: Send + Sync + std::fmt::Debug {
+    /// Asked right before each request goes out: whatever came before it may have taken any time.
+    async fn holds(&self) -> bool;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -105,6 +114,10 @@ impl Http for NoHttp {
     fn expire_token(&self, _name: &str) {}
 
     fn leaving_room(&self) -> Arc<dyn Http> {
+        Arc::new(NoHttp)
+    }
+
+    fn within(&self, _fence: Arc<dyn Fence>) -> Arc<dyn Http> {
         Arc::new(NoHttp)
     }
 }

@@ -1,9 +1,14 @@
 //! A turn's reply on its way out: part by part, each with a checkpoint, until the platform has it all.
 
+use std::sync::Arc;
+
 use super::{Turn, TurnError, Turns};
+use crate::adapter::AdapterError;
 use crate::message::Reply;
 use crate::plugin::Delivered;
 use crate::plugin::release::Destination;
+use crate::plugin::services::Fence;
+use crate::store::StoreError;
 
 /// Parts of one reply; an adapter that never says `done` is a defect.
 const PARTS_MAX: u32 = 200;
@@ -19,7 +24,8 @@ impl Turns {
         let to = Destination { address, key: &key };
         for _ in 0..PARTS_MAX {
             fail::fail_point!("turn::before_send");
-            match adapter.finish(&to, &checkpoint, reply).await.map_err(TurnError::Delivery)? {
+            let delivered = adapter.finish(turn.fence(), &to, &checkpoint, reply).await;
+            match delivered.map_err(|error| turn.blame(error))? {
                 Delivered::More(next) => {
                     fail::fail_point!("turn::before_record");
                     self.record_sent(|| self.store.checkpoint(turn.claim.lease, self.clock.now(), &next))
@@ -44,11 +50,24 @@ impl Turns {
         let key = turn.delivery_key();
         let to = Destination { address, key: &key };
         for _ in 0..PARTS_MAX {
-            match adapter.finish(&to, &checkpoint, reply).await.map_err(TurnError::Delivery)? {
+            let delivered = adapter.finish(turn.fence(), &to, &checkpoint, reply).await;
+            match delivered.map_err(|error| turn.blame(error))? {
                 Delivered::More(next) => checkpoint = next,
                 Delivered::Done(_) => return Ok(()),
             }
         }
         Err(TurnError::EndlessDelivery)
+    }
+}
+
+impl Turn {
+    /// What each request of its deliveries goes out under.
+    pub(super) fn fence(&self) -> Arc<dyn Fence> {
+        self.tenure.clone()
+    }
+
+    /// Why a delivery failed: what an adapter makes of a lost lease is its own, and no matter of the platform's.
+    fn blame(&self, error: AdapterError) -> TurnError {
+        if self.tenure.is_lost() { StoreError::LeaseLost.into() } else { TurnError::Delivery(error) }
     }
 }

@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::show::Card;
+use super::tenure::Tenure;
 use super::{Channel, Ended, LEASE, Served, Turn, TurnError, Turns, favour};
 use crate::clock::Watch;
 use crate::conversation::Key;
 use crate::message::Message;
-use crate::store::{Bound, Claim, Ending, Lease, Progress, StoreError};
+use crate::plugin::services::Fence as _;
+use crate::store::{Bound, Claim, Ending, Progress};
 use crate::telemetry;
 
 /// A due time that another node sets is noticed within it.
@@ -29,15 +31,22 @@ impl Turns {
     /// Claims turns and starts them until the drain begins.
     pub async fn dispatch(self: Arc<Self>) {
         let (mut strangers, mut watch) = (Vec::new(), Watch::begin(self.clock.now()));
+        let mut looked = watch;
         while !self.drain.draining() {
             self.follow_clock(&mut watch).await;
             self.probe_store().await;
             self.all_recorded().await;
             let Some(permit) = self.permit().await else { break };
             let bounds: Vec<_> = self.bounds().chain(strangers.iter().cloned().map(closed)).collect();
-            match self.store.claim(self.clock.now(), LEASE, &bounds).await {
+            if looked.elapsed(self.clock.now()) >= RENEWAL {
+                self.hold_on().await;
+            }
+            let now = self.clock.now();
+            let asked = Watch::begin(now);
+            looked = asked;
+            match self.store.claim(now, LEASE, &bounds).await {
                 Ok(Some(claim)) => match self.channels.get(claim.channel.as_str()) {
-                    Some(channel) => self.clone().start(channel.clone(), claim, permit),
+                    Some(channel) => self.clone().start(channel.clone(), claim, asked, permit),
                     None => strangers.extend(self.leave_stranger(claim).await),
                 },
                 Ok(None) => self.idle(&bounds).await,
@@ -48,6 +57,13 @@ impl Turns {
             }
         }
         self.listeners.hang_up();
+    }
+
+    /// A host that stood still keeps its own turns if nobody took them over: it is the one that knows what it did.
+    async fn hold_on(&self) {
+        for tenure in self.running.tenures() {
+            tenure.holds().await;
+        }
     }
 
     /// Before anything is claimed by a clock that was set, the times in the store are.
@@ -96,13 +112,21 @@ impl Turns {
         }
     }
 
-    fn start(self: Arc<Self>, channel: Arc<Channel>, claim: Claim, permit: OwnedSemaphorePermit) {
+    fn start(
+        self: Arc<Self>,
+        channel: Arc<Channel>,
+        claim: Claim,
+        asked: Watch,
+        permit: OwnedSemaphorePermit,
+    ) {
         let seat = channel.permits.clone().try_acquire_owned();
         let seat = seat.expect("only the dispatcher takes seats, and it claims for no full channel");
         let line = self.listeners.line((channel.name.clone(), claim.message.id.clone()));
         let span = span(&claim.request_id, &channel.name, &claim.message);
         let deadline = Instant::now() + channel.time;
-        let super::Underway { cancelled, interrupted, .. } = self.running.enter(&channel, &claim.message);
+        let tenure = Tenure::new(claim.lease, asked, self.store.clone(), self.clock.clone());
+        let super::Underway { tenure, cancelled, interrupted, .. } =
+            self.running.enter(&channel, &claim.message, Arc::new(tenure));
         let outlet = match &claim.via {
             Some(via) => self.channels.get(via.channel.as_str()).cloned(),
             None => Some(channel.clone()),
@@ -115,6 +139,7 @@ impl Turns {
             outlet,
             served_by,
             claim,
+            tenure,
             line,
             card,
             grown,
@@ -158,12 +183,12 @@ impl Turns {
 
     /// Runs one turn under a lease that is renewed, to its end or its failure.
     async fn work(&self, mut turn: Turn) {
-        let (began, lease, key) = (Instant::now(), turn.claim.lease, turn.key());
+        let (began, tenure, key) = (Instant::now(), turn.tenure.clone(), turn.key());
         tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
         let ended = tokio::select! {
             biased;
             ended = self.run_or_fail(&mut turn) => ended,
-            () = self.renew(lease, &key) => Ended::Left,
+            () = self.renew(&tenure, &key) => Ended::Left,
         };
         self.running.leave(&turn.key(), ended);
         self.metrics.turn(&turn.channel.name, ended.as_str(), began.elapsed());
@@ -196,15 +221,14 @@ impl Turns {
 
     /// Ends only when the lease is lost: then another worker has the turn. A message that was taken back at another
     /// node stops its turn here.
-    async fn renew(&self, lease: Lease, key: &Key) {
+    async fn renew(&self, tenure: &Tenure, key: &Key) {
         loop {
             tokio::time::sleep(RENEWAL).await;
-            let until = self.clock.now() + LEASE.as_millis() as u64;
-            if let Err(error) = self.store.renew(lease, until).await {
+            if let Err(error) = tenure.renew().await {
                 tracing::warn!(error = %error, "the turn's lease was not renewed");
-                if matches!(error, StoreError::LeaseLost) {
-                    return;
-                }
+            }
+            if tenure.is_lost() {
+                return;
             }
             if self.is_taken_back(key).await {
                 self.running.cancel(key);

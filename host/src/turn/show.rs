@@ -8,8 +8,11 @@
 
 mod pace;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +21,7 @@ use crate::adapter::{AdapterError, Speaker};
 use crate::conversation;
 use crate::message::{FaultKind, Reply};
 use crate::plugin::release::Destination;
+use crate::plugin::services::Fence;
 use crate::store::Claim;
 use crate::telemetry;
 use pace::Pace;
@@ -34,16 +38,19 @@ pub(super) struct Card {
     may_be_open: bool,
     /// Before this the platform would find the next change too soon.
     next_change: Option<Instant>,
+    /// Updates that are still to come before a person sees it.
+    unseen: u32,
 }
 
 impl Card {
     /// What an earlier claim left; when that changed it is not known.
     pub(super) fn of(claim: &Claim, outlet: Option<&Speaker>) -> Card {
         let checkpoint = claim.progress.checkpoint().to_vec();
-        let interval = outlet.and_then(Speaker::update_interval);
-        let next_change =
-            interval.filter(|_| !checkpoint.is_empty()).map(|interval| Instant::now() + interval);
-        Card { checkpoint, may_be_open: false, next_change }
+        let is_open = !checkpoint.is_empty();
+        let interval = outlet.and_then(Speaker::update_interval).filter(|_| is_open);
+        let next_change = interval.map(|interval| Instant::now() + interval);
+        let unseen = outlet.filter(|_| !is_open).map_or(0, Speaker::opening_calls);
+        Card { checkpoint, may_be_open: false, next_change, unseen }
     }
 
     pub(super) fn checkpoint(&self) -> &[u8] {
@@ -59,6 +66,15 @@ impl Card {
 
     fn is_open(&self) -> bool {
         !self.checkpoint.is_empty()
+    }
+
+    /// Another step is done. Before the last one nobody sees it, so that the next need not wait.
+    fn move_to(&mut self, checkpoint: Vec<u8>) {
+        self.checkpoint = checkpoint;
+        self.unseen = self.unseen.saturating_sub(1);
+        if self.unseen > 0 {
+            self.next_change = None;
+        }
     }
 }
 
@@ -126,7 +142,11 @@ impl Turns {
             }
             let Some(text) = pace.next(&turn.line.borrow().text, card.is_open()) else { continue };
             fail::fail_point!("show::before_update");
-            let outcome = adapter.update(&to, &card.checkpoint, &text).await;
+            let fence = Arc::new(Usefulness::of(turn, is_over));
+            let outcome = adapter.update(fence.clone(), &to, &card.checkpoint, &text).await;
+            if outcome.is_err() && fence.is_refused() {
+                return;
+            }
             card.next_change = Some(Instant::now() + interval);
             let goes_on = match outcome {
                 Ok(checkpoint) => self.shown(turn, card, &mut pace, &text, checkpoint).await,
@@ -141,20 +161,32 @@ impl Turns {
         }
     }
 
-    /// Stores where the card is before it is touched again: after a crash it must be found, or a second one
-    /// would open. Returns whether to go on.
+    /// An update went well. Returns whether to go on.
     async fn shown(&self, turn: &Turn, card: &mut Card, pace: &mut Pace, text: &str, next: Vec<u8>) -> bool {
         self.metrics.update(&turn.channel.name, "shown");
         if text.is_empty() && next.is_empty() {
             // This adapter shows no card without text: the first words need not wait.
             card.next_change = None;
         }
-        pace.shown(text.len(), card.next_change);
-        if next == card.checkpoint {
-            return true;
+        let (was_unseen, is_moved) = (card.unseen > 0, next != card.checkpoint);
+        if is_moved {
+            card.move_to(next);
         }
+        match is_moved && card.unseen > 0 {
+            true => pace.opens(text.len()),
+            false => pace.shown(text.len(), card.next_change),
+        }
+        if was_unseen {
+            // The next step, or what came while it was opened.
+            turn.grown.notify_one();
+        }
+        !is_moved || self.record_card(turn, card).await
+    }
+
+    /// Stores where the card is before it is touched again: after a crash it must be found, or a second one
+    /// would open.
+    async fn record_card(&self, turn: &Turn, card: &Card) -> bool {
         fail::fail_point!("show::before_record");
-        card.checkpoint = next;
         let (lease, checkpoint) = (turn.claim.lease, &card.checkpoint);
         let stored = self.record_sent(|| self.store.checkpoint(lease, self.clock.now(), checkpoint)).await;
         fail::fail_point!("show::after_record");
@@ -182,6 +214,35 @@ impl Turns {
             }
         }
         true
+    }
+}
+
+/// What an update goes out under: once the answer is there, or the message was taken back, nobody wants what still
+/// waits for its place in a rate.
+#[derive(Debug)]
+struct Usefulness {
+    lease: Arc<dyn Fence>,
+    is_over: CancellationToken,
+    is_refused: AtomicBool,
+}
+
+impl Usefulness {
+    fn of(turn: &Turn, is_over: &CancellationToken) -> Self {
+        Self { lease: turn.fence(), is_over: is_over.clone(), is_refused: AtomicBool::new(false) }
+    }
+
+    /// Whether a request was held back by it.
+    fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Fence for Usefulness {
+    async fn holds(&self) -> bool {
+        let holds = self.lease.holds().await && !self.is_over.is_cancelled();
+        self.is_refused.fetch_or(!holds, Ordering::Relaxed);
+        holds
     }
 }
 

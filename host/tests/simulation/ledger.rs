@@ -5,11 +5,13 @@
 //! until its turn wrote down that it is out; where a host dies before that, or never hears that it is, a platform
 //! without a key may be asked for it once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use parlor::message::Reply;
 use parlor::store::{Claim, Ending, Lease, Progress};
+
+use super::people::Said;
 
 /// A message by its channel and the platform's id.
 pub type Key = (String, String);
@@ -23,13 +25,16 @@ pub struct Told {
     /// The number in its text, and in the answers to it.
     pub number: u64,
     pub conversation: String,
+    pub text: String,
     /// Its place among all messages that were stored.
     pub accepted: Option<usize>,
     pub is_acknowledged: bool,
     /// The platform was told that the message is taken back.
     pub is_taken_back: bool,
-    /// The store ended it by that, before there was an answer and before anything of it was seen.
+    /// The store ended it by that, before there was an answer and before anything of it was seen or on its way.
     pub is_withdrawn_unseen: bool,
+    /// Requests about it.
+    under_way: usize,
     pub answers: Vec<Reply>,
     pub ending: Option<Ending>,
     pub holder: Option<Holder>,
@@ -39,6 +44,12 @@ pub struct Told {
     /// Shown for the first time: its place among all first sights.
     pub seen: Option<usize>,
     pub times_asked: u64,
+    /// It is answered with the message of this number.
+    pub with: Option<u64>,
+    /// Whole answers that came in responses.
+    pub heard: Vec<String>,
+    /// The store was told that a response has the answer.
+    is_handed_over: bool,
     /// A platform told this start not to come again before that.
     asked_to_wait: Option<(Start, Duration)>,
 }
@@ -59,6 +70,8 @@ const RENEWALS_MISSED: u32 = 2;
 pub struct Ledger {
     pub told: BTreeMap<Key, Told>,
     leases: BTreeMap<i64, Key>,
+    /// Starts that stood still once: others may have taken their turns over.
+    still: BTreeSet<Start>,
     accepted: usize,
     seen: usize,
     /// What must never be, as it was noticed.
@@ -70,9 +83,18 @@ impl Ledger {
         self.wrongs.push(wrong);
     }
 
-    pub fn said(&mut self, key: &Key, number: u64, conversation: &str) {
-        let told = Told { number, conversation: conversation.to_owned(), ..Told::default() };
-        self.told.insert(key.clone(), told);
+    pub fn said(&mut self, key: &Key, said: &Said) {
+        let Said { number, conversation, text, .. } = said.clone();
+        self.told.insert(key.clone(), Told { number, conversation, text, ..Told::default() });
+    }
+
+    /// A response brought the whole answer.
+    pub fn heard(&mut self, key: &Key, answer: String) {
+        self.entry(key).heard.push(answer);
+    }
+
+    pub fn handed_over(&mut self, key: &Key) {
+        self.entry(key).is_handed_over = true;
     }
 
     pub fn number(&self, key: &Key) -> u64 {
@@ -113,13 +135,36 @@ impl Ledger {
     pub fn claimed(&mut self, claim: &Claim, start: Start) {
         let key = (claim.channel.clone(), claim.message.id.clone());
         self.leases.insert(claim.lease.turn, key.clone());
+        let has_missed = |holder: &&Holder| {
+            self.still.contains(&holder.start) || holder.renewals_failed >= RENEWALS_MISSED
+        };
+        let holder = self.told.get(&key).and_then(|told| told.holder.as_ref());
+        let missed = holder.filter(has_missed).map(|holder| holder.start);
         let told = self.entry(&key);
-        let missed = told.holder.as_ref().filter(|holder| holder.renewals_failed >= RENEWALS_MISSED);
-        if let Some(missed) = missed.map(|holder| holder.start) {
+        if let Some(missed) = missed {
             told.close_for(missed);
+            told.asked_to_wait.take_if(|(waiting, _)| *waiting == missed);
         }
+        told.with = None;
         let has_answer = matches!(claim.progress, Progress::Answered { .. });
         told.holder = Some(Holder { start, lease: claim.lease, has_answer, renewals_failed: 0 });
+        if told.is_handed_over {
+            let number = told.number;
+            self.accuse(format!("q{number} goes on though a response brought its answer"));
+        }
+    }
+
+    /// These are answered with the message of the lease.
+    pub fn gathered(&mut self, lease: Lease, ids: &[String]) {
+        let Some((key, told)) = self.of_lease(lease) else { return };
+        let first = told.number;
+        for id in ids {
+            self.entry(&(key.0.clone(), id.clone())).with = Some(first);
+        }
+    }
+
+    pub fn stood_still(&mut self, start: Start) {
+        self.still.insert(start);
     }
 
     pub fn renewed(&mut self, lease: Lease, is_renewed: bool) {
@@ -161,7 +206,16 @@ impl Ledger {
 
     pub fn withdrawn(&mut self, key: &Key) {
         let told = self.entry(key);
-        told.is_withdrawn_unseen = told.answers.is_empty() && told.seen.is_none();
+        told.is_withdrawn_unseen = told.answers.is_empty() && told.seen.is_none() && told.under_way == 0;
+    }
+
+    /// A request about this message is under way, and nothing holds it back any more.
+    pub fn sends(&mut self, key: &Key) {
+        self.entry(key).under_way += 1;
+    }
+
+    pub fn has_sent(&mut self, key: &Key) {
+        self.entry(key).under_way -= 1;
     }
 
     /// A question to a model by this start.
@@ -181,6 +235,11 @@ impl Ledger {
     pub fn shown(&mut self, key: &Key, start: Start, is_heard: bool) {
         self.seen += 1;
         let place = self.seen;
+        let told = self.entry(key);
+        if let Some(holder) = told.holder.as_ref().filter(|holder| holder.start != start) {
+            let (number, holder) = (told.number, holder.start);
+            self.accuse(format!("start {start} answered q{number} though start {holder} has its turn"));
+        }
         let told = self.entry(key);
         told.seen.get_or_insert(place);
         match is_heard {

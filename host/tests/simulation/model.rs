@@ -24,11 +24,13 @@ pub struct MoodyModel {
 }
 
 impl MoodyModel {
-    /// The number of the message that is asked about. Whatever else the prompt has must be of its conversation.
-    fn number(&self, prompt: &Prompt) -> u64 {
+    /// The numbers of the messages that are asked about; mostly it is one. Whatever else the prompt has must be of
+    /// their conversation.
+    fn numbers(&self, prompt: &Prompt) -> Vec<u64> {
         let mut ledger = self.world.ledger();
         let texts: Vec<String> = prompt.messages.iter().map(parlor::message::Utterance::plain_text).collect();
-        let asked = texts.last().and_then(|text| numbers(text).next()).unwrap_or_default();
+        let all: Vec<u64> = texts.last().into_iter().flat_map(|text| numbers(text)).collect();
+        let asked = all.first().copied().unwrap_or_default();
         let place = |number| {
             let (key, told) = ledger.by_number(number)?;
             Some((key.0.clone(), told.conversation.clone()))
@@ -38,12 +40,13 @@ impl MoodyModel {
         if !crossed.is_empty() || asked == 0 {
             ledger.accuse(format!("the prompt for q{asked} has {crossed:?} of another conversation in it"));
         }
-        asked
+        all
     }
 
     /// Words of its own for each question, so that no two answers are alike.
-    fn words(&self, number: u64, times: u64, is_long: bool) -> Vec<String> {
-        let mut words = vec![format!("a{number} "), format!("v{times} ")];
+    fn words(&self, all: &[u64], times: u64, is_long: bool) -> Vec<String> {
+        let mut words: Vec<String> = all.iter().map(|number| format!("a{number} ")).collect();
+        words.push(format!("v{times} "));
         if is_long {
             let part = |part| format!("\n\npart {part} of v{times} {}", "字".repeat(LONG_PART));
             words.extend((1..=LONG_PARTS).map(part));
@@ -63,7 +66,8 @@ fn done() -> Delta {
 impl Model for MoodyModel {
     async fn ask(&self, prompt: &Prompt, _deadline: Instant) -> Result<Answer, ModelError> {
         let (world, life) = (self.world.clone(), self.life.clone());
-        let number = self.number(prompt);
+        let all = self.numbers(prompt);
+        let number = all.first().copied().unwrap_or_default();
         let times = world.ledger().asked(number, life.start);
         world.tell(format!("n{} asks about q{number}, time {times}", life.node));
         world.step(&life, "ask").await;
@@ -76,7 +80,7 @@ impl Model for MoodyModel {
         }
         let is_long = prompt.messages.last().is_some_and(|last| last.plain_text().contains("long"));
         let mut deltas: Vec<Result<Delta, ModelError>> =
-            self.words(number, times, is_long).into_iter().map(|word| Ok(Delta::Text(word))).collect();
+            self.words(&all, times, is_long).into_iter().map(|word| Ok(Delta::Text(word))).collect();
         deltas.push(Ok(done()));
         if world.strikes("model breaks off", weather.model_breaks) {
             let at = world.chance.between(0, deltas.len() as u64 - 1) as usize;

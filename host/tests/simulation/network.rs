@@ -84,12 +84,17 @@ impl Network for ShakyNetwork {
     async fn exchange(&self, request: Request) -> Result<HttpResponse, HttpFailure> {
         let (world, life) = (&self.world, &self.life);
         let line = format!("n{} {} {}", life.node, request.method, request.url.path());
-        world.step(life, "request before").await;
+        let about = Platforms::about(&request);
+        if let Some(key) = &about {
+            world.ledger().sends(key);
+        }
+        // The host's check of its lease and the request behind it are one moment: nothing comes between them.
+        world.brink(life, "request before").await;
         if world.strikes("platform dawdles", world.weather.dawdles) {
             world.pause(1, 2_000).await;
             world.alive(life).await;
         }
-        let (fate, timeout, about) = (self.fate(), request.timeout, Platforms::about(&request));
+        let (fate, timeout) = (self.fate(), request.timeout);
         if let Some(key) = &about {
             world.ledger().requested(key, world.age());
         }
@@ -117,11 +122,15 @@ impl Network for ShakyNetwork {
                 (Ok(refusal(502, Vec::new())), told)
             }
         };
+        if let Some(key) = &about {
+            world.ledger().has_sent(key);
+        }
         let status = outcome.as_ref().map_or(0, |response| response.status);
         world.tell(format!("{line}: {fate:?} {status}{told}"));
         world.step(life, "request behind").await;
         if matches!(fate, Fate::Unanswered | Fate::DoneUnanswered) {
             tokio::time::sleep(timeout).await;
+            world.awake(life).await;
         }
         outcome
     }

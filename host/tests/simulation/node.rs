@@ -5,11 +5,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Bytes, to_bytes};
 use http::Request;
 use lambda_runtime::tower::ServiceExt as _;
 use parlor::app::{App, Ground, Parts, Place};
+use parlor::clock::Clock;
 use parlor::config::Config;
 use parlor::deployment::{Bringing, Deployments, Tallies};
 use parlor::drain::Drain;
@@ -20,22 +23,27 @@ use parlor::plugin::package::Package;
 use parlor::plugin::shelf::Share;
 use parlor::plugin::signature::Trust;
 use parlor::plugin::{Loader, Release, engine};
+use parlor::store::Store;
 use parlor::telemetry::Metrics;
 use serde_json::json;
 
 use super::model::MoodyModel;
 use super::network::ShakyNetwork;
 use super::people::Webhook;
-use super::platforms::{BOARD, HOOK, LARK, TEAM};
+use super::platforms::{BOARD, DESK, HOOK, LARK, TEAM};
 use super::store::ShakyStore;
+use super::weather::Meanwhile;
 use super::world::{Life, World};
 use crate::support::{OpenPlatform, Platform, Settings, Slate, guests, plugins};
 
 const PLUGINS: [&str; 4] = ["assistant", "dingtalk", "feishu", "webhook"];
 const GUESTS: [&str; 2] = ["slate", "warden"];
 const MODEL: &str = "moody";
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// At this door the answer comes in the response, if it is there by then.
+const DESK_WAIT: Duration = Duration::from_secs(2);
 /// Whoever drains for longer is killed.
-pub const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// What all runs have of plugins.
 #[derive(Debug)]
@@ -84,7 +92,7 @@ fn another(path: &Path, folder: &Path) -> Package {
     Package::read(&path, &Trust::anybody()).unwrap()
 }
 
-fn config(data: &Path) -> Config {
+fn config(data: &Path, meanwhile: Meanwhile) -> Config {
     let clock = Arc::new(parlor::clock::FixedClock(0));
     let robots = Platform::without_socket("http://platform.invalid".to_owned(), clock.clone());
     let open = OpenPlatform::without_socket("http://platform.invalid".to_owned(), clock);
@@ -93,9 +101,21 @@ fn config(data: &Path) -> Config {
     let settings = robots.join_as(settings, TEAM, json!({ "app_key": "ding-app-key" }));
     let settings = robots.join_webhook(settings, json!({ "answer": "callback" }), true);
     let settings = slate.join(open.join(settings, json!({})));
+    let mut desk = settings.config["channels"][HOOK].clone();
+    desk["pipelines"] = json!([]);
+    desk["settings"]["answer"] = json!("response");
+    desk["settings"]["wait_ms"] = json!(DESK_WAIT.as_millis() as u64);
     let settings = settings
         .set(&format!("channels.{BOARD}.pipelines"), json!(["warden"]))
         .set(&format!("channels.{HOOK}.pipelines"), json!([]))
+        .set(&format!("channels.{DESK}"), desk);
+    let channels = [TEAM, LARK, BOARD, HOOK, DESK];
+    let while_answering = |settings: Settings, channel| {
+        settings.set(&format!("channels.{channel}.while_answering"), meanwhile.as_str())
+    };
+    let settings = channels
+        .into_iter()
+        .fold(settings, while_answering)
         .set("models", json!({ MODEL: { "backend": "echo" } }))
         .set("default_model", MODEL)
         .set("data", data.to_str().expect("the folder has a name in UTF-8"));
@@ -118,24 +138,27 @@ pub struct Node {
 impl Node {
     /// Starts a host, as a process that begins with nothing but the store.
     pub fn start(world: &Arc<World>, plugins: &Arc<Plugins>, life: Life) -> Node {
-        let drain = Drain::new();
+        let (drain, clock): (Drain, Arc<dyn Clock>) = (Drain::new(), Arc::new(life.clock));
         let parts = Parts {
             place: Place::Server,
-            clock: Arc::new(world.clock),
+            clock: clock.clone(),
             random: world.clone(),
             compiler: PathBuf::new(),
             drain: drain.clone(),
         };
+        let store: Arc<dyn Store> = Arc::new(ShakyStore { world: world.clone(), life: life.clone() });
+        let network = Arc::new(ShakyNetwork { world: world.clone(), life: life.clone() });
         let model: Arc<dyn Model> = Arc::new(MoodyModel { world: world.clone(), life: life.clone() });
         let ground = Ground {
             loader: plugins.loader.clone(),
-            tallies: Arc::new(Tallies::new(Arc::new(world.clock))),
-            store: Arc::new(ShakyStore { world: world.clone(), life: life.clone() }),
-            egress: Egress::over(Arc::new(ShakyNetwork { world: world.clone(), life: life.clone() })),
+            tallies: Arc::new(Tallies::new(clock.clone())),
+            egress: Egress::over(network).sharing_rates(store.clone(), clock),
+            store,
             models: [(MODEL.to_owned(), model)].into(),
             metrics: Arc::new(Metrics::new()),
         };
-        let app = App::on(config(&plugins.folder), parts, ground, plugins.first.clone());
+        let config = config(&plugins.folder, world.weather.meanwhile);
+        let app = App::on(config, parts, ground, plugins.first.clone());
         let app = app.expect("the configuration can be wired");
         let router = app.router(([127, 0, 0, 1], 0).into()).expect("the doors open");
         app.begin();
@@ -170,8 +193,8 @@ impl Node {
         world.tell(format!("n{}: {what} {name}: {swapped:?}", self.life.node));
     }
 
-    /// A webhook at the host's door; nothing if the host dies over it.
-    pub async fn post(&self, webhook: &Webhook) -> Option<u16> {
+    /// A webhook at the host's door: status and body, or nothing if the host dies over it.
+    pub async fn post(&self, webhook: &Webhook) -> Option<(u16, Bytes)> {
         let mut request = Request::post(format!("/webhook/{}", webhook.channel));
         for (name, value) in &webhook.headers {
             request = request.header(name, value);
@@ -182,7 +205,9 @@ impl Node {
             biased;
             () = self.life.over() => None,
             response = self.router.clone().oneshot(request) => {
-                Some(response.unwrap_or_else(|never| match never {}).status().as_u16())
+                let response = response.unwrap_or_else(|never| match never {});
+                let status = response.status().as_u16();
+                Some((status, to_bytes(response.into_body(), BODY_BYTES_MAX).await.ok()?))
             }
         }
     }

@@ -47,7 +47,7 @@ impl Nodes {
 
     async fn keep(self: Arc<Self>, place: usize, world: Arc<World>, plugins: Arc<Plugins>) {
         loop {
-            let life = Life::new(place, self.starts.fetch_add(1, Ordering::Relaxed));
+            let life = Life::new(place, self.starts.fetch_add(1, Ordering::Relaxed), world.own_clock());
             let node = Node::start(&world, &plugins, life.clone());
             self.set(place, Some(node.clone()));
             tokio::select! {

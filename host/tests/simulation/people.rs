@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use parlor::clock::Clock as _;
 use parlor::store::{Outcome, Store as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ledger::Key;
 use super::nodes::Nodes;
-use super::platforms::{BOARD, HOOK, LARK, TEAM};
+use super::platforms::{BOARD, DESK, HOOK, LARK, TEAM};
 use super::world::World;
 use crate::support::{Callback, Envelope, Event};
 
@@ -52,13 +52,14 @@ const MESSAGES_MAX: u64 = 6;
 /// What all people of a run say.
 pub fn script(world: &World) -> Vec<Said> {
     let chance = &world.chance;
-    let channels = match chance.between(0, 5) {
+    let channels = match chance.between(0, 6) {
         0 => vec![TEAM],
         1 => vec![LARK],
         2 => vec![BOARD],
         3 => vec![HOOK],
-        4 => vec![TEAM, BOARD],
-        _ => vec![TEAM, LARK, BOARD, HOOK],
+        4 => vec![DESK],
+        5 => vec![TEAM, BOARD],
+        _ => vec![TEAM, LARK, BOARD, HOOK, DESK],
     };
     let count = chance.between(1, MESSAGES_MAX);
     (1..=count).map(|number| said(world, number, &channels)).collect()
@@ -89,7 +90,7 @@ enum Form {
     Robot(Callback),
     Open(Event),
     Slate(serde_json::Value),
-    Pushed(Envelope),
+    Pushed { channel: &'static str, envelope: Envelope },
 }
 
 impl Form {
@@ -102,7 +103,10 @@ impl Form {
                 let id = format!("id-{}", said.number);
                 Form::Slate(json!({ "id": id, "conversation": conversation, "text": text }))
             }
-            _ => Form::Pushed(Envelope::new(&format!("id-{}", said.number), conversation, text)),
+            channel => {
+                let id = format!("{channel}-{}", said.number);
+                Form::Pushed { channel, envelope: Envelope::new(&id, conversation, text) }
+            }
         }
     }
 
@@ -111,7 +115,7 @@ impl Form {
             Form::Robot(callback) => callback.id.clone(),
             Form::Open(event) => event.message.clone(),
             Form::Slate(body) => body["id"].as_str().expect("it was made with one").to_owned(),
-            Form::Pushed(envelope) => envelope.id.clone(),
+            Form::Pushed { envelope, .. } => envelope.id.clone(),
         }
     }
 
@@ -127,9 +131,9 @@ impl Form {
                 Webhook { channel: LARK, headers: event.headers.clone(), body: event.body.clone() }
             }
             Form::Slate(body) => Webhook { channel: BOARD, headers: Vec::new(), body: body.to_string() },
-            Form::Pushed(envelope) => {
+            Form::Pushed { channel, envelope } => {
                 let (headers, body) = envelope.signed(world.clock.now());
-                Webhook { channel: HOOK, headers, body }
+                Webhook { channel, headers, body }
             }
         }
     }
@@ -140,7 +144,7 @@ pub async fn say(world: Arc<World>, nodes: Arc<Nodes>, said: Said) {
     tokio::time::sleep(said.after).await;
     let form = Form::of(&world, &said);
     let key: Key = (said.channel.to_owned(), form.id());
-    world.ledger().said(&key, said.number, &said.conversation);
+    world.ledger().said(&key, &said);
     world.tell(format!("{} says {:?} in {}", said.channel, said.text, said.conversation));
     let taking_back = said.taken_back.map(|after| {
         let (world, nodes, said, key) = (world.clone(), nodes.clone(), said.clone(), key.clone());
@@ -149,18 +153,13 @@ pub async fn say(world: Arc<World>, nodes: Arc<Nodes>, said: Said) {
             take_back(&world, &nodes, &said, &key).await;
         })
     });
-    bring(
-        &world,
-        &nodes,
-        || form.webhook(&world),
-        || acknowledged(&world, &key),
-        &format!("q{}", said.number),
-    )
-    .await;
+    let courier = Courier { world: &world, nodes: &nodes };
+    let (webhook, about) = (|| form.webhook(&world), Some(&key));
+    courier.bring(webhook, about, &format!("q{}", said.number)).await;
     while world.strikes("webhook repeated", world.weather.repeated) {
         world.pause(0, 20_000).await;
         let what = format!("q{} once more", said.number);
-        bring(&world, &nodes, || form.webhook(&world), || acknowledged(&world, &key), &what).await;
+        courier.bring(webhook, about, &what).await;
     }
     if let Some(taking_back) = taking_back {
         taking_back.await.expect("nobody panics here");
@@ -193,49 +192,62 @@ async fn take_back(world: &Arc<World>, nodes: &Arc<Nodes>, said: &Said, key: &Ke
         told.is_taken_back = true;
     }
     world.tell(format!("q{number} is taken back"));
-    let heard = || ();
-    bring(world, nodes, || webhook.clone(), heard, &format!("the end of q{number}")).await;
+    let courier = Courier { world, nodes };
+    courier.bring(|| webhook.clone(), None, &format!("the end of q{number}")).await;
     let outcome = world.store.outcome(&key.0, &key.1).await.expect("the store itself is sound");
     if outcome == Some(Outcome::Pending) {
         world.ledger().accuse(format!("q{number} goes on though its end was acknowledged"));
     }
 }
 
-/// Brings a request to some host until one of them acknowledges it.
-async fn bring(
-    world: &Arc<World>,
-    nodes: &Arc<Nodes>,
-    request: impl Fn() -> Webhook,
-    acknowledged: impl Fn(),
-    what: &str,
-) {
-    for attempt in 0.. {
-        let is_acknowledged = attempt_once(world, nodes, &request(), &acknowledged, what).await;
-        if is_acknowledged {
-            return;
+/// What brings requests to the hosts.
+#[derive(Clone, Copy)]
+struct Courier<'a> {
+    world: &'a Arc<World>,
+    nodes: &'a Arc<Nodes>,
+}
+
+impl Courier<'_> {
+    /// Brings a request to some host until one of them acknowledges it. `about`: the message that it is.
+    async fn bring(&self, request: impl Fn() -> Webhook, about: Option<&Key>, what: &str) {
+        for attempt in 0.. {
+            if self.attempt(&request(), about, what).await {
+                return;
+            }
+            tokio::time::sleep(*AGAIN.get(attempt).unwrap_or(&AGAIN[AGAIN.len() - 1])).await;
         }
-        tokio::time::sleep(*AGAIN.get(attempt).unwrap_or(&AGAIN[AGAIN.len() - 1])).await;
+    }
+
+    async fn attempt(&self, webhook: &Webhook, about: Option<&Key>, what: &str) -> bool {
+        let world = self.world;
+        if world.strikes("webhook lost", world.weather.lost) {
+            world.tell(format!("the webhook of {what} is lost"));
+            return false;
+        }
+        let Some(node) = self.nodes.some(world) else { return false };
+        let place = node.life.node;
+        let response = tokio::time::timeout(PATIENCE, node.post(webhook)).await.ok().flatten();
+        let status = response.as_ref().map(|(status, _)| *status);
+        world.tell(format!("n{place} gets the webhook of {what}: {status:?}"));
+        let Some((200..300, body)) = response else { return false };
+        if let Some(key) = about {
+            acknowledged(world, key);
+        }
+        let is_heard = !world.strikes("2xx unheard", world.weather.unheard);
+        if let Some(key) = about.filter(|key| is_heard && key.0 == DESK) {
+            heard(world, key, &body);
+        }
+        is_heard
     }
 }
 
-async fn attempt_once(
-    world: &Arc<World>,
-    nodes: &Arc<Nodes>,
-    webhook: &Webhook,
-    acknowledged: &impl Fn(),
-    what: &str,
-) -> bool {
-    if world.strikes("webhook lost", world.weather.lost) {
-        world.tell(format!("the webhook of {what} is lost"));
-        return false;
+/// What stands in the response itself.
+fn heard(world: &World, key: &Key, body: &[u8]) {
+    let answer: Value = serde_json::from_slice(body).expect("the answer is JSON");
+    let reply = answer["reply"].as_str().expect("there is a reply, be it empty").to_owned();
+    let is_whole = answer["finished"] == true;
+    world.count(if is_whole { "answer in the response" } else { "response before the answer" });
+    if is_whole {
+        world.ledger().heard(key, reply);
     }
-    let Some(node) = nodes.some(world) else { return false };
-    let place = node.life.node;
-    let status = tokio::time::timeout(PATIENCE, node.post(webhook)).await.ok().flatten();
-    world.tell(format!("n{place} gets the webhook of {what}: {status:?}"));
-    let is_acknowledged = status.is_some_and(|status| (200..300).contains(&status));
-    if is_acknowledged {
-        acknowledged();
-    }
-    is_acknowledged && !world.strikes("2xx unheard", world.weather.unheard)
 }

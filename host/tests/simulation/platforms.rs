@@ -19,6 +19,8 @@ pub const TEAM: &str = "team";
 pub const LARK: &str = "lark";
 pub const BOARD: &str = "board";
 pub const HOOK: &str = "hook";
+/// The same receiver, who also takes the answer in the response.
+pub const DESK: &str = "desk";
 
 const BODY_BYTES_MAX: usize = 1 << 20;
 const NOWHERE: &str = "http://platform.invalid";
@@ -71,7 +73,11 @@ impl Platforms {
         let (channel, id) = match path[..] {
             ["open-apis", "im", "v1", "messages", id, "reply"] => (LARK, id.to_owned()),
             ["messages"] | ["cards"] => (BOARD, body()["to"].as_str()?.to_owned()),
-            ["pushed"] => (HOOK, body()["message_id"].as_str()?.to_owned()),
+            ["pushed"] => {
+                let body = body();
+                let id = body["message_id"].as_str()?;
+                (pushed_by(id), id.to_owned())
+            }
             _ => return None,
         };
         Some((channel.to_owned(), id))
@@ -81,8 +87,9 @@ impl Platforms {
     pub fn sights(&self) -> Vec<Sight> {
         let mut sights = Vec::new();
         for seen in self.robots.everything_seen() {
-            let channel = if seen.way == crate::support::Way::Pushed { HOOK } else { TEAM };
-            let to = (channel.to_owned(), seen.to.unwrap_or_default());
+            let id = seen.to.unwrap_or_default();
+            let channel = if seen.way == crate::support::Way::Pushed { pushed_by(&id) } else { TEAM };
+            let to = (channel.to_owned(), id);
             sights.push(Sight { to, conversation: seen.conversation, text: seen.text, is_open: false });
         }
         for (to, conversation, seen) in self.open.everything_seen() {
@@ -100,6 +107,11 @@ impl Platforms {
         }
         sights
     }
+}
+
+/// Both push to the same receiver.
+fn pushed_by(id: &str) -> &'static str {
+    if id.starts_with(DESK) { DESK } else { HOOK }
 }
 
 fn headers(pairs: &[(String, String)]) -> HeaderMap {

@@ -19,7 +19,7 @@ use parlor::store::oversight::{
 };
 
 use super::ledger::Key;
-use super::world::{Life, World};
+use super::world::{Commit, Life, World};
 
 #[derive(Debug)]
 pub struct ShakyStore {
@@ -29,6 +29,8 @@ pub struct ShakyStore {
 
 /// What a host does while it waits for work.
 const IDLE: [&str; 2] = ["claim", "next due"];
+/// What is no write.
+const READS: [&str; 8] = ["behind", "ended", "message", "address", "outcome", "history", "next due", "get"];
 
 fn unavailable(word: &str) -> StoreError {
     StoreError::Unavailable(format!("the simulated store {word}"))
@@ -49,7 +51,7 @@ impl ShakyStore {
         if !is_idle {
             world.step(life, &format!("{what} before")).await;
         }
-        world.alive(life).await;
+        world.awake(life).await;
         if world.strikes("store dawdles", world.weather.store_dawdles) {
             world.pause(1, 3_000).await;
             world.alive(life).await;
@@ -59,6 +61,11 @@ impl ShakyStore {
                 world.tell(format!("n{node} {what}: the store refuses"));
             }
             return Err(unavailable("refuses"));
+        }
+        let commit = if READS.contains(&what) { Commit::Done } else { world.commit().await };
+        world.alive(life).await;
+        if commit == Commit::Failed {
+            return Err(unavailable("does not commit"));
         }
         let outcome = effect.await;
         let told = outcome.as_ref().ok().and_then(note);
@@ -70,7 +77,9 @@ impl ShakyStore {
         if !is_idle || told.is_some() {
             world.step(life, &format!("{what} behind")).await;
         }
-        if world.strikes("store denies what it did", world.weather.store_denies) {
+        world.awake(life).await;
+        let is_denied = commit == Commit::DoneAndDenied;
+        if is_denied || world.strikes("store denies what it did", world.weather.store_denies) {
             if !is_idle || told.is_some() {
                 world.tell(format!("n{node} {what}: done, and the store denies it"));
             }
@@ -98,6 +107,11 @@ impl ShakyStore {
     fn inner(&self) -> &dyn Store {
         &self.world.store
     }
+
+    /// Times are kept by the store's own clock, as a server's are: what a host says is moved.
+    fn at(&self, told: Millis) -> Millis {
+        self.life.clock.right(told)
+    }
 }
 
 fn key(channel: &str, id: &str) -> Key {
@@ -116,8 +130,14 @@ impl Store for ShakyStore {
         now: Millis,
         messages: Vec<Incoming>,
     ) -> Result<Vec<Acceptance>, StoreError> {
+        let moved = |incoming: Incoming| {
+            let hold_delivery_until = incoming.hold_delivery_until.map(|until| self.at(until));
+            let due_at = incoming.due_at.map(|at| self.at(at));
+            Incoming { hold_delivery_until, due_at, ..incoming }
+        };
+        let messages: Vec<Incoming> = messages.into_iter().map(moved).collect();
         let keys: Vec<Key> = messages.iter().map(|incoming| key(channel, &incoming.message.id)).collect();
-        self.call("accept", self.inner().accept(channel, now, messages), |accepted| {
+        self.call("accept", self.inner().accept(channel, self.at(now), messages), |accepted| {
             let mut ledger = self.world.ledger();
             for (key, acceptance) in keys.iter().zip(accepted) {
                 if *acceptance == Acceptance::New {
@@ -131,7 +151,7 @@ impl Store for ShakyStore {
     }
 
     async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError> {
-        self.call("withdraw", self.inner().withdraw(channel, now, ids), |withdrawn| {
+        self.call("withdraw", self.inner().withdraw(channel, self.at(now), ids), |withdrawn| {
             let mut ledger = self.world.ledger();
             withdrawn.iter().for_each(|id| ledger.withdrawn(&key(channel, id)));
             let numbers = withdrawn.iter().map(|id| format!("q{}", ledger.number(&key(channel, id))));
@@ -146,7 +166,7 @@ impl Store for ShakyStore {
         lease: Duration,
         bounds: &[Bound],
     ) -> Result<Option<Claim>, StoreError> {
-        self.call("claim", self.inner().claim(now, lease, bounds), |claim| {
+        self.call("claim", self.inner().claim(self.at(now), lease, bounds), |claim| {
             let claim = claim.as_ref()?;
             let mut ledger = self.world.ledger();
             ledger.claimed(claim, self.life.start);
@@ -161,7 +181,7 @@ impl Store for ShakyStore {
     }
 
     async fn renew(&self, lease: Lease, until: Millis) -> Result<(), StoreError> {
-        let renewed = self.leased("renew", lease, self.inner().renew(lease, until), |()| ()).await;
+        let renewed = self.leased("renew", lease, self.inner().renew(lease, self.at(until)), |()| ()).await;
         self.world.ledger().renewed(lease, renewed.is_ok());
         renewed
     }
@@ -171,20 +191,22 @@ impl Store for ShakyStore {
     }
 
     async fn gather(&self, lease: Lease, ids: &[String]) -> Result<(), StoreError> {
-        self.leased("gather", lease, self.inner().gather(lease, ids), |()| ()).await
+        let note = |(): &()| self.world.ledger().gathered(lease, ids);
+        self.leased("gather", lease, self.inner().gather(lease, ids), note).await
     }
 
     async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError> {
         let note = |_: &Delivery| self.world.ledger().answered(lease, reply);
-        self.leased("answer", lease, self.inner().answer(lease, now, reply), note).await
+        self.leased("answer", lease, self.inner().answer(lease, self.at(now), reply), note).await
     }
 
     async fn checkpoint(&self, lease: Lease, now: Millis, checkpoint: &[u8]) -> Result<(), StoreError> {
         let note = |(): &()| self.world.ledger().recorded(lease, self.life.start);
-        self.leased("checkpoint", lease, self.inner().checkpoint(lease, now, checkpoint), note).await
+        self.leased("checkpoint", lease, self.inner().checkpoint(lease, self.at(now), checkpoint), note).await
     }
 
     async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
+        let until = self.at(until);
         let pause = until.saturating_sub(parlor::clock::Clock::now(&self.world.clock));
         let what = format!("postpone by {pause} ms ({})", failure.unwrap_or("no failure"));
         self.leased(&what, lease, self.inner().postpone(lease, until, failure), |()| ()).await
@@ -199,7 +221,7 @@ impl Store for ShakyStore {
     ) -> Result<(), StoreError> {
         let note = |(): &()| self.world.ledger().ended(lease, self.life.start, ending);
         let what = format!("finish as {ending:?}");
-        self.leased(&what, lease, self.inner().finish(lease, now, ending, said), note).await
+        self.leased(&what, lease, self.inner().finish(lease, self.at(now), ending, said), note).await
     }
 
     async fn ended(&self, channel: &str, message_id: &str) -> Result<Option<EndedAs>, StoreError> {
@@ -229,7 +251,16 @@ impl Store for ShakyStore {
         now: Millis,
         said: &[Utterance],
     ) -> Result<bool, StoreError> {
-        self.call("handed over", self.inner().handed_over(channel, message_id, now, said), silent).await
+        let key = key(channel, message_id);
+        let effect = self.inner().handed_over(channel, message_id, self.at(now), said);
+        self.call("handed over", effect, |is_handed_over| {
+            is_handed_over.then(|| {
+                let mut ledger = self.world.ledger();
+                ledger.handed_over(&key);
+                format!("q{}", ledger.number(&key))
+            })
+        })
+        .await
     }
 
     async fn release_hold(
@@ -239,7 +270,7 @@ impl Store for ShakyStore {
         due: Millis,
         checkpoint: &[u8],
     ) -> Result<(), StoreError> {
-        let effect = self.inner().release_hold(channel, message_id, due, checkpoint);
+        let effect = self.inner().release_hold(channel, message_id, self.at(due), checkpoint);
         self.call("release hold", effect, silent).await
     }
 
@@ -257,7 +288,8 @@ impl Store for ShakyStore {
     }
 
     async fn next_due(&self, bounds: &[Bound]) -> Result<Option<Millis>, StoreError> {
-        self.call("next due", self.inner().next_due(bounds), silent).await
+        let due = self.call("next due", self.inner().next_due(bounds), silent).await?;
+        Ok(due.map(|due| self.life.clock.own(due)))
     }
 
     async fn queue(&self) -> Result<Queue, StoreError> {
@@ -265,11 +297,11 @@ impl Store for ShakyStore {
     }
 
     async fn sweep(&self, now: Millis, before: Millis) -> Result<u64, StoreError> {
-        self.call("sweep", self.inner().sweep(now, before), silent).await
+        self.call("sweep", self.inner().sweep(self.at(now), self.at(before)), silent).await
     }
 
     async fn get(&self, space: &str, now: Millis, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.call("get", self.inner().get(space, now, key), silent).await
+        self.call("get", self.inner().get(space, self.at(now), key), silent).await
     }
 
     async fn set(
@@ -280,7 +312,7 @@ impl Store for ShakyStore {
         value: &[u8],
         ttl: Option<Duration>,
     ) -> Result<(), StoreError> {
-        self.call("set", self.inner().set(space, now, key, value, ttl), silent).await
+        self.call("set", self.inner().set(space, self.at(now), key, value, ttl), silent).await
     }
 
     async fn delete(&self, space: &str, key: &str) -> Result<(), StoreError> {
@@ -295,11 +327,17 @@ impl Store for ShakyStore {
         by: i64,
         ttl: Option<Duration>,
     ) -> Result<i64, StoreError> {
-        self.call("increment", self.inner().increment(space, now, key, by, ttl), silent).await
+        self.call("increment", self.inner().increment(space, self.at(now), key, by, ttl), silent).await
     }
 
     async fn take(&self, now: Millis, allowances: &[Allowance]) -> Result<Verdict, StoreError> {
-        self.inner().take(now, allowances).await
+        let verdict = self.call("take", self.inner().take(self.at(now), allowances), silent).await?;
+        Ok(match verdict {
+            Verdict::Refused { which, again_at } => {
+                Verdict::Refused { which, again_at: self.life.clock.own(again_at) }
+            }
+            Verdict::Granted => Verdict::Granted,
+        })
     }
 }
 

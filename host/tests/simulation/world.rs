@@ -1,9 +1,11 @@
 //! One run's world: its time, its chance, its weather, and what happened in it.
 //!
-//! Whatever a host does to the outside passes a `step` here, where it may die. One that died does nothing more: its
-//! tasks wait at their next step for ever, as those of a killed process would, and nothing is dropped or undone.
+//! Whatever a host does to the outside passes a `step` here, where it may die or stand still. One that died does nothing
+//! more: its tasks wait at their next step for ever, as those of a killed process would, and nothing is dropped or
+//! undone. Those of one that stands still wait there until it goes on.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use parlor::clock::{Clock, Millis};
@@ -30,17 +32,65 @@ impl Clock for PausedClock {
     }
 }
 
+/// A host's own clock, which is off by a few milliseconds or many.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnClock {
+    right: PausedClock,
+    off: i64,
+}
+
+impl Clock for OwnClock {
+    fn now(&self) -> Millis {
+        self.right.now().saturating_add_signed(self.off)
+    }
+}
+
+impl OwnClock {
+    /// What this host says, by the right clock.
+    pub fn right(&self, told: Millis) -> Millis {
+        told.saturating_add_signed(-self.off)
+    }
+
+    /// What is told to this host.
+    pub fn own(&self, right: Millis) -> Millis {
+        right.saturating_add_signed(self.off)
+    }
+}
+
+/// What becomes of all that is written in one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    Done,
+    Failed,
+    DoneAndDenied,
+}
+
 /// One start of a host, until it dies or has drained.
 #[derive(Debug, Clone)]
 pub struct Life {
     pub node: usize,
     pub start: Start,
+    pub clock: OwnClock,
     over: CancellationToken,
+    stands_until: Arc<Mutex<Option<Instant>>>,
 }
 
+/// How long a host stands still, in milliseconds: about as long as a lease, or far longer.
+const STILL_MS: (u64, u64) = (20_000, 90_000);
+
 impl Life {
-    pub fn new(node: usize, start: Start) -> Life {
-        Life { node, start, over: CancellationToken::new() }
+    pub fn new(node: usize, start: Start, clock: OwnClock) -> Life {
+        Life { node, start, clock, over: CancellationToken::new(), stands_until: Arc::default() }
+    }
+
+    fn stands_until(&self) -> Option<Instant> {
+        let until = *self.stands_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.filter(|until| *until > Instant::now())
+    }
+
+    fn stand_still(&self, time: Duration) {
+        let until = Instant::now() + time;
+        *self.stands_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
     pub fn is_over(&self) -> bool {
@@ -63,12 +113,12 @@ pub struct World {
     ledger: Mutex<Ledger>,
     trace: Mutex<Vec<String>>,
     tally: Mutex<Tally>,
+    /// By the number of the span of time that it is about.
+    commits: Mutex<BTreeMap<u128, Commit>>,
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
-        let chance = Chance::new(seed);
-        let weather = Weather::draw(&chance);
+    pub fn new(chance: Chance, weather: Weather) -> World {
         let began = Instant::now();
         let clock = PausedClock(began);
         World {
@@ -81,6 +131,37 @@ impl World {
             ledger: Mutex::default(),
             trace: Mutex::default(),
             tally: Mutex::default(),
+            commits: Mutex::default(),
+        }
+    }
+
+    /// A clock for one start of a host.
+    pub fn own_clock(&self) -> OwnClock {
+        let most = self.weather.clock_off;
+        let off = self.chance.between(0, 2 * most).cast_signed() - most.cast_signed();
+        OwnClock { right: self.clock, off }
+    }
+
+    /// Waits for the next commit.
+    pub async fn commit(&self) -> Commit {
+        if self.weather.commit_ms == 0 {
+            return Commit::Done;
+        }
+        let span = u128::from(self.weather.commit_ms);
+        let number = self.age().as_millis() / span + 1;
+        let until = self.began + Duration::from_millis(u64::try_from(number * span).expect("a run is short"));
+        tokio::time::sleep_until(until).await;
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        *commits.entry(number).or_insert_with(|| self.fate_of_commit())
+    }
+
+    fn fate_of_commit(&self) -> Commit {
+        if self.strikes("commit fails", self.weather.commit_fails) {
+            Commit::Failed
+        } else if self.strikes("commit denied", self.weather.commit_denied) {
+            Commit::DoneAndDenied
+        } else {
+            Commit::Done
         }
     }
 
@@ -129,8 +210,20 @@ impl World {
         tokio::time::sleep(Duration::from_millis(self.chance.between(low, high))).await;
     }
 
-    /// A place at which a host may die.
+    /// A place at which a host may die or stand still.
     pub async fn step(&self, life: &Life, place: &str) {
+        self.brink(life, place).await;
+        if life.stands_until().is_none() && self.strikes("host stands still", self.weather.freezes) {
+            let time = Duration::from_millis(self.chance.between(STILL_MS.0, STILL_MS.1));
+            self.tell(format!("n{} STANDS STILL at {place} for {time:?}", life.node));
+            life.stand_still(time);
+            self.ledger().stood_still(life.start);
+        }
+        self.awake(life).await;
+    }
+
+    /// A place at which a host may die. What it does here it did before it stood still, if it does.
+    pub async fn brink(&self, life: &Life, place: &str) {
         if !life.is_over() && self.is_stormy() && self.chance.strikes(self.weather.crash) {
             self.kill(life, place);
         }
@@ -142,6 +235,14 @@ impl World {
         if life.is_over() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Goes on once the host does.
+    pub async fn awake(&self, life: &Life) {
+        while let Some(until) = life.stands_until() {
+            tokio::time::sleep_until(until).await;
+        }
+        self.alive(life).await;
     }
 
     pub fn kill(&self, life: &Life, place: &str) {

@@ -71,6 +71,8 @@ pub struct Call {
     pub line: String,
     pub body: Value,
     pub code: Code,
+    /// By the platform's clock.
+    pub at_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +89,8 @@ struct World {
     rates: BTreeMap<String, VecDeque<u64>>,
     calls: Vec<Call>,
     refusals: VecDeque<Code>,
+    /// What it does for a reply is not heard of.
+    loses_answers: bool,
     robot: Vec<String>,
 }
 
@@ -176,6 +180,11 @@ impl OpenPlatform {
     /// Answers the next request, other than for a token, with this code instead of doing it.
     pub fn refuse_with(&self, code: Code) {
         self.world().refusals.push_back(code);
+    }
+
+    /// From now on a gateway answers 502 to replies that are done.
+    pub fn lose_answers_to_replies(&self) {
+        self.world().loses_answers = true;
     }
 
     /// Every request so far, other than for tokens.
@@ -360,8 +369,12 @@ async fn answer(
     }
     let outcome = platform.honest(&method, &path, &headers, &body);
     let code = outcome.as_ref().err().copied().unwrap_or_default();
-    platform.world().calls.push(Call { line: format!("{method} {}", uri.path()), body: fields, code });
+    let (line, at_ms) = (format!("{method} {}", uri.path()), platform.now_ms());
+    platform.world().calls.push(Call { line, body: fields, code, at_ms });
     match outcome {
+        Ok(_) if platform.world().loses_answers && path.ends_with(&["reply"]) => {
+            StatusCode::BAD_GATEWAY.into_response()
+        }
         Ok(data) => {
             (json_type, json!({ "code": 0, "msg": "success", "data": data }).to_string()).into_response()
         }

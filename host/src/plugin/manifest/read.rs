@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use serde_json::Value;
 use toml::Spanned;
@@ -89,6 +89,11 @@ impl<'a> Table<'a> {
         self.problem_at(span.start, format!("`{key}`: {what}"));
     }
 
+    /// Whether the key is there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.fields.contains_key(key)
+    }
+
     /// A text and where it stands.
     pub(super) fn text(&self, key: &'static str) -> Option<(&'a str, usize)> {
         let value = self.get(key)?;
@@ -131,6 +136,18 @@ impl<'a> Table<'a> {
         let number = json(value.get_ref()).as_u64();
         if number.is_none() {
             self.wrong(key, value.span(), "a whole number, not negative, is wanted");
+        }
+        number
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn number(&self, key: &'static str, bounds: RangeInclusive<u32>) -> Option<u32> {
+        let value = self.get(key)?;
+        let number = json(value.get_ref()).as_u64().and_then(|number| u32::try_from(number).ok());
+        let number = number.filter(|number| bounds.contains(number));
+        if number.is_none() {
+            let (least, most) = bounds.into_inner();
+            self.wrong(key, value.span(), &format!("a whole number from {least} to {most} is wanted"));
         }
         number
     }

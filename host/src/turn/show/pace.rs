@@ -51,6 +51,8 @@ pub(super) struct Pace {
     manner: Manner,
     /// Bytes of the text that were shown last. It only grows, so they tell whether there is more.
     shown: Option<usize>,
+    /// What is shown is begun, and nobody sees it yet.
+    is_opening: bool,
     /// There is more, and it waits for the end of its paragraph.
     is_waiting: bool,
     failures: u32,
@@ -70,6 +72,7 @@ impl Pace {
             has_begun: false,
             manner: Manner::Stream,
             shown: None,
+            is_opening: false,
             is_waiting: false,
             failures: 0,
             held: 0,
@@ -100,8 +103,12 @@ impl Pace {
         first.map_or_else(|| Instant::now() + PAUSE_MAX, |first| first.max(self.due))
     }
 
-    /// What is to be shown now. Without a word it is shown only to open a card, or to keep one alive.
+    /// What is to be shown now. Without a word it is shown only to open a card, or to keep one alive. What is begun
+    /// goes on with the same words.
     pub(super) fn next(&mut self, text: &str, is_open: bool) -> Option<String> {
+        if self.is_opening {
+            return Some(self.same(text));
+        }
         self.news(text, is_open).or_else(|| self.fades().then(|| self.same(text)))
     }
 
@@ -137,8 +144,16 @@ impl Pace {
         None
     }
 
+    /// Another step is done of what nobody sees yet; the next one follows at once.
+    pub(super) fn opens(&mut self, bytes: usize) {
+        let now = Instant::now();
+        (self.shown, self.is_opening) = (Some(bytes), true);
+        (self.failures, self.held) = (0, 0);
+        (self.due, self.touched) = (now, now);
+    }
+
     pub(super) fn shown(&mut self, bytes: usize, next_change: Option<Instant>) {
-        let is_new = self.shown.replace(bytes) != Some(bytes);
+        let is_new = self.shown.replace(bytes) != Some(bytes) || std::mem::take(&mut self.is_opening);
         (self.failures, self.held) = (0, 0);
         self.touched = Instant::now();
         self.due = next_change.unwrap_or(self.due);

@@ -57,6 +57,8 @@ pub struct Checkpoint {
     pub sent: usize,
     /// The part in hand goes as plain text, since its card was refused.
     pub as_text: bool,
+    /// The message takes no reply any more, and the card may be seen all the same.
+    pub is_unanswerable: bool,
     /// The token was renewed, and the next request shows whether that helped.
     pub token_renewed: bool,
     /// The messages' ids.
@@ -85,6 +87,7 @@ impl Checkpoint {
             ("replaced_ms", (self.replaced_ms as f64).into()),
             ("sent", (self.sent as f64).into()),
             ("as_text", self.as_text.into()),
+            ("is_unanswerable", self.is_unanswerable.into()),
             ("token_renewed", self.token_renewed.into()),
             ("ids", self.ids.clone().into()),
         ];
@@ -108,6 +111,7 @@ impl Checkpoint {
             replaced_ms: number("replaced_ms"),
             sent: number("sent") as usize,
             as_text: flag("as_text"),
+            is_unanswerable: flag("is_unanswerable"),
             token_renewed: flag("token_renewed"),
             ids: fields.get("ids").and_then(Vec::from_json).unwrap_or_default(),
         })

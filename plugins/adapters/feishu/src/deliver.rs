@@ -5,13 +5,12 @@
 //! update:  create the card → show it in a reply → write the words so far, again and again
 //! finish:  … → write the last words → close → send the parts that are left → done
 //! ```
-//! What people see changes once a call; `checkpoint` holds what a later one must know. Where the app may not use
+//! One request a call does something; `checkpoint` holds what a later one must know. Where the app may not use
 //! cards that grow, a card is sent and replaced as a whole; where the card is lost at the end, the words go as a
 //! new message.
 //!
-//! A card is made and shown by one update, so that people see at once that work has begun. A crash between the
-//! two and their checkpoint would leave a card that nobody writes to: its id is in the plugin's store before it
-//! is shown, and a second reply with the same key changes nothing.
+//! A card is made by one update and shown by the next, so that its id is written down before anybody can see it:
+//! whatever is not heard of later, the card can be closed. A second reply with the same key changes nothing.
 
 use parlor_sdk::{
     Delivered, Fault, FaultKind, Outbound, Reply, clock,
@@ -39,8 +38,11 @@ const DENIED_FOR: Duration = Duration::from_secs(600);
 const KEY_LIFE: Duration = Duration::from_secs(3_600);
 /// A message's key may have 50 bytes; ours adds a few.
 const KEY_BYTES_MAX: usize = 40;
-/// Requests of one update: each but the last was refused, or changed nothing that people see.
-const UPDATE_REQUESTS_MAX: usize = 4;
+/// Why a reply may have reached nobody.
+const UNANSWERABLE: &str =
+    "the message was taken back, or its chat is no more, before a reply to it was heard of";
+/// Requests of one update: each but the last was refused.
+const UPDATE_REQUESTS_MAX: usize = 3;
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +85,7 @@ pub fn update(address: &[u8], key: &str, checkpoint: Vec<u8>, text: &str) -> Res
         card::split_text(text, CARD_BYTES_MAX).into_iter().next().unwrap_or_else(|| WAITING.to_owned());
     for _ in 0..UPDATE_REQUESTS_MAX {
         let Some(step) = delivery.next_update(&words) else { break };
-        let is_done = delivery.take(step, &words)?;
-        if is_done && !(step == Step::Create && delivery.remember_card()) {
+        if delivery.take(step, &words)? {
             break;
         }
     }
@@ -101,10 +102,11 @@ pub fn finish(address: &[u8], key: &str, checkpoint: &[u8], reply: &Reply) -> Re
         let step = delivery.next_finish(words);
         delivery.take_last(step, words)?;
     }
-    Ok(match words(&delivery) {
-        Some(_) => Delivered::More(delivery.checkpoint.encode()),
-        None => Delivered::Done(delivery.checkpoint.ids),
-    })
+    match words(&delivery) {
+        Some(_) => Ok(Delivered::More(delivery.checkpoint.encode())),
+        None if delivery.checkpoint.is_unanswerable => Err(Fault::gone(UNANSWERABLE)),
+        None => Ok(Delivered::Done(delivery.checkpoint.ids)),
+    }
 }
 
 /// Where the reply goes; none for the group robot, which takes it if there is no address or the operator wants
@@ -119,29 +121,8 @@ fn is_plain() -> Result<bool, Fault> {
 }
 
 impl<'a> Delivery<'a> {
-    /// Without a checkpoint, a card that an earlier attempt made and perhaps showed is taken up again. Where the store
-    /// does not tell whether there is one, no second one is made.
     fn new(address: &'a Address, key: &'a str, checkpoint: &[u8]) -> Result<Self, Fault> {
-        let mut delivery = Self { address, key, checkpoint: Checkpoint::decode(checkpoint)? };
-        if checkpoint.is_empty() && !is_plain()? {
-            delivery.checkpoint.card = delivery.remembered_card()?;
-        }
-        Ok(delivery)
-    }
-
-    fn remembered_card(&self) -> Result<Option<String>, Fault> {
-        let card = store::get(&self.card_name())?.and_then(|card| String::from_utf8(card).ok());
-        Ok(card.filter(|card| !card.is_empty()))
-    }
-
-    /// Whether there is a card whose id outlives this call.
-    fn remember_card(&self) -> bool {
-        let card = self.checkpoint.card.as_deref();
-        card.is_some_and(|card| store::set(&self.card_name(), card.as_bytes(), Some(KEY_LIFE)).is_ok())
-    }
-
-    fn card_name(&self) -> String {
-        format!("card-{}", self.key())
+        Ok(Self { address, key, checkpoint: Checkpoint::decode(checkpoint)? })
     }
 
     fn key(&self) -> &str {
@@ -185,7 +166,7 @@ impl<'a> Delivery<'a> {
         match (checkpoint.way, &checkpoint.card, &checkpoint.message) {
             _ if checkpoint.sent > 0 => Step::Send,
             (Way::Plain, ..) | (Way::Card, None, _) => Step::Send,
-            (Way::Card, Some(_), None) => Step::Show,
+            (Way::Card, Some(_), None) if !checkpoint.is_unanswerable => Step::Show,
             (Way::Card, ..) if is_shown => Step::Close,
             (Way::Card, ..) => match checkpoint.stream {
                 Stream::Open | Stream::Reopened => Step::Write,
@@ -200,6 +181,10 @@ impl<'a> Delivery<'a> {
     /// itself closes it, else they go as a new message.
     fn take_last(&mut self, step: Step, words: &str) -> Result<(), Fault> {
         match self.take(step, words) {
+            // Who took the message back may see the card all the same: the reply that showed it was not heard of.
+            Err(fault) if fault.kind == FaultKind::Gone && step == Step::Show => {
+                self.checkpoint.is_unanswerable = true;
+            }
             Err(fault) if fault.kind == FaultKind::Unavailable && step.is_at_card() => {
                 if !self.has_failed_often() {
                     return Err(fault);
