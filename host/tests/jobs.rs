@@ -223,9 +223,9 @@ async fn a_job_that_waits_can_be_cancelled() {
     let at = rfc3339(now_ms() + 3_600_000);
     let job = scene.say(TO_TEAM, json!({ "text": "canary never", "at": at })).await;
     let path = format!("/jobs/{}", job["id"].as_str().unwrap());
-    assert_eq!(scene.ask(Method::DELETE, &path, None, None).await.status, 204);
+    assert_eq!(scene.ask(Method::POST, &format!("{path}/cancel"), None, None).await.status, 204);
     assert_eq!(scene.job(&job).await["state"], "cancelled");
-    assert_eq!(scene.ask(Method::DELETE, &path, None, None).await.status, 404);
+    assert_eq!(scene.ask(Method::POST, &format!("{path}/cancel"), None, None).await.status, 404);
     assert_eq!(scene.ask(Method::GET, "/jobs/none", None, None).await.status, 404);
 }
 

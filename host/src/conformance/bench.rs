@@ -16,7 +16,7 @@ use crate::message::{Fault, HttpRequest, HttpResponse, Message};
 use crate::plugin::manifest::{self, Manifest, SelfTest};
 use crate::plugin::secrets::Secrets;
 use crate::plugin::services::{
-    FailureKind, Http, HttpFailure, Memory, MemoryError, NoHttp, NoMemory, Outbound, Services,
+    FailureKind, Fence, Http, HttpFailure, Memory, MemoryError, NoHttp, NoMemory, Outbound, Services,
 };
 use crate::plugin::{CallError, Reception, Release, selftest};
 
@@ -196,6 +196,10 @@ impl Http for Forbidden {
     }
 
     fn leaving_room(&self) -> Arc<dyn Http> {
+        Arc::new(NoHttp)
+    }
+
+    fn within(&self, _fence: Arc<dyn Fence>) -> Arc<dyn Http> {
         Arc::new(NoHttp)
     }
 }

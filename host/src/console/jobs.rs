@@ -160,7 +160,7 @@ pub async fn one(
 }
 
 /// Cancels a job that is not done. What is being said at this moment may come through.
-#[utoipa::path(delete, path = "/jobs/{id}", tag = "jobs", security(("token" = ["role:operator"])),
+#[utoipa::path(post, path = "/jobs/{id}/cancel", tag = "jobs", security(("token" = ["role:operator"])),
     params(("id" = String, Path)),
     responses(
         (status = 204), (status = 400, body = Refusal), (status = 401, body = Refusal), (status = 403, body = Refusal),
