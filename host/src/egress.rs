@@ -165,7 +165,7 @@ impl Http for Gate {
         if !destination.still_fits(&self.settings, &filled.url) {
             return Err(denied("with its values put in, the URL leaves what the manifest allows"));
         }
-        let scrubber = scrubber(&values);
+        let scrubber = self.scrubber(&values);
         let outbound = Request {
             method: request.method,
             url: filled.url,
@@ -288,6 +288,19 @@ impl Gate {
         }
     }
 
+    /// Takes out what this request put in, and what others may have: a service can keep what it was given, and say
+    /// it back later. Settings are no secrets: the plugin may read them anyway.
+    fn scrubber(&self, values: &Values) -> Scrubber {
+        let put_in = values.iter().filter(|(what, _)| matches!(what, Placeholder::Token(_)));
+        let put_in = put_in.map(|(_, value)| value.clone());
+        let names = self.manifest.secrets.iter().map(|secret| &*secret.name);
+        let secrets = names.filter_map(|name| self.secrets.for_egress(name).ok()).map(str::to_owned);
+        let used = self.used.lock().expect("nothing panics while it holds the tokens");
+        let tokens = used.values().map(|used| used.value.clone());
+        let all: Vec<String> = put_in.chain(secrets).chain(tokens).collect();
+        Scrubber::new(all.iter().map(String::as_str))
+    }
+
     async fn token(&self, name: &str) -> Result<String, HttpFailure> {
         let recipe = self.manifest.token(name);
         let recipe = recipe.ok_or_else(|| denied(format!("the manifest has no token `{name}`")))?;
@@ -311,12 +324,6 @@ fn check_headers(request: &Outbound) -> Result<(), HttpFailure> {
         }
     }
     Ok(())
-}
-
-/// Settings are no secrets: the plugin may read them anyway.
-fn scrubber(values: &Values) -> Scrubber {
-    let secret = |what: &Placeholder| !matches!(what, Placeholder::Setting(_));
-    Scrubber::new(values.iter().filter(|(what, _)| secret(what)).map(|(_, value)| value.as_str()))
 }
 
 fn scrubbed(scrubber: &Scrubber, response: HttpResponse) -> HttpResponse {

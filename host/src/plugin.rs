@@ -11,6 +11,9 @@ pub mod guest;
 pub mod inspection;
 pub mod loader;
 pub mod manifest;
+#[cfg(all(feature = "failpoints", target_os = "linux"))]
+mod memories;
+pub mod output;
 pub mod pack;
 pub mod package;
 pub mod release;

@@ -17,10 +17,14 @@ mod clocks;
 mod conformance;
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "faults/egress.rs"]
+mod egress;
 #[path = "faults/flood.rs"]
 mod flood;
 #[path = "faults/forgeries.rs"]
 mod forgeries;
+#[path = "faults/guests.rs"]
+mod guests;
 #[path = "faults/kill.rs"]
 mod kill;
 #[path = "faults/knock.rs"]
@@ -31,6 +35,8 @@ mod lines;
 mod load;
 #[path = "faults/models.rs"]
 mod models;
+#[path = "faults/names.rs"]
+mod names;
 #[path = "faults/nodes.rs"]
 mod nodes;
 #[path = "faults/rate.rs"]

@@ -2,12 +2,16 @@
 //! neighbour that must notice nothing.
 //!
 //! The misdeeds are in `guests/unruly`; here stands what becomes of each, seen from outside: the response, the
-//! log, the figures and the memory of the process.
+//! log, the figures and the memory of the process. More of them, with their bounds, are in `faults/guests.rs`.
 #![cfg(target_os = "linux")]
 
+#[path = "isolation/canaries.rs"]
+mod canaries;
 #[path = "support/parts.rs"]
 #[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
 mod support;
+#[path = "isolation/thieves.rs"]
+mod thieves;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,7 +149,9 @@ async fn each_misdeed_ends_its_own_call_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_sees_nothing_of_the_machine_and_sends_nothing_while_it_receives() {
     let (host, _model) = two_channels().await;
-    let nothing = "variables 0, arguments 0, folder false, file false, network false, names false".to_owned();
+    let nothing = "variables 0, arguments 0, folder false, file false, network false, listens false, \
+                   datagrams false, names false"
+        .to_owned();
     assert_eq!(ask_for(&host, "env").await, (200, nothing));
     assert_eq!(ask_for(&host, "http").await, (200, "Denied, sent: false".to_owned()));
     assert_eq!(calls(&host, "ok").await, 2);

@@ -46,7 +46,7 @@ const fn tests(name: &'static str) -> Fault {
     Fault { name, way: Way::Tests }
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 19] = [
     tests("f1"),
     tests("f2"),
     tests("f3"),
@@ -55,10 +55,13 @@ const FAULTS: [Fault; 16] = [
     tests("f6"),
     tests("f7"),
     tests("f8"),
+    tests("f9"),
     Fault { name: "f11", way: Way::Crowd(slow::run) },
     Fault { name: "f12", way: Way::Crowd(idle::run) },
     tests("f13"),
     tests("f14"),
+    tests("f15"),
+    tests("f16"),
     tests("f18"),
     tests("f19"),
     tests("f20"),

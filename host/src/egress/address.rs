@@ -1,4 +1,5 @@
-//! Which addresses are public: every other one is refused, after a name was resolved.
+//! Which addresses are public: every other one is refused, after a name was resolved. And which hand out a machine's
+//! own credentials: those are refused whatever an operator says.
 //!
 //! It knows addresses only. `::ffff:`, 6to4, Teredo and NAT64 carry an IPv4 address inside and are refused or
 //! looked into, so that none of them leads back into the house.
@@ -42,9 +43,68 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     global && !special
 }
 
+/// Whether a cloud tells a machine there who it is, and hands it credentials.
+///
+/// All that is link-local counts: gateways and platforms' stand-ins are never there.
+pub(super) fn is_metadata(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_metadata_v4(address),
+        IpAddr::V6(address) => {
+            carried(address).map_or_else(|| is_metadata_v6(address), |carried| is_metadata_v4(carried))
+        }
+    }
+}
+
+fn is_metadata_v4(address: Ipv4Addr) -> bool {
+    let known = [[100, 100, 100, 200], [168, 63, 129, 16], [192, 0, 0, 192]];
+    address.is_link_local() || known.contains(&address.octets())
+}
+
+fn is_metadata_v6(address: Ipv6Addr) -> bool {
+    let [a, b, ..] = address.segments();
+    address.is_unicast_link_local() || matches!((a, b), (0xfd00, 0x0ec2) | (0xfd20, 0x00ce))
+}
+
+/// The IPv4 address inside: mapped, compatible, by NAT64 or 6to4.
+fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let of = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    match (a, b) {
+        (0x64, 0xff9b) => of(g, h),
+        (0x2002, _) => of(b, c),
+        (0, 0) if (c, d, e) == (0, 0, 0) && (f == 0 || f == 0xffff) => of(g, h),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_that_hand_out_credentials_are_known_in_every_guise() {
+        let metadata = |text: &str| is_metadata(text.parse().expect("an address"));
+        for text in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "::ffff:169.254.169.254",
+            "::a9fe:a9fe",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "fe80::1",
+        ] {
+            assert!(metadata(text), "{text}");
+            assert!(!public(text), "{text}");
+        }
+        for text in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fd12::1", "8.8.8.8", "2606:4700::1"] {
+            assert!(!metadata(text), "{text}: an operator may have a gateway there");
+        }
+    }
 
     fn public(text: &str) -> bool {
         is_public(text.parse().expect("an address"))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::address::is_public;
+use super::address::{is_metadata, is_public};
 
 /// Looks a name up. The network's, but for tests.
 #[async_trait]
@@ -36,28 +36,53 @@ pub(super) enum ResolveError {
     Unresolved,
     #[error("the name leads to no public address")]
     Private,
+    #[error("the name leads to where a cloud hands out credentials")]
+    Metadata,
 }
 
 /// Public addresses only.
 #[derive(Debug)]
-pub(super) struct Checked(pub Arc<dyn Resolver>);
+pub(super) struct Public(pub Arc<dyn Resolver>);
 
-impl Resolve for Checked {
+/// Any address but those of a cloud's metadata.
+#[derive(Debug)]
+pub(super) struct Trusted(pub Arc<dyn Resolver>);
+
+impl Resolve for Public {
     fn resolve(&self, name: Name) -> Resolving {
-        let resolver = self.0.clone();
-        Box::pin(async move { Ok(public(&*resolver, name.as_str()).await?) })
+        checked(self.0.clone(), name, is_public, ResolveError::Private)
     }
 }
 
-async fn public(resolver: &dyn Resolver, host: &str) -> Result<Addrs, ResolveError> {
+impl Resolve for Trusted {
+    fn resolve(&self, name: Name) -> Resolving {
+        checked(self.0.clone(), name, |address| !is_metadata(address), ResolveError::Metadata)
+    }
+}
+
+fn checked(
+    resolver: Arc<dyn Resolver>,
+    name: Name,
+    is_allowed: fn(IpAddr) -> bool,
+    refused: ResolveError,
+) -> Resolving {
+    Box::pin(async move { Ok(allowed(&*resolver, name.as_str(), is_allowed).await?.ok_or(refused)?) })
+}
+
+/// The addresses that are allowed; none if there are only others.
+async fn allowed(
+    resolver: &dyn Resolver,
+    host: &str,
+    is_allowed: fn(IpAddr) -> bool,
+) -> Result<Option<Addrs>, ResolveError> {
     let found = resolver.resolve(host).await.map_err(|_| ResolveError::Unresolved)?;
     if found.is_empty() {
         return Err(ResolveError::Unresolved);
     }
-    let public: Vec<IpAddr> = found.into_iter().filter(|address| is_public(*address)).collect();
-    if public.is_empty() {
-        return Err(ResolveError::Private);
+    let allowed: Vec<IpAddr> = found.into_iter().filter(|address| is_allowed(*address)).collect();
+    if allowed.is_empty() {
+        return Ok(None);
     }
     // The client puts the port of the URL in place of 0.
-    Ok(Box::new(public.into_iter().map(|address| SocketAddr::new(address, 0))))
+    Ok(Some(Box::new(allowed.into_iter().map(|address| SocketAddr::new(address, 0)))))
 }

@@ -10,6 +10,9 @@ use super::escape;
 const STARS: &[u8] = b"***";
 /// Shorter than this is no secret, and its letters stand in every text.
 const FORM_BYTES_MIN: usize = 4;
+/// So much of a form's beginning or end is taken out too, where it has twice as much: a service may cut what it says
+/// back, and who pads what he sends chooses where. What is left of it is too short to be of use.
+const CUT_BYTES_MIN: usize = 8;
 
 /// The forms in which the values of one request may come back.
 #[derive(Default)]
@@ -38,8 +41,43 @@ impl Scrubber {
     }
 
     pub(super) fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        self.forms.iter().fold(bytes.to_vec(), |bytes, form| replaced(bytes, form))
+        let whole = self.forms.iter().fold(bytes.to_vec(), |bytes, form| replaced(bytes, form));
+        let long: Vec<&[u8]> =
+            self.forms.iter().map(Vec::as_slice).filter(|form| form.len() >= 2 * CUT_BYTES_MIN).collect();
+        if long.is_empty() {
+            return whole;
+        }
+        let reversed: Vec<Vec<u8>> = long.iter().map(|form| form.iter().rev().copied().collect()).collect();
+        let ends: Vec<&[u8]> = reversed.iter().map(Vec::as_slice).collect();
+        let mut rest = without_beginnings(&whole, &long);
+        rest.reverse();
+        let mut rest = without_beginnings(&rest, &ends);
+        rest.reverse();
+        rest
     }
+}
+
+/// Takes out what a form begins with, as much of it as there is.
+fn without_beginnings(bytes: &[u8], forms: &[&[u8]]) -> Vec<u8> {
+    let mut begins = [false; 256];
+    forms.iter().for_each(|form| begins[usize::from(form[0])] = true);
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        let in_common = |form: &&[u8]| form.iter().zip(rest).take_while(|(one, other)| one == other).count();
+        let longest = if begins[usize::from(*first)] { forms.iter().map(in_common).max() } else { None };
+        match longest.filter(|length| *length >= CUT_BYTES_MIN) {
+            Some(length) => {
+                out.extend_from_slice(STARS);
+                rest = &rest[length..];
+            }
+            None => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    out
 }
 
 fn replaced(bytes: Vec<u8>, form: &[u8]) -> Vec<u8> {
@@ -154,6 +192,25 @@ mod tests {
             let shown = STANDARD.encode(format!("{before}{SECRET}:after"));
             assert!(scrubber.text(&shown).contains("***"), "{before}");
         }
+    }
+
+    /// Whoever pads what he sends would else read one letter more with each request.
+    #[test]
+    fn what_a_service_cuts_is_taken_out_from_both_ends() {
+        let secret = "Kz7/q2mPxW9+tL4rVb8n";
+        let scrubber = Scrubber::new([secret]);
+        for at in CUT_BYTES_MIN..=secret.len() {
+            assert_eq!(scrubber.text(&format!("xx{}", &secret[..at])), "xx***", "the first {at}");
+            let end = &secret[secret.len() - at..];
+            assert_eq!(scrubber.text(&format!("{end}yy")), "***yy", "the last {at}");
+        }
+        let encoded = escape::percent(secret);
+        assert_eq!(scrubber.text(&encoded[..encoded.len() - 3]), "***", "in another form");
+        assert_eq!(
+            scrubber.text("Kz7/q2m tL4rVb8"),
+            "Kz7/q2m tL4rVb8",
+            "too little to be told from other texts"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The pooled clients: one request out, one bounded response back, and what went wrong told truthfully.
 //!
 //! It knows no manifest. Where an origin has a stand-in in `endpoints` the request goes there, whatever its
-//! address; everything else reaches public addresses only.
+//! address, but to a cloud's metadata; everything else reaches public addresses only.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -16,10 +16,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use reqwest::{Client, redirect, retry};
 use url::{Host, Url};
 
-use super::address::is_public;
+use super::address::{is_metadata, is_public};
 use super::destination::denied;
 use super::network::{Network, Request};
-use super::resolve::{Checked, ResolveError, Resolver};
+use super::resolve::{Public, ResolveError, Resolver, Trusted};
 use crate::message::HttpResponse;
 use crate::plugin::services::{FailureKind, HttpFailure};
 
@@ -65,10 +65,11 @@ impl Wire {
         endpoints: BTreeMap<String, Url>,
         resolver: Arc<dyn Resolver>,
     ) -> Result<Self, reqwest::Error> {
-        let checked = client().dns_resolver(Arc::new(Checked(resolver))).build()?;
+        let checked = client().dns_resolver(Arc::new(Public(resolver.clone()))).build()?;
+        let open = client().dns_resolver(Arc::new(Trusted(resolver))).build()?;
         let origin = |text: String| Url::parse(&text).map_or(text, |url| url.origin().ascii_serialization());
         let endpoints = endpoints.into_iter().map(|(from, to)| (origin(from), to)).collect();
-        Ok(Self { endpoints, checked, open: client().build()? })
+        Ok(Self { endpoints, checked, open })
     }
 
     fn outbound(&self, request: Request) -> Result<reqwest::RequestBuilder, HttpFailure> {
@@ -87,17 +88,24 @@ impl Wire {
     /// The client and the URL that really serve this URL.
     fn route(&self, url: Url) -> Result<(&Client, Url), HttpFailure> {
         if let Some(other) = self.endpoints.get(&url.origin().ascii_serialization()) {
+            if literal(other).is_some_and(is_metadata) {
+                return Err(metadata(url.host_str().unwrap_or_default()));
+            }
             return Ok((&self.open, stand_in(&url, other)));
         }
-        let literal = match url.host() {
-            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-            _ => None,
-        };
-        if literal.is_some_and(|address| !is_public(address)) {
+        if literal(&url).is_some_and(|address| !is_public(address)) {
             return Err(private(url.host_str().unwrap_or_default()));
         }
         Ok((&self.checked, url))
+    }
+}
+
+/// The address that a URL has in place of a name.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(address) => Some(IpAddr::V4(address)),
+        Host::Ipv6(address) => Some(IpAddr::V6(address)),
+        Host::Domain(_) => None,
     }
 }
 
@@ -130,6 +138,12 @@ fn stand_in(url: &Url, other: &Url) -> Url {
 fn private(host: &str) -> HttpFailure {
     denied(format!(
         "`{host}` leads to no public address: an operator may name a stand-in for it under `endpoints`"
+    ))
+}
+
+fn metadata(host: &str) -> HttpFailure {
+    denied(format!(
+        "the stand-in for `{host}` under `endpoints` is where a cloud hands out credentials: no plugin may call there"
     ))
 }
 
@@ -215,6 +229,7 @@ fn failure(host: &str, error: reqwest::Error) -> HttpFailure {
     if let Some(cause) = cause::<ResolveError>(&error) {
         return match cause {
             ResolveError::Private => private(host),
+            ResolveError::Metadata => metadata(host),
             ResolveError::Unresolved => unsent(FailureKind::Unresolved, format!("`{host}` does not resolve")),
         };
     }

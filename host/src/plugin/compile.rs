@@ -139,6 +139,8 @@ impl Cache {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        #[cfg(all(feature = "failpoints", target_os = "linux"))]
+        super::memories::hand_on(&mut command);
         let child = command.spawn().map_err(CompileError::NotStarted)?;
         let output = tokio::time::timeout(TIME_MAX, child.wait_with_output()).await;
         let output = output.map_err(|_| CompileError::TimedOut)?.map_err(CompileError::NotStarted)?;

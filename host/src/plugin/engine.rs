@@ -48,11 +48,20 @@ pub fn settings() -> Config {
         .wasm_component_model(true)
         .max_wasm_stack(GUEST_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES);
+    #[cfg(all(feature = "failpoints", target_os = "linux"))]
+    super::memories::fit(&mut config);
     config
 }
 
 /// An engine with the largest pool that this machine's address space allows, else without one.
 pub fn build() -> Result<Built, wasmtime::Error> {
+    #[cfg(all(feature = "failpoints", target_os = "linux"))]
+    if super::memories::are_lent() {
+        return Ok(Built {
+            engine: Engine::new(&settings())?,
+            instances_max: INSTANCES_WITHOUT_POOL as usize,
+        });
+    }
     for slots in POOLS {
         match Engine::new(settings().allocation_strategy(pool(slots))) {
             Ok(engine) => return Ok(Built { engine, instances_max: slots as usize }),

@@ -4,17 +4,24 @@
 //! after any trap. The guest's deadline counts its own time, in which it computes or sleeps; the time that one
 //! of the host's services takes, such as an HTTP request, is the host's and has a deadline of its own.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+mod budget;
+mod time;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
-use wasmtime::{CallHook, Engine, ResourceLimiter, Store, Trap, UpdateDeadline};
+use wasmtime::{CallHook, Engine, ResourceLimiter, Store, Trap};
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
 use crate::plugin::engine;
-use crate::plugin::services::Services;
+use crate::plugin::output::TooMuch;
+use crate::plugin::secrets::Secrets;
+use crate::plugin::services::{Memory, Services};
+
+pub use budget::{Budget, Line};
+pub use time::{OwnTime, WaitedTooLong};
 
 /// What a guest may hand over in one host call.
 const HOST_CALL_BYTES_MAX: usize = 8 << 20;
@@ -22,10 +29,6 @@ const HOST_CALL_BYTES_MAX: usize = 8 << 20;
 const RESOURCES_MAX: usize = 64;
 /// Random bytes of one draw: seeds and nonces are short.
 const RANDOM_BYTES_MAX: u64 = 4 << 10;
-/// Log lines of one call; the rest is counted and dropped.
-const LOG_LINES_MAX: u32 = 100;
-/// Host calls of one call; a storm of them is a defect.
-const HOST_CALLS_MAX: u32 = 100_000;
 
 /// Why a call into a plugin brought no answer. The store is dropped with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +37,8 @@ pub enum CallError {
     Trap(String),
     #[error("the plugin ran for longer than {} ms of its own time", .0.as_millis())]
     TimedOut(Duration),
+    #[error("the plugin handed over too much: {0}")]
+    TooMuch(TooMuch),
     #[error("no instance can be made: {0}")]
     NoInstance(String),
 }
@@ -44,6 +49,7 @@ impl CallError {
         match self {
             CallError::Trap(_) => "trap",
             CallError::TimedOut(_) => "timeout",
+            CallError::TooMuch(_) => "too_much",
             CallError::NoInstance(_) => "no_instance",
         }
     }
@@ -61,9 +67,8 @@ pub struct Guest {
     pub services: Services,
     /// Raw body of the request in hand, for operations that cover it.
     pub body: Bytes,
-    pub log_lines_left: u32,
     pub time: OwnTime,
-    host_calls_left: u32,
+    pub budget: Budget,
     memory: MemoryBound,
     wasi: WasiCtx,
     table: ResourceTable,
@@ -78,6 +83,8 @@ impl WasiView for Guest {
 /// A fresh store: no files, no sockets, no environment; clocks and random numbers work.
 pub fn store(engine: &Engine, services: Services, body: Bytes, bounds: Bounds) -> Store<Guest> {
     let wasi = WasiCtx::builder()
+        .allow_tcp(false)
+        .allow_udp(false)
         .max_random_size(RANDOM_BYTES_MAX)
         .wall_clock(WallClock(services.clock.clone()))
         .build();
@@ -86,9 +93,8 @@ pub fn store(engine: &Engine, services: Services, body: Bytes, bounds: Bounds) -
     let guest = Guest {
         services,
         body,
-        log_lines_left: LOG_LINES_MAX,
         time: OwnTime::new(bounds.time),
-        host_calls_left: HOST_CALLS_MAX,
+        budget: Budget::default(),
         memory: MemoryBound { bytes_max: bounds.memory_bytes, bytes: 0 },
         wasi,
         table,
@@ -127,93 +133,24 @@ fn call_error(error: &wasmtime::Error, time: &OwnTime) -> CallError {
 }
 
 impl Guest {
+    /// The secrets, for one operation on them.
+    pub fn secrets(&mut self) -> wasmtime::Result<Arc<Secrets>> {
+        self.budget.secret_call()?;
+        Ok(self.services.secrets.clone())
+    }
+
+    /// The plugin's memory, for one operation that writes so many bytes; none if this call may do no more.
+    pub fn may_remember(&mut self, bytes: usize) -> Option<Arc<dyn Memory>> {
+        self.budget.store_call(bytes).ok().map(|()| self.services.memory.clone())
+    }
+
     fn pass(&mut self, hook: CallHook) -> wasmtime::Result<()> {
         match hook {
             CallHook::CallingWasm | CallHook::ReturningFromHost => self.time.stopwatch().start(),
             CallHook::ReturningFromWasm => self.time.stopwatch().stop(),
-            CallHook::CallingHost => self.count_host_call()?,
+            CallHook::CallingHost => self.budget.host_call()?,
         }
         Ok(())
-    }
-
-    fn count_host_call(&mut self) -> wasmtime::Result<()> {
-        let left = self.host_calls_left.checked_sub(1);
-        self.host_calls_left = left.ok_or_else(|| wasmtime::Error::msg("too many host calls in one call"))?;
-        Ok(())
-    }
-}
-
-/// The guest's own time, shared with who ends its call: the store is lent to the call meanwhile.
-#[derive(Debug, Clone)]
-pub struct OwnTime(Arc<Mutex<Stopwatch>>);
-
-#[derive(Debug)]
-struct Stopwatch {
-    limit: Duration,
-    spent: Duration,
-    since: Option<Instant>,
-}
-
-impl OwnTime {
-    fn new(limit: Duration) -> Self {
-        Self(Arc::new(Mutex::new(Stopwatch { limit, spent: Duration::ZERO, since: None })))
-    }
-
-    /// Waits for one of the host's services, which bounds its own time; the guest's stands meanwhile.
-    pub async fn stands_for<T>(&self, service: impl Future<Output = T>) -> T {
-        self.stopwatch().stop();
-        let answer = service.await;
-        self.stopwatch().start();
-        answer
-    }
-
-    /// What the guest has used up so far.
-    pub fn spent(&self) -> Duration {
-        self.stopwatch().spent()
-    }
-
-    /// Waits for the end of the guest's own time.
-    async fn over(&self) {
-        loop {
-            let left = match &*self.stopwatch() {
-                stopwatch if stopwatch.is_over() => return,
-                stopwatch => stopwatch.left(),
-            };
-            tokio::time::sleep(left.max(engine::TICK)).await;
-        }
-    }
-
-    fn verdict(&self) -> UpdateDeadline {
-        if self.stopwatch().is_over() { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }
-    }
-
-    fn stopwatch(&self) -> MutexGuard<'_, Stopwatch> {
-        self.0.lock().expect("nothing panics while it holds this lock")
-    }
-}
-
-impl Stopwatch {
-    fn start(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
-    }
-
-    fn stop(&mut self) {
-        if let Some(since) = self.since.take() {
-            self.spent += since.elapsed();
-        }
-    }
-
-    fn spent(&self) -> Duration {
-        self.spent + self.since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.spent())
-    }
-
-    /// Never while a service works: what it sends may be half-way out.
-    fn is_over(&self) -> bool {
-        self.since.is_some() && self.left().is_zero()
     }
 }
 
@@ -272,22 +209,70 @@ impl HostWallClock for WallClock {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "compile"))]
 mod tests {
+    use wasmtime::component::{Component, Linker};
+
     use super::*;
-    use futures_util::FutureExt as _;
+    use crate::clock::SystemClock;
+    use crate::plugin::services::{NoHttp, NoMemory};
+
+    /// A component whose table has so many entries from the start. Its function `grow` adds to them and tells how many
+    /// there were, or -1. No language of guests does that, so it is written by hand:
+    ///
+    /// ```wat
+    /// (component
+    ///     (core module $m
+    ///         (table ENTRIES funcref)
+    ///         (func (export "grow") (param i32) (result i32) (table.grow 0 (ref.null func) (local.get 0))))
+    ///     (core instance $i (instantiate $m))
+    ///     (func (export "grow") (param "by" s32) (result s32) (canon lift (core func $i "grow"))))
+    /// ```
+    fn table(entries: usize) -> Vec<u8> {
+        let digit = |at: usize| u8::try_from(entries >> (7 * at) & 0x7f).expect("seven bits");
+        let entries = [digit(0) | 0x80, digit(1) | 0x80, digit(2)];
+        let bytes = |hex: &str| hex::decode(hex).expect("hex");
+        [
+            bytes("0061736d0d000100013e"),
+            bytes("0061736d0100000001060160017f017f030201000406017000"),
+            entries.to_vec(),
+            bytes("0708010467726f7700000a0b010900d0702000fc0f000b"),
+            bytes("0009046e616d650002016d02040100000007090140010262797a007a060a01000001000467726f77"),
+            bytes("08060100000000000b0a01000467726f7701000000"),
+        ]
+        .concat()
+    }
+
+    fn guest(engine: &Engine) -> Store<Guest> {
+        let services = Services {
+            channel: "test".into(),
+            plugin: "test".into(),
+            settings: Arc::default(),
+            secrets: Arc::default(),
+            http: Arc::new(NoHttp),
+            memory: Arc::new(NoMemory),
+            clock: Arc::new(SystemClock),
+        };
+        let bounds = Bounds { memory_bytes: 1 << 20, time: Duration::from_secs(60) };
+        store(engine, services, Bytes::new(), bounds)
+    }
 
     #[tokio::test]
-    async fn a_guest_is_not_ended_while_a_service_works_for_it() {
-        let time = OwnTime::new(Duration::ZERO);
-        time.stopwatch().start();
-        assert!(matches!(time.verdict(), UpdateDeadline::Interrupt));
-        assert_eq!(time.over().now_or_never(), Some(()));
-        let service = async {
-            assert!(matches!(time.verdict(), UpdateDeadline::Yield(1)));
-            assert_eq!(time.over().now_or_never(), None);
-        };
-        time.stands_for(service).await;
-        assert_eq!(time.over().now_or_never(), Some(()));
+    async fn a_table_grows_to_its_bound_and_no_further() {
+        let pooled = engine::build().expect("an engine").engine;
+        let on_demand = Engine::new(&engine::settings()).expect("an engine");
+        for engine in [pooled, on_demand] {
+            let component = |entries| Component::new(&engine, table(entries)).expect("it compiles");
+            let linker = Linker::<Guest>::new(&engine);
+            let mut store = guest(&engine);
+            let instance = linker.instantiate_async(&mut store, &component(1)).await.expect("an instance");
+            let grow = instance.get_typed_func::<(i32,), (i32,)>(&mut store, "grow").expect("it is exported");
+            let bound = i32::try_from(engine::TABLE_ELEMENTS_MAX).expect("a small number");
+            assert_eq!(grow.call_async(&mut store, (1_000_000_000,)).await.expect("an answer"), (-1,));
+            assert_eq!(grow.call_async(&mut store, (bound,)).await.expect("an answer"), (-1,));
+            assert_eq!(grow.call_async(&mut store, (bound - 1,)).await.expect("an answer"), (1,));
+            let too_large = component(engine::TABLE_ELEMENTS_MAX + 1);
+            assert!(linker.instantiate_async(guest(&engine), &too_large).await.is_err(), "from the start");
+        }
     }
 }

@@ -25,6 +25,8 @@ const OFFERED: [&str; 7] = ["types", "settings", "secrets", "http", "store", "lo
 pub enum PackageError {
     #[error("cannot read `{}`", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("a link to `{}`, outside of its folder: put the file itself there", target.display())]
+    Outside { target: PathBuf },
     #[error("`{}` has {bytes} bytes, more than a plugin may have ({FILE_BYTES_MAX})", path.display())]
     TooLarge { path: PathBuf, bytes: u64 },
     #[error(transparent)]
@@ -61,8 +63,10 @@ pub struct Package {
 }
 
 impl Package {
-    /// Reads a plugin's file, verifies it and then checks what it is.
+    /// Reads a plugin's file, verifies it and then checks what it is. A link may lead to another place in its folder,
+    /// as mounted configurations have it, and nowhere else.
     pub fn read(path: &Path, trust: &Trust) -> Result<Package, PackageError> {
+        refuse_outside(path)?;
         Self::check(path.to_owned(), load(path)?, trust)
     }
 
@@ -93,6 +97,14 @@ pub fn load(path: &Path) -> Result<Vec<u8>, PackageError> {
         return Err(PackageError::TooLarge { path: path.to_owned(), bytes });
     }
     std::fs::read(path).map_err(unreadable)
+}
+
+fn refuse_outside(path: &Path) -> Result<(), PackageError> {
+    let unreadable = |source| PackageError::Unreadable { path: path.to_owned(), source };
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let (target, folder) =
+        (path.canonicalize().map_err(unreadable)?, folder.canonicalize().map_err(unreadable)?);
+    if target.starts_with(folder) { Ok(()) } else { Err(PackageError::Outside { target }) }
 }
 
 fn parse_manifest(text: &[u8]) -> Result<Manifest, PackageError> {

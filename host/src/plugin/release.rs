@@ -17,6 +17,7 @@ use crate::plugin::bindings::adapter::parlor::plugin::types;
 use crate::plugin::bindings::{adapter, pipeline};
 use crate::plugin::guest::{self, Bounds, CallError, Guest};
 use crate::plugin::manifest::{Kind, Manifest};
+use crate::plugin::output::Output;
 use crate::plugin::package::Package;
 use crate::plugin::services::Services;
 use crate::plugin::signature::Provenance;
@@ -78,6 +79,8 @@ impl Release {
         compiled: &Path,
         witness: Witness,
     ) -> Result<Release, LinkError> {
+        #[cfg(all(feature = "failpoints", target_os = "linux"))]
+        super::memories::publish(&package.bytes);
         // SAFETY: the file lies in a folder that this user alone can write, and `compile::Cache` has just
         // checked its own MAC over it: it is what this host's compiler made, unchanged.
         let component = unsafe { Component::deserialize_file(engine, compiled) };
@@ -109,7 +112,7 @@ impl Release {
         let call = bindings.parlor_plugin_adapter();
         let outcome =
             self.watch("receive", &mut store, async |store| call.call_receive(store, &request.into()).await);
-        Ok(outcome.await?.into())
+        self.bounded("receive", outcome.await?.into())
     }
 
     pub async fn enrich(
@@ -121,7 +124,7 @@ impl Release {
         let call = bindings.parlor_plugin_adapter();
         let outcome =
             self.watch("enrich", &mut store, async |store| call.call_enrich(store, &message.into()).await);
-        Ok(outcome.await?.map(Into::into).map_err(Into::into))
+        self.bounded("enrich", outcome.await?.map(Into::into).map_err(Into::into))
     }
 
     pub async fn present(
@@ -136,7 +139,7 @@ impl Release {
         let outcome = self.watch("present", &mut store, async |store| {
             call.call_present(store, context, snapshot.as_ref()).await
         });
-        Ok(outcome.await?.into())
+        self.bounded("present", outcome.await?.into())
     }
 
     pub async fn update(
@@ -151,7 +154,7 @@ impl Release {
         let outcome = self.watch("update", &mut store, async |store| {
             call.call_update(store, to.address, to.key, checkpoint, text).await
         });
-        Ok(outcome.await?.map_err(Into::into))
+        self.bounded("update", outcome.await?.map_err(Into::into))
     }
 
     pub async fn finish(
@@ -167,7 +170,7 @@ impl Release {
         let outcome = self.watch("finish", &mut store, async |store| {
             call.call_finish(store, to.address, to.key, checkpoint, &reply).await
         });
-        Ok(outcome.await?.map(Into::into).map_err(Into::into))
+        self.bounded("finish", outcome.await?.map(Into::into).map_err(Into::into))
     }
 
     /// The URL of an attachment's bytes, with its placeholders still in it.
@@ -232,6 +235,8 @@ impl Release {
     ) -> Result<T, CallError> {
         let (began, spent) = (Instant::now(), store.data().time.spent());
         let outcome = guest::in_time(store, call).await;
+        #[cfg(all(feature = "failpoints", target_os = "linux"))]
+        super::memories::look_through(&self.manifest.name, function, &store.data().services);
         (self.witness)(&Call {
             plugin: &self.manifest.name,
             digest: &self.digest,
@@ -241,6 +246,13 @@ impl Release {
             own: store.data().time.spent().saturating_sub(spent),
         });
         outcome
+    }
+
+    /// What a call brought, if it is no more than a plugin may hand over.
+    fn bounded<T: Output>(&self, function: &'static str, mut brought: T) -> Result<T, CallError> {
+        let bounded = brought.bound().map_err(CallError::TooMuch);
+        bounded.inspect_err(|error| self.found_wanting(function, error.outcome()))?;
+        Ok(brought)
     }
 }
 
@@ -305,7 +317,7 @@ impl PipelineRun {
         let outcome = self
             .release
             .watch("begin", &mut self.store, async |store| runs.call_begin(store, run, &turn).await);
-        Ok(outcome.await?.map(Into::into).map_err(Into::into))
+        self.release.bounded("begin", outcome.await?.map(Into::into).map_err(Into::into))
     }
 
     pub async fn resume(
@@ -318,7 +330,7 @@ impl PipelineRun {
         let outcome = self
             .release
             .watch("resume", &mut self.store, async |store| runs.call_resume(store, run, completion).await);
-        Ok(outcome.await?.map(Into::into).map_err(Into::into))
+        self.release.bounded("resume", outcome.await?.map(Into::into).map_err(Into::into))
     }
 
     pub async fn filter(&mut self, delta: &str) -> Result<Result<Flow, Fault>, CallError> {
@@ -326,7 +338,7 @@ impl PipelineRun {
         let outcome = self
             .release
             .watch("filter", &mut self.store, async |store| runs.call_filter(store, run, delta).await);
-        Ok(outcome.await?.map(Into::into).map_err(Into::into))
+        self.release.bounded("filter", outcome.await?.map(Into::into).map_err(Into::into))
     }
 
     pub async fn finish(&mut self, reply: Reply) -> Result<Result<Step, Fault>, CallError> {
@@ -335,6 +347,6 @@ impl PipelineRun {
         let outcome = self
             .release
             .watch("finish", &mut self.store, async |store| runs.call_finish(store, run, &reply).await);
-        Ok(outcome.await?.map(Into::into).map_err(Into::into))
+        self.release.bounded("finish", outcome.await?.map(Into::into).map_err(Into::into))
     }
 }

@@ -103,6 +103,14 @@ impl Secrets {
         Ok(self.granted(name, SecretUse::Egress)?.text)
     }
 
+    /// All that no guest may ever see, by name: what a test looks for in their memories. What serves `equals` is in
+    /// the requests anyway.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn exposed(&self) -> impl Iterator<Item = (&str, &str)> {
+        let hidden = self.granted.iter().filter(|(_, granted)| !granted.uses.contains(&SecretUse::Equals));
+        hidden.filter_map(|(name, granted)| Some((name.as_str(), granted.value.as_ref()?.expose_secret())))
+    }
+
     /// Whether somebody presented the secret itself; in constant time.
     pub fn equals(&self, secret: &str, presented: &[u8]) -> Result<bool, SecretError> {
         let key = self.granted(secret, SecretUse::Equals)?;

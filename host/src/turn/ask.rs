@@ -203,6 +203,9 @@ impl Turns {
         }
         match line.filter(text).await.map_err(|error| Broken::Line(error.into()))? {
             Flow::Show(shown) => {
+                if turn.line.borrow().text.len() + shown.len() > ANSWER_BYTES_MAX {
+                    return Err(Broken::Line(TurnError::Overgrown));
+                }
                 if !shown.is_empty() {
                     turn.line.send_modify(|heard| heard.text.push_str(&shown));
                     turn.grown.notify_one();

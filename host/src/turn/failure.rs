@@ -39,6 +39,8 @@ pub enum TurnError {
     Enrich(#[from] AdapterError),
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
+    #[error("the pipelines made more than 1 MiB of an answer; look for a filter that adds text without end")]
+    Overgrown,
     /// Of a question that no pipeline asked, or whose pipeline had nothing to add.
     #[error("the model gave no answer")]
     Model(#[source] ModelError),

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use feishu::{Call, Event, OpenPlatform, Seen};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use host::{Host, Settings};
+pub use host::{Host, Settings, program};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use line::Line;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]

@@ -1,7 +1,7 @@
 //! The host's side of the contract: each import of a plugin, answered from its `Services`.
 
 use super::adapter::parlor::plugin::{clock, http, log, secrets, settings, store, types};
-use crate::plugin::guest::Guest;
+use crate::plugin::guest::{Guest, Line, OwnTime, WaitedTooLong};
 use crate::plugin::secrets as keyring;
 use crate::plugin::services::{FailureKind, HttpFailure, MemoryError, Outbound};
 
@@ -29,15 +29,21 @@ impl clock::Host for Guest {
 
 impl log::Host for Guest {
     fn write(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) -> Result<()> {
-        let Some(left) = self.log_lines_left.checked_sub(1) else { return Ok(()) };
-        self.log_lines_left = left;
         let message = cut(message);
         let fields: Vec<_> = fields
             .into_iter()
             .take(LOG_FIELDS_MAX)
-            .map(|(name, value)| format!("{name}={}", cut(value)))
+            .map(|(name, value)| format!("{}={}", cut(name), cut(value)))
             .collect();
         let (plugin, fields) = (&*self.services.plugin, fields.join(" "));
+        match self.budget.log_line(message.len() + fields.len()) {
+            Line::Written => {}
+            Line::Dropped => return Ok(()),
+            Line::Last => {
+                tracing::warn!(plugin, "further log lines of this call are dropped");
+                return Ok(());
+            }
+        }
         match level {
             log::Level::Trace => tracing::trace!(plugin, fields, "{message}"),
             log::Level::Debug => tracing::debug!(plugin, fields, "{message}"),
@@ -46,16 +52,12 @@ impl log::Host for Guest {
             log::Level::Error => tracing::error!(plugin, fields, "{message}"),
             log::Level::Security => tracing::warn!(plugin, fields, category = "security", "{message}"),
         }
-        if left == 0 {
-            tracing::warn!(plugin, "further log lines of this call are dropped");
-        }
         Ok(())
     }
 }
 
 fn cut(mut text: String) -> String {
-    let end = (0..=LOG_BYTES_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.truncate(end);
+    text.truncate(text.floor_char_boundary(LOG_BYTES_MAX));
     text
 }
 
@@ -68,8 +70,16 @@ impl http::Host for Guest {
             Ok(request) => request,
             Err(failure) => return Ok(Err(failure.into())),
         };
+        if let Err(spent) = self.budget.request() {
+            return Ok(Err(refused(FailureKind::Denied, spent.to_string()).into()));
+        }
         let sent = self.time.stands_for(self.services.http.send(request)).await;
-        Ok(sent.map(Into::into).map_err(Into::into))
+        // What was broken off may be half-way out.
+        let broken_off = |waited: WaitedTooLong| HttpFailure {
+            request_sent: true,
+            ..refused(FailureKind::TimedOut, waited.to_string())
+        };
+        Ok(sent.unwrap_or_else(|waited| Err(broken_off(waited))).map(Into::into).map_err(Into::into))
     }
 
     fn expire_token(&mut self, name: String) -> Result<()> {
@@ -97,38 +107,45 @@ fn outbound(request: http::Outbound) -> std::result::Result<Outbound, HttpFailur
 }
 
 fn no_attachments() -> HttpFailure {
-    let reason = "this host keeps no attachments, so none can be sent".to_owned();
-    HttpFailure { kind: FailureKind::Denied, reason, request_sent: false, retry_after: None }
+    refused(FailureKind::Denied, "this host keeps no attachments, so none can be sent".to_owned())
 }
 
+fn refused(kind: FailureKind, reason: String) -> HttpFailure {
+    HttpFailure { kind, reason, request_sent: false, retry_after: None }
+}
+
+type Kept<T> = Result<std::result::Result<T, store::StoreError>>;
+
 impl store::Host for Guest {
-    async fn get(&mut self, key: String) -> Result<std::result::Result<Option<Vec<u8>>, store::StoreError>> {
-        Ok(self.time.stands_for(self.services.memory.get(&key)).await.map_err(Into::into))
+    async fn get(&mut self, key: String) -> Kept<Option<Vec<u8>>> {
+        let Some(memory) = self.may_remember(0) else { return Ok(Err(store::StoreError::Quota)) };
+        Ok(kept(&self.time.clone(), memory.get(&key)).await)
     }
 
-    async fn set(
-        &mut self,
-        key: String,
-        value: Vec<u8>,
-        ttl_ms: Option<u64>,
-    ) -> Result<std::result::Result<(), store::StoreError>> {
+    async fn set(&mut self, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Kept<()> {
+        let Some(memory) = self.may_remember(value.len()) else { return Ok(Err(store::StoreError::Quota)) };
         let ttl = ttl_ms.map(Duration::from_millis);
-        Ok(self.time.stands_for(self.services.memory.set(&key, &value, ttl)).await.map_err(Into::into))
+        Ok(kept(&self.time.clone(), memory.set(&key, &value, ttl)).await)
     }
 
-    async fn delete(&mut self, key: String) -> Result<std::result::Result<(), store::StoreError>> {
-        Ok(self.time.stands_for(self.services.memory.delete(&key)).await.map_err(Into::into))
+    async fn delete(&mut self, key: String) -> Kept<()> {
+        let Some(memory) = self.may_remember(0) else { return Ok(Err(store::StoreError::Quota)) };
+        Ok(kept(&self.time.clone(), memory.delete(&key)).await)
     }
 
-    async fn increment(
-        &mut self,
-        key: String,
-        by: i64,
-        ttl_ms: Option<u64>,
-    ) -> Result<std::result::Result<i64, store::StoreError>> {
+    async fn increment(&mut self, key: String, by: i64, ttl_ms: Option<u64>) -> Kept<i64> {
+        let Some(memory) = self.may_remember(0) else { return Ok(Err(store::StoreError::Quota)) };
         let ttl = ttl_ms.map(Duration::from_millis);
-        Ok(self.time.stands_for(self.services.memory.increment(&key, by, ttl)).await.map_err(Into::into))
+        Ok(kept(&self.time.clone(), memory.increment(&key, by, ttl)).await)
     }
+}
+
+async fn kept<T>(
+    time: &OwnTime,
+    operation: impl Future<Output = std::result::Result<T, MemoryError>>,
+) -> std::result::Result<T, store::StoreError> {
+    let done = time.stands_for(operation).await;
+    done.unwrap_or(Err(MemoryError::Unavailable)).map_err(Into::into)
 }
 
 impl From<MemoryError> for store::StoreError {
@@ -145,7 +162,7 @@ type Told<T> = Result<std::result::Result<T, secrets::SecretError>>;
 
 impl secrets::Host for Guest {
     fn equals(&mut self, secret: String, presented: Vec<u8>) -> Told<bool> {
-        Ok(self.services.secrets.equals(&secret, &presented).map_err(Into::into))
+        Ok(self.secrets()?.equals(&secret, &presented).map_err(Into::into))
     }
 
     fn hmac(
@@ -155,7 +172,7 @@ impl secrets::Host for Guest {
         key: Vec<secrets::Part>,
         message: Vec<secrets::Part>,
     ) -> Told<Vec<u8>> {
-        let secrets = &self.services.secrets;
+        let secrets = self.secrets()?;
         Ok(both(key, message).and_then(|(key, message)| {
             Ok(secrets.hmac(&secret, algorithm.into(), &key, &message, &self.body)?)
         }))
@@ -169,7 +186,7 @@ impl secrets::Host for Guest {
         message: Vec<secrets::Part>,
         presented: Vec<u8>,
     ) -> Told<bool> {
-        let secrets = &self.services.secrets;
+        let secrets = self.secrets()?;
         Ok(both(key, message).and_then(|(key, message)| {
             Ok(secrets.hmac_verify(&secret, algorithm.into(), &key, &message, &presented, &self.body)?)
         }))
@@ -183,7 +200,7 @@ impl secrets::Host for Guest {
         sorted: bool,
         presented: Vec<u8>,
     ) -> Told<bool> {
-        let secrets = &self.services.secrets;
+        let secrets = self.secrets()?;
         Ok(parts(message).and_then(|message| {
             Ok(secrets.digest_verify(&secret, algorithm.into(), &message, sorted, &presented, &self.body)?)
         }))
@@ -200,19 +217,15 @@ impl secrets::Host for Guest {
             secrets::Padding::Pkcs716 => keyring::Padding::Pkcs7To16,
             secrets::Padding::Pkcs732 => keyring::Padding::Pkcs7To32,
         };
-        Ok(self
-            .services
-            .secrets
-            .aes_cbc_decrypt(&secret, &form.into(), padding, &ciphertext)
-            .map_err(Into::into))
+        Ok(self.secrets()?.aes_cbc_decrypt(&secret, &form.into(), padding, &ciphertext).map_err(Into::into))
     }
 
     fn ed25519_sign(&mut self, secret: String, message: Vec<u8>) -> Told<Vec<u8>> {
-        Ok(self.services.secrets.ed25519_sign(&secret, &message).map_err(Into::into))
+        Ok(self.secrets()?.ed25519_sign(&secret, &message).map_err(Into::into))
     }
 
     fn ed25519_verify(&mut self, secret: String, message: Vec<u8>, signature: Vec<u8>) -> Told<bool> {
-        Ok(self.services.secrets.ed25519_verify(&secret, &message, &signature).map_err(Into::into))
+        Ok(self.secrets()?.ed25519_verify(&secret, &message, &signature).map_err(Into::into))
     }
 
     fn ed25519_verify_with(
@@ -221,6 +234,7 @@ impl secrets::Host for Guest {
         message: Vec<u8>,
         signature: Vec<u8>,
     ) -> Result<bool> {
+        self.budget.secret_call()?;
         Ok(keyring::ed25519_verify_with(&public_key, &message, &signature))
     }
 
@@ -233,7 +247,7 @@ impl secrets::Host for Guest {
         ciphertext: String,
         signature: String,
     ) -> Told<secrets::Unsealed> {
-        let opened = self.services.secrets.unseal(&token, &key, &timestamp, &nonce, &ciphertext, &signature);
+        let opened = self.secrets()?.unseal(&token, &key, &timestamp, &nonce, &ciphertext, &signature);
         Ok(opened.map(Into::into).map_err(Into::into))
     }
 
@@ -246,7 +260,7 @@ impl secrets::Host for Guest {
         owner: String,
     ) -> Told<secrets::Sealed> {
         let now = self.services.clock.now();
-        let sealed = self.services.secrets.seal(&token, &key, &nonce, &message, &owner, now);
+        let sealed = self.secrets()?.seal(&token, &key, &nonce, &message, &owner, now);
         let told = |sealed: keyring::Sealed| {
             let keyring::Sealed { ciphertext, signature, timestamp, nonce } = sealed;
             secrets::Sealed { ciphertext, signature, timestamp, nonce }
@@ -255,7 +269,7 @@ impl secrets::Host for Guest {
     }
 
     fn unseal_unsigned(&mut self, key: String, ciphertext: String) -> Told<secrets::Unsealed> {
-        Ok(self.services.secrets.unseal_unsigned(&key, &ciphertext).map(Into::into).map_err(Into::into))
+        Ok(self.secrets()?.unseal_unsigned(&key, &ciphertext).map(Into::into).map_err(Into::into))
     }
 }
 
