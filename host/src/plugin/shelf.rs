@@ -65,12 +65,6 @@ impl Serving {
             _ => &self.stable,
         }
     }
-
-    /// The candidate that runs beside, for comparison alone.
-    pub fn shadow(&self) -> Option<&Arc<Fitted>> {
-        let candidate = self.candidate.as_ref()?;
-        (candidate.share == Share::Shadow).then_some(&candidate.fitted)
-    }
 }
 
 impl Candidate {

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::Output;
 
+use parlor::plugin::sections::custom;
 use serde_json::{Value, json};
 
 use crate::row::Row;
@@ -58,25 +59,8 @@ fn renamed(name: &str) -> Vec<u8> {
     });
     // JSON strings are TOML strings, but for NUL, which TOML escapes likewise.
     let lines = manifest.as_object().unwrap().iter().map(|(key, value)| format!("{key} = {value}\n"));
-    let content =
-        [leb(15).as_slice(), "parlor:manifest".as_bytes(), lines.collect::<String>().as_bytes()].concat();
-    bytes.push(0);
-    bytes.extend(leb(content.len()));
-    bytes.extend(content);
+    bytes.extend(custom("parlor:manifest", lines.collect::<String>().as_bytes()));
     bytes
-}
-
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(number & 0x7f).unwrap();
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
 }
 
 /// A host whose plugin folder holds one evil manifest each, and links out of it.

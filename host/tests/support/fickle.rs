@@ -1,5 +1,7 @@
 //! Releases of the guest `fickle`, packed out of one built file: which of them made a reply stands in the reply.
 
+use parlor::plugin::sections::custom;
+
 use super::guests;
 
 /// Its manifest, as it was built.
@@ -13,25 +15,6 @@ pub fn release(label: &str, mood: &str) -> Vec<u8> {
 /// The built plugin under another manifest: the last section of the name counts.
 pub fn packed(manifest: &str) -> Vec<u8> {
     let mut bytes = std::fs::read(guests().join("fickle.wasm")).unwrap();
-    let name = b"parlor:manifest";
-    let mut section = leb128(name.len());
-    section.extend(name);
-    section.extend(manifest.as_bytes());
-    bytes.push(0);
-    bytes.extend(leb128(section.len()));
-    bytes.extend(section);
+    bytes.extend(custom("parlor:manifest", manifest.as_bytes()));
     bytes
-}
-
-fn leb128(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(number & 0x7f).unwrap();
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
 }
