@@ -156,21 +156,26 @@ impl Deployments {
     /// # Errors
     /// Why it does not serve. What served before goes on.
     pub async fn install(&self, package: Package, how: Bringing) -> Result<Installed, NotDeployed> {
-        let _changing = self.changing.lock().await;
         let (name, digest) = (package.manifest.name.clone(), package.digest.clone());
-        let before = self.ledger.read(&name).await?;
-        if let Some(quarantined) = before.as_ref().and_then(|before| before.quarantined(&digest)) {
-            return Err(NotDeployed::Quarantined(quarantined.reason.clone()));
-        }
+        refuse_quarantined(self.ledger.read(&name).await?.as_ref(), &digest)?;
         let package = self.depot.keep(package)?;
-        let fitted = match self.fitted(&name, package).await {
-            Ok(fitted) => fitted,
-            Err(error) => {
-                self.forget([digest]);
-                return Err(error);
-            }
-        };
-        let mut wanted = before.unwrap_or_default();
+        // It may take a minute to compile: nobody who wants to go back meanwhile waits for it.
+        let fitted = self.fitted(&name, package).await.inspect_err(|_| self.forget([digest.clone()]))?;
+        let _changing = self.changing.lock().await;
+        let before = self.ledger.read(&name).await?;
+        refuse_quarantined(before.as_ref(), &digest)?;
+        self.take_in(&name, before.unwrap_or_default(), fitted, how).await
+    }
+
+    /// Lets a release that is ready take the place that it was brought for.
+    async fn take_in(
+        &self,
+        plugin: &str,
+        mut wanted: Wanted,
+        fitted: Arc<Fitted>,
+        how: Bringing,
+    ) -> Result<Installed, NotDeployed> {
+        let digest = fitted.release.digest.clone();
         let asks = self.asks(&wanted, &fitted.release);
         if !asks.is_empty() && !how.is_approved {
             tracing::warn!(
@@ -179,22 +184,19 @@ impl Deployments {
                 "a release asks for more than the one that serves: it waits for a yes"
             );
             wanted.waiting = Some(Waiting { digest, asks: asks.clone() });
-            self.write(&name, wanted).await?;
+            self.write(plugin, wanted).await?;
             return Ok(Installed::Waits(asks));
         }
         wanted.forget_waiting(&digest);
-        match how.share.filter(|_| !wanted.stable.is_empty() && wanted.stable != digest) {
-            Some(share) => {
-                wanted.candidate = Some(OnTrial { digest, share: share.into() });
-                self.serve(&name, wanted, None, Some(fitted)).await?;
-                Ok(Installed::OnTrial(share))
-            }
-            None => {
-                wanted.succeed(digest);
-                self.serve(&name, wanted, Some(fitted), None).await?;
-                Ok(Installed::Serves)
-            }
+        let has_another = !wanted.stable.is_empty() && wanted.stable != digest;
+        if let Some(share) = how.share.filter(|_| has_another) {
+            wanted.candidate = Some(OnTrial { digest, share: share.into() });
+            self.serve(plugin, wanted, None, Some(fitted)).await?;
+            return Ok(Installed::OnTrial(share));
         }
+        wanted.succeed(digest);
+        self.serve(plugin, wanted, Some(fitted), None).await?;
+        Ok(Installed::Serves)
     }
 
     /// Says yes to what a waiting release asks for.
@@ -217,9 +219,7 @@ impl Deployments {
         let _changing = self.changing.lock().await;
         let mut wanted = self.ledger.read(plugin).await?.ok_or_else(|| no_plugin(plugin))?;
         let digest = wanted.find(digest).ok_or_else(|| no_release(plugin, digest))?;
-        if let Some(quarantined) = wanted.quarantined(&digest) {
-            return Err(NotDeployed::Quarantined(quarantined.reason.clone()));
-        }
+        refuse_quarantined(Some(&wanted), &digest)?;
         wanted.candidate = Some(OnTrial { digest, share: share.into() });
         self.serve(plugin, wanted, None, None).await
     }
@@ -406,6 +406,13 @@ impl Deployments {
             self.loader.forget(&digest);
             self.tallies.forget(&digest);
         }
+    }
+}
+
+fn refuse_quarantined(wanted: Option<&Wanted>, digest: &str) -> Result<(), NotDeployed> {
+    match wanted.and_then(|wanted| wanted.quarantined(digest)) {
+        Some(quarantined) => Err(NotDeployed::Quarantined(quarantined.reason.clone())),
+        None => Ok(()),
     }
 }
 

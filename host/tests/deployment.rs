@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{Host, Settings, client, fickle};
+use support::{Host, Settings, client, fickle, plugins};
 
 const ADMIN: &str = "/api/v1/admin";
 
@@ -156,6 +156,24 @@ async fn a_rollback_goes_back_at_once_and_outlives_a_restart() {
     assert_eq!(stage.say("c1", "m2").await, "first", "the file in the folder is not new");
     let (status, body) = stage.ask(Method::POST, "/plugins/fickle/rollback", None).await;
     assert_eq!((status, body["error"]["code"].as_str()), (404, Some("not_found")));
+}
+
+/// Found by review: going back waited until another release was compiled.
+#[tokio::test]
+async fn a_rollback_waits_for_no_release_that_is_being_compiled() {
+    let stage = Stage::start().await;
+    assert_eq!(stage.install("", fickle::release("second", "sound")).await.1["outcome"], "serves");
+    let large = std::fs::read(plugins().join("feishu.wasm")).unwrap();
+    let rollback = async {
+        stage.host.wait_for_line(&["\"compiling\"", "feishu"]).await;
+        assert_eq!(stage.ask(Method::POST, "/plugins/fickle/rollback", None).await.0, 204);
+        stage.say("c1", "m1").await
+    };
+    tokio::select! {
+        biased;
+        label = rollback => assert_eq!(label, "first"),
+        (_, outcome) = stage.install("", large) => panic!("the other one was waited for: {outcome}"),
+    }
 }
 
 #[tokio::test]

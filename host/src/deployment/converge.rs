@@ -20,7 +20,6 @@ impl Deployments {
         if changes == self.settled.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let _changing = self.changing.lock().await;
         let mut newest = 0;
         for name in self.shelf.names() {
             let Some(wanted) = self.ledger.read(&name).await? else { continue };
@@ -39,14 +38,21 @@ impl Deployments {
         Ok(())
     }
 
-    /// Serves what is wanted.
+    /// Serves what is wanted, unless something else is by the time that it is ready.
     pub(super) async fn converge_on(&self, plugin: &str, wanted: Wanted) -> Result<(), NotDeployed> {
-        self.remember(plugin, wanted.clone());
-        if wanted.stable.is_empty() {
+        let ready = match wanted.stable.is_empty() {
+            true => None,
+            false => Some(self.made_ready(plugin, &wanted, None, None).await),
+        };
+        let _changing = self.changing.lock().await;
+        let now = self.ledger.read(plugin).await?;
+        if now.is_none_or(|now| now.version != wanted.version) {
             return Ok(());
         }
-        let serving = self.made_ready(plugin, &wanted, None, None).await?;
-        self.put(plugin, serving);
+        self.remember(plugin, wanted);
+        if let Some(serving) = ready.transpose()? {
+            self.put(plugin, serving);
+        }
         Ok(())
     }
 

@@ -19,8 +19,8 @@ use crate::telemetry;
 /// How soon a change of the folder is seen. It is looked at rather than watched: a look costs microseconds, and sees
 /// what comes over a network or behind a link as well, of which no system tells.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How soon releases are judged, and what another node wants is seen: each so many looks.
-const LOOKS_BETWEEN: u32 = 5;
+/// How soon releases are judged, and what another node wants is seen.
+const JUDGED_EVERY: Duration = Duration::from_secs(1);
 
 /// What keeps plugins from serving the channels that use them, a sentence each.
 pub type Misfits = BTreeMap<String, Vec<String>>;
@@ -137,16 +137,25 @@ impl Deployments {
         }
     }
 
-    /// Follows the folder, the other nodes and the figures until it is dropped.
+    /// Follows the folder, and beside it the other nodes and the figures, until it is dropped: a file that takes a
+    /// minute to compile keeps no bad release in service.
     pub async fn follow(self: Arc<Self>, folder: PathBuf) {
-        let mut looks = self.looks(&folder);
-        for look in 0_u32.. {
+        tokio::join!(self.follow_folder(&folder), self.follow_the_rest());
+    }
+
+    async fn follow_folder(&self, folder: &Path) {
+        let mut looks = self.looks(folder);
+        loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            self.look(&folder, &mut looks).await;
-            if look.is_multiple_of(LOOKS_BETWEEN) {
-                self.converge().await;
-                self.judge().await;
-            }
+            self.look(folder, &mut looks).await;
+        }
+    }
+
+    async fn follow_the_rest(&self) {
+        loop {
+            tokio::time::sleep(JUDGED_EVERY).await;
+            self.judge().await;
+            self.converge().await;
         }
     }
 
