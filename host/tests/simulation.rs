@@ -195,6 +195,17 @@ fn a_host_that_stood_still_goes_on_with_its_own_turns() {
     }
 }
 
+/// Found by seed 9863: a host that stood still asked a model for a turn that another one had answered meanwhile.
+#[test]
+fn a_host_that_stood_still_asks_nobody_for_a_turn_that_another_has_answered() {
+    for seed in 0..400 {
+        let weather = Weather { nodes: 2, freezes: 150, ..Weather::calm() };
+        let said = first_words(platforms::TEAM, None);
+        let run = play(seed, || World::new(Chance::new(seed), weather), |_| vec![said], |_| ());
+        assert!(run.wrongs.is_empty(), "{}", blame(&run));
+    }
+}
+
 /// Found by seed 2644: an update waited for its place in a rate, the message was taken back meanwhile, and the whole
 /// answer came out all the same.
 #[test]

@@ -11,7 +11,9 @@ use crate::conversation::Account;
 use crate::message::{Completion, FinishReason, Prompt, Reply, ToolCall};
 use crate::model::{self, Delta, Model, ModelError, Usage};
 use crate::pipeline::{Line, PipelineError, Want};
+use crate::plugin::services::Fence as _;
 use crate::plugin::{Flow, PipelineTurn};
+use crate::store::StoreError;
 
 /// Text of one answer; a model that goes on is cut off.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -141,6 +143,10 @@ impl Turns {
         let prompt = &*wishes::granted(prompt, turn.claim.message.wishes.as_deref(), model.abilities());
         if prompt.show {
             turn.grown.notify_one();
+        }
+        // After a process stood still another worker may have asked, and stored the answer.
+        if !turn.tenure.holds().await {
+            return Err(StoreError::LeaseLost.into());
         }
         let began = Instant::now();
         let mut hearing = Hearing::new(name, began);
