@@ -136,7 +136,8 @@ impl Ledger {
         let key = (claim.channel.clone(), claim.message.id.clone());
         self.leases.insert(claim.lease.turn, key.clone());
         let has_missed = |holder: &&Holder| {
-            self.still.contains(&holder.start) || holder.renewals_failed >= RENEWALS_MISSED
+            let is_another = holder.start != start;
+            is_another && self.still.contains(&holder.start) || holder.renewals_failed >= RENEWALS_MISSED
         };
         let holder = self.told.get(&key).and_then(|told| told.holder.as_ref());
         let missed = holder.filter(has_missed).map(|holder| holder.start);
