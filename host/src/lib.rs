@@ -4,9 +4,11 @@
 //! `command → app → {turn, doors, connection, console, function} → {ingress adapter conversation pipeline model egress} → {plugin, store,
 //! queue} → message`. The stages do not import each other: only `turn` and `app` know more than one.
 
-// What people type, and `parlor plugin test`, which runs a whole host for a plugin.
+// What people type, and `parlor plugin test`: a whole host for a plugin, and what every plugin must do.
 pub mod command;
 pub mod trial;
+
+pub mod conformance;
 
 // What looks after a host: what really breaks, and files that it needs.
 pub mod doctor;

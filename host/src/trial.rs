@@ -1,4 +1,4 @@
-//! A built adapter, driven by test vectors through the real host over HTTP.
+//! A built plugin on trial: loaded as `serve` would, and an adapter driven by test vectors over HTTP.
 //!
 //! A vector file says what goes in and what must come out; the plugin's manifest says how the one becomes
 //! requests and the other a verdict (`[[vectors]]`). For each row a host is started with the row's secrets,
@@ -82,6 +82,11 @@ impl Trial {
             (None, None) => anyhow::bail!("it did not load"),
         };
         Ok(Trial { folder: folder.to_owned(), compiler, release })
+    }
+
+    /// The plugin, ready to be called.
+    pub fn release(&self) -> &Arc<Release> {
+        &self.release
     }
 
     /// What the plugin says of itself.

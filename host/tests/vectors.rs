@@ -5,15 +5,24 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
+/// Where its sources are, and where the built one is.
+fn places(adapter: &str) -> (&'static str, &'static str) {
+    match adapter {
+        "telegram" => ("scripted", "PARLOR_TEST_SCRIPTED"),
+        _ => ("adapters", "PARLOR_TEST_PLUGINS"),
+    }
+}
+
 fn plugin(name: &str) -> PathBuf {
-    let folder = std::env::var("PARLOR_TEST_PLUGINS")
-        .expect("`PARLOR_TEST_PLUGINS` is not set; run `cargo xtask test`");
+    let (_, variable) = places(name);
+    let folder =
+        std::env::var(variable).unwrap_or_else(|_| panic!("`{variable}` is not set; run `cargo xtask test`"));
     Path::new(&folder).join(format!("{name}.wasm"))
 }
 
 fn fixture(adapter: &str, file: &str) -> PathBuf {
-    let adapters = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/adapters");
-    adapters.join(adapter).join("tests/fixtures").join(file)
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    plugins.join(places(adapter).0).join(adapter).join("tests/fixtures").join(file)
 }
 
 fn judge(adapter: &str, vectors: &Path) -> Output {
@@ -37,7 +46,12 @@ fn changed(file: &Path, change: impl FnOnce(&mut Vec<Value>)) -> tempfile::Named
 
 #[test]
 fn every_row_of_the_shipped_adapters_comes_out_as_expected() {
-    let files = [("dingtalk", "dingtalk.json"), ("feishu", "feishu.json"), ("webhook", "generic.json")];
+    let files = [
+        ("dingtalk", "dingtalk.json"),
+        ("feishu", "feishu.json"),
+        ("webhook", "generic.json"),
+        ("telegram", "telegram.json"),
+    ];
     // Rows about a door that this release does not have: Feishu's long connection.
     let skipped = |row: &Value| row["algo"] == "feishu-ws-pbbp2";
     for (adapter, file) in files {

@@ -5,6 +5,7 @@
 //! the SDK's affair.
 
 use crate::command;
+use crate::scripted;
 use crate::setup::{self, Environment};
 use crate::workspace::{Plugin, Workspace};
 use anyhow::{Context, Result, bail};
@@ -30,10 +31,16 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
 }
 
 pub fn run_plugins(workspace: &Workspace, args: &[String]) -> Result<()> {
-    if let Some(arg) = args.first() {
-        bail!("`plugins` takes no argument, but there is `{arg}`");
+    let is_all = match args {
+        [] => false,
+        [flag] if flag == "--all" => true,
+        _ => bail!("`plugins` takes `--all` or nothing, but there is `{}`", args.join(" ")),
+    };
+    let environment = setup::prepare(workspace)?;
+    print_all(&plugins(workspace, &environment)?);
+    if is_all {
+        print_all(&scripted::plugins(workspace)?);
     }
-    print_all(&plugins(workspace, &setup::prepare(workspace)?)?);
     Ok(())
 }
 

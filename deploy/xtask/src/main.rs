@@ -10,9 +10,11 @@ mod clients;
 mod command;
 mod debian;
 mod faults;
+mod freeze;
 mod model;
 mod pip;
 mod planted;
+mod scripted;
 mod serve;
 mod setup;
 mod test;
@@ -51,8 +53,8 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "plugins",
-        usage: "plugins",
-        about: "build all plugins into target/plugins",
+        usage: "plugins [--all]",
+        about: "build the plugins in Rust into target/plugins, with --all the others into target/scripted",
         run: build::run_plugins,
     },
     Task {
@@ -84,6 +86,12 @@ const TASKS: &[Task] = &[
         usage: "planted [NAME…]",
         about: "plant each known bug into a copy of the tree and let the simulation look for it",
         run: planted::run,
+    },
+    Task {
+        name: "freeze",
+        usage: "freeze CONTRACT",
+        about: "freeze a contract of wit/ for good and archive the plugins of today as its witnesses",
+        run: freeze::run,
     },
     Task { name: "setup", usage: "setup", about: "get what a build needs", run: setup::run },
     Task {

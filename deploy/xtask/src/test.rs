@@ -7,6 +7,7 @@ use crate::build;
 use crate::clients;
 use crate::command;
 use crate::model;
+use crate::scripted;
 use crate::setup::{self, Environment};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
@@ -19,6 +20,10 @@ const FEATURES: [&str; 3] = ["--workspace", "--features", "parlor/failpoints"];
 /// Likewise, but without `native`: remote models only and no llama.cpp, as a function in a cloud has it.
 const WITHOUT_NATIVE: [&str; 4] =
     ["--workspace", "--no-default-features", "--features", "parlor/compile,parlor/failpoints"];
+
+/// Neither: it serves what another build compiled. The one test of it, since its figures are no others'.
+const RUN_ONLY: [&str; 6] =
+    ["--workspace", "--no-default-features", "--features", "parlor/failpoints", "--test", "run_only"];
 
 struct Step {
     name: &'static str,
@@ -36,6 +41,7 @@ const STEPS: &[Step] = &[
     Step { name: "without-native", run: without_native },
     Step { name: "plugins", run: plugins },
     Step { name: "tests", run: tests },
+    Step { name: "run-only", run: run_only },
 ];
 
 struct Run<'a> {
@@ -139,10 +145,12 @@ pub fn prepared(workspace: &Workspace, environment: &Environment) -> Result<Comm
     // Fresh after the step before this one; there for whoever runs this step alone.
     build::plugins(workspace, environment)?;
     build::test_guests(workspace, environment)?;
+    scripted::plugins(workspace)?;
     let mut cargo = environment.cargo();
     cargo.arg("test").args(FEATURES);
     cargo.env("PARLOR_TEST_MODEL", model).env("PARLOR_TEST_PLUGINS", workspace.plugins_folder());
-    cargo.env("PARLOR_TEST_GUESTS", workspace.test_guests_folder()).envs(clients);
+    cargo.env("PARLOR_TEST_GUESTS", workspace.test_guests_folder());
+    cargo.env("PARLOR_TEST_SCRIPTED", workspace.scripted_folder()).envs(clients);
     Ok(cargo)
 }
 
@@ -151,6 +159,15 @@ fn tests(run: &Run) -> Result<Outcome> {
     let count = count_while_shown(cargo.arg("--no-fail-fast").args(run.args))?;
     ensure!(count.passed > 0, "no test ran");
     Ok(format!("ok  {} passed, {} failed, {} ignored", count.passed, count.failed, count.ignored))
+}
+
+/// After `tests`, which compiles plugins for it.
+fn run_only(run: &Run) -> Result<Outcome> {
+    let mut cargo = run.environment.cargo();
+    cargo.arg("test").args(RUN_ONLY).env("PARLOR_TEST_PLUGINS", run.workspace.plugins_folder());
+    let count = count_while_shown(&mut cargo)?;
+    ensure!(count.passed > 0, "no test ran");
+    Ok(format!("ok  {} passed, {} failed", count.passed, count.failed))
 }
 
 #[derive(Debug, Default, PartialEq)]

@@ -20,6 +20,44 @@ pub struct Plugin {
     pub package: String,
 }
 
+/// A plugin in an interpreted language.
+pub struct Scripted {
+    pub name: String,
+    pub folder: PathBuf,
+    pub language: Language,
+    is_adapter: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    JavaScript,
+    Python,
+}
+
+impl Scripted {
+    /// The world of the contract that it is built for.
+    pub fn world(&self) -> &'static str {
+        if self.is_adapter { "webhook-adapter" } else { "prompt-pipeline" }
+    }
+}
+
+impl Language {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JavaScript => "JavaScript",
+            Self::Python => "Python",
+        }
+    }
+
+    /// The files that pin its toolchain; the first one tells the language.
+    pub fn lists(self) -> &'static [&'static str] {
+        match self {
+            Self::JavaScript => &["package.json", "package-lock.json"],
+            Self::Python => &["requirements.txt"],
+        }
+    }
+}
+
 impl Workspace {
     pub fn find() -> Result<Self> {
         // Where cargo runs it, not where it was built: a folder that was moved is not built anew.
@@ -44,6 +82,18 @@ impl Workspace {
     /// Not the plugins' folder: no server may load what is in it.
     pub fn test_guests_folder(&self) -> PathBuf {
         self.target.join("test-guests")
+    }
+
+    /// Not the plugins' folder: each brings an interpreter along.
+    pub fn scripted_folder(&self) -> PathBuf {
+        self.target.join("scripted")
+    }
+
+    /// Every folder under `plugins/scripted`, in the order of their names.
+    pub fn scripted(&self) -> Result<Vec<Scripted>> {
+        let mut folders = folders(&self.root.join("plugins/scripted"))?;
+        folders.sort();
+        folders.iter().map(|folder| scripted_at(folder)).collect()
     }
 
     /// Plugins for tests of the host alone: every crate under `host/tests/guests`.
@@ -104,6 +154,25 @@ fn plugin_at(folder: &Path) -> Result<Plugin> {
     Ok(Plugin { name: name.to_string_lossy().into_owned(), package })
 }
 
+fn scripted_at(folder: &Path) -> Result<Scripted> {
+    let languages = [Language::JavaScript, Language::Python];
+    let language = languages.into_iter().find(|language| folder.join(language.lists()[0]).is_file());
+    let language = language.with_context(|| {
+        format!("`{}` lists no toolchain: add `package.json` or `requirements.txt`", folder.display())
+    })?;
+    let manifest = folder.join("plugin.toml");
+    let manifest =
+        fs::read_to_string(&manifest).with_context(|| format!("cannot read `{}`", manifest.display()))?;
+    let is_adapter = manifest.lines().any(|line| line.trim() == "kind = \"adapter\"");
+    let name = folder.file_name().context("the folder of a plugin has a name")?;
+    Ok(Scripted {
+        name: name.to_string_lossy().into_owned(),
+        folder: folder.to_owned(),
+        language,
+        is_adapter,
+    })
+}
+
 fn package_name(cargo_toml: &str) -> Option<String> {
     let package = cargo_toml.lines().map(str::trim).skip_while(|line| *line != "[package]").skip(1);
     let line = package.take_while(|line| !line.starts_with('[')).find_map(|line| {
@@ -137,6 +206,17 @@ mod tests {
         let plugins = Workspace::find().unwrap().plugins().unwrap();
         assert!(plugins.contains(&Plugin { name: "webhook".into(), package: "parlor-webhook".into() }));
         assert!(plugins.contains(&Plugin { name: "assistant".into(), package: "parlor-assistant".into() }));
+    }
+
+    #[test]
+    fn a_plugin_in_another_language_is_known_by_its_list() {
+        let scripted = Workspace::find().unwrap().scripted().unwrap();
+        let known = |name: &str| {
+            let plugin = scripted.iter().find(|plugin| plugin.name == name).unwrap();
+            (plugin.language, plugin.world())
+        };
+        assert_eq!(known("telegram"), (Language::JavaScript, "webhook-adapter"));
+        assert_eq!(known("translator"), (Language::Python, "prompt-pipeline"));
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 
-/// For a query value or a path segment: all but the unreserved letters of RFC 3986.
+/// For a query value or a path segment: all but the unreserved letters of RFC 3986, and the colon, which both may
+/// hold plainly and which stands in the middle of some platforms' tokens.
 pub(super) fn percent(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => {
+                out.push(char::from(byte))
+            }
             _ => write!(out, "%{byte:02X}").expect("a text takes all that is written to it"),
         }
     }

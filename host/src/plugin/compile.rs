@@ -1,7 +1,8 @@
 //! From a checked component to machine code: in a child process, once, into a cache that the host seals.
 //!
 //! The serving process never compiles. A `.cwasm` is native code, so it is loaded only if this host's own
-//! MAC over it, its plugin's digest and the compiler's fingerprint holds; anything else is compiled anew.
+//! MAC over it, its plugin's digest and the compiler's fingerprint holds; anything else is compiled anew. A build
+//! without the compiler serves what another one of the same version has laid into its cache, under its key.
 
 #[cfg(feature = "compile")]
 use std::hash::{Hash as _, Hasher as _};
@@ -33,9 +34,20 @@ pub enum CompileError {
     Refused(String),
     #[error("the cache of compiled plugins `{}` cannot be written; check its owner and free space", path.display())]
     Cache { path: PathBuf, source: std::io::Error },
-    #[error("this build has no compiler: put a plugin that was compiled before into the cache")]
-    NoCompiler,
+    #[error(
+        "this build has no compiler, and `{}` has nothing that was compiled of this file: run `parlor plugin compile FILE --into DATA` with a build that has one", folder.display()
+    )]
+    NoCompiler { folder: PathBuf },
+    #[error(
+        "`{}` is not sealed by this host's key, or it was changed: compile it anew, into the data folder whose `host.key` this host has", path.display()
+    )]
+    Foreign { path: PathBuf },
 }
+
+/// Where a data folder keeps what was compiled.
+pub const FOLDER: &str = "compiled";
+/// For what the host's key seals it.
+pub const SEAL: &[u8] = b"cwasm";
 
 /// Compiled plugins, known by the digest of what they were compiled from.
 #[derive(Debug)]
@@ -80,21 +92,39 @@ impl Cache {
         Ok(path)
     }
 
+    /// Lays machine code into the cache that was made for a host without a compiler.
+    #[cfg(feature = "compile")]
+    pub fn lay(&self, package: &Package, compiled: &Compiled) -> Result<PathBuf, CompileError> {
+        let path = self.folder.join(format!("{}-{:016x}.cwasm", package.digest, compiled.fingerprint));
+        let failed = |source| CompileError::Cache { path: path.clone(), source };
+        let draft = path.with_extension("draft");
+        std::fs::write(&draft, &compiled.code).map_err(failed)?;
+        std::fs::rename(&draft, &path).map_err(failed)?;
+        self.seal(&path, package, compiled.fingerprint).map_err(failed)?;
+        Ok(path)
+    }
+
     /// The compiled file of this package, which another build of this host left in the cache.
     #[cfg(not(feature = "compile"))]
     pub async fn compiled(&self, _engine: &Engine, package: &Package) -> Result<PathBuf, CompileError> {
         let unread = |source| CompileError::Cache { path: self.folder.clone(), source };
+        let mut foreign = None;
         for entry in std::fs::read_dir(&self.folder).map_err(unread)? {
             let path = entry.map_err(unread)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let rest = name.strip_prefix(&package.digest).and_then(|rest| rest.strip_prefix('-'));
             let fingerprint =
                 rest.and_then(|rest| u64::from_str_radix(rest.strip_suffix(".cwasm")?, 16).ok());
-            if fingerprint.is_some_and(|fingerprint| self.is_sealed(&path, package, fingerprint)) {
-                return Ok(path);
+            match fingerprint {
+                Some(fingerprint) if self.is_sealed(&path, package, fingerprint) => return Ok(path),
+                Some(_) => foreign = Some(path),
+                None => {}
             }
         }
-        Err(CompileError::NoCompiler)
+        Err(match foreign {
+            Some(path) => CompileError::Foreign { path },
+            None => CompileError::NoCompiler { folder: self.folder.clone() },
+        })
     }
 
     #[cfg(feature = "compile")]
@@ -126,7 +156,7 @@ impl Cache {
         };
         let holds = hmac::verify(&self.key, &sealed_text(&code, package, fingerprint), &seal).is_ok();
         if !holds {
-            tracing::warn!(plugin = %package.manifest.name, "the seal of its compiled file does not hold; compiling it anew");
+            tracing::warn!(plugin = %package.manifest.name, "the seal of its compiled file does not hold");
         }
         holds
     }
@@ -169,15 +199,28 @@ fn private(_folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The child's side: compiles one file at low priority and exits. Runs in a process of its own.
+/// Machine code of one plugin.
 #[cfg(feature = "compile")]
-pub fn compile_here(package: &Package, output: &Path) -> anyhow::Result<()> {
-    use anyhow::Context as _;
+pub struct Compiled {
+    pub code: Vec<u8>,
+    fingerprint: u64,
+}
+
+/// The child's side: compiles one file at low priority. Runs in a process of its own, which then exits.
+///
+/// For a named target the code keeps to what every processor of that kind can do; else it may use all that this
+/// machine's can.
+#[cfg(feature = "compile")]
+pub fn compile_here(package: &Package, target: Option<&str>) -> anyhow::Result<Compiled> {
     lower_priority();
     let refused = |error: wasmtime::Error| anyhow::anyhow!("{error:#}");
-    let engine = Engine::new(&crate::plugin::engine::settings()).map_err(refused)?;
+    let mut settings = crate::plugin::engine::settings();
+    if let Some(target) = target {
+        settings.target(target).map_err(refused)?;
+    }
+    let engine = Engine::new(&settings).map_err(refused)?;
     let code = engine.precompile_component(&package.bytes).map_err(refused)?;
-    std::fs::write(output, code).with_context(|| format!("cannot write `{}`", output.display()))
+    Ok(Compiled { code, fingerprint: fingerprint(&engine) })
 }
 
 #[cfg(all(feature = "compile", unix))]

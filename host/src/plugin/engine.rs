@@ -22,12 +22,12 @@ const TABLE_KEPT_BYTES: usize = 64 << 10;
 pub const TABLE_ELEMENTS_MAX: usize = 20_000;
 
 /// What one component may be made of, so that no plugin drains the pool for its neighbours. One of the SDK has
-/// three core instances, one memory and two tables.
+/// three core instances, one memory and two tables; one in JavaScript has a second memory, with nothing in it.
 pub const CORE_INSTANCES_MAX: u32 = 32;
-pub const MEMORIES_MAX: u32 = 1;
+pub const MEMORIES_MAX: u32 = 2;
 pub const TABLES_MAX: u32 = 4;
 
-/// Slots for instances, from a machine with 2^42 bytes of address space down to a small container.
+/// Slots for instances, from a machine with 2^43 bytes of address space down to a small container.
 const POOLS: [u32; 2] = [1000, 64];
 /// Without a pool each instance maps memory of its own; as many as the small pool has are enough.
 const INSTANCES_WITHOUT_POOL: u32 = 64;
@@ -77,7 +77,7 @@ fn pool(slots: u32) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(slots)
         .total_core_instances(slots * CORE_INSTANCES_MAX)
-        .total_memories(slots)
+        .total_memories(slots * MEMORIES_MAX)
         .total_tables(slots * TABLES_MAX)
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(MEMORIES_MAX)

@@ -95,7 +95,7 @@ pub fn store(engine: &Engine, services: Services, body: Bytes, bounds: Bounds) -
         body,
         time: OwnTime::new(bounds.time),
         budget: Budget::default(),
-        memory: MemoryBound { bytes_max: bounds.memory_bytes },
+        memory: MemoryBound { bytes_max: bounds.memory_bytes, bytes: 0 },
         wasi,
         table,
     };
@@ -154,18 +154,25 @@ impl Guest {
     }
 }
 
+/// Over all memories that a guest has.
 struct MemoryBound {
     bytes_max: usize,
+    bytes: usize,
 }
 
 impl ResourceLimiter for MemoryBound {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= self.bytes_max)
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
+        let fits = bytes <= self.bytes_max;
+        if fits {
+            self.bytes = bytes;
+        }
+        Ok(fits)
     }
 
     fn table_growing(

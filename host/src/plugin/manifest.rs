@@ -12,6 +12,7 @@ mod quantity;
 mod read;
 mod settings;
 mod told;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +27,7 @@ pub use permissions::{
 };
 pub use settings::Schema;
 pub use told::{size, span};
+pub use trial::{Answer, TrialRules};
 
 use read::{Problems, Table};
 
@@ -82,6 +84,7 @@ pub struct Manifest {
     pub limits: Limits,
     pub selftests: Vec<SelfTest>,
     pub vectors: Vec<VectorRule>,
+    pub trial: TrialRules,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +196,7 @@ impl Manifest {
             limits: table.table("limits").map_or_else(Limits::default, read_limits),
             selftests: table.tables("selftest").map(|test| golden::read_selftest(test, kind)).collect(),
             vectors: table.tables("vectors").map(golden::read_vectors).collect(),
+            trial: table.table("trial").map_or_else(TrialRules::default, trial::read),
             settings,
             secrets,
             tokens,

@@ -180,6 +180,19 @@ impl Release {
         self.bounded("finish", outcome.await?.map(Into::into).map_err(Into::into))
     }
 
+    /// The URL of an attachment's bytes, with its placeholders still in it.
+    pub async fn locate(
+        &self,
+        services: Services,
+        reference: &str,
+    ) -> Result<Result<String, Fault>, CallError> {
+        let (mut store, bindings) = self.adapter(services, Bytes::new()).await?;
+        let call = bindings.parlor_plugin_adapter();
+        let outcome =
+            self.watch("locate", &mut store, async |store| call.call_locate(store, reference).await);
+        Ok(outcome.await?.map(|download| download.request.url).map_err(Into::into))
+    }
+
     /// One turn's passage through this pipeline: an instance that lives as long as the turn.
     pub async fn run(self: &Arc<Self>, services: Services) -> Result<PipelineRun, CallError> {
         let Linked::Pipeline(linked) = &self.linked else {

@@ -52,7 +52,8 @@ fn services(manifest: &Manifest, test: &SelfTest) -> Services {
     }
 }
 
-fn request(test: &SelfTest) -> HttpRequest {
+/// A golden request as an adapter gets it.
+pub fn request(test: &SelfTest) -> HttpRequest {
     let golden = &test.request;
     HttpRequest {
         method: golden.method.clone(),

@@ -1,11 +1,12 @@
 //! `parlor plugin test X.wasm --vectors FILE`: one verdict a line, exit code 1 on a mismatch. Without vectors its golden
-//! requests are all that is tried.
+//! requests are tried, and with `--conformance` the suite that every plugin of a kind passes.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::conformance::{self, Bench};
 use crate::scratch::Scratch;
 use crate::telemetry::log::Format;
 use crate::trial::{self, Outcome, Trial, Verdict};
@@ -17,6 +18,9 @@ pub struct Test {
     /// A JSON file with a list `vectors` of `{id, algo, inputs, expected}`; without it the golden requests alone are tried
     #[arg(long)]
     vectors: Option<PathBuf>,
+    /// Run the conformance suite: one list of cases for every plugin of a kind
+    #[arg(long)]
+    conformance: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -35,6 +39,9 @@ pub async fn run(test: Test, log: &str) -> anyhow::Result<()> {
     let trial = Trial::new(&test.file, folder.path(), compiler).await;
     let trial = trial.with_context(|| format!("`{}`", test.file.display()))?;
     tell_golden(&trial, test.json);
+    if test.conformance {
+        conform(&trial, test.json).await?;
+    }
     let mut counts = [0usize; 3];
     for row in &rows {
         let verdict = trial.judge(row).await;
@@ -47,6 +54,34 @@ pub async fn run(test: Test, log: &str) -> anyhow::Result<()> {
     }
     anyhow::ensure!(failed == 0, "{failed} of {} vectors did not come out as expected", rows.len());
     Ok(())
+}
+
+async fn conform(trial: &Trial, as_json: bool) -> anyhow::Result<()> {
+    let bench = Bench::new(trial.release().clone());
+    let cases = conformance::cases_of(bench.manifest.kind);
+    let mut failed = 0usize;
+    for case in &cases {
+        let outcome = case.try_on(&bench).await;
+        failed += usize::from(outcome.is_err());
+        println!("{}", if as_json { case_json(case.name, &outcome) } else { case_line(case.name, &outcome) });
+    }
+    if !as_json {
+        println!("{} passed, {failed} failed", cases.len() - failed);
+    }
+    anyhow::ensure!(failed == 0, "{failed} of {} cases show that it does not keep the contract", cases.len());
+    Ok(())
+}
+
+fn case_line(name: &str, outcome: &Result<(), String>) -> String {
+    match outcome {
+        Ok(()) => format!("ok    {name}"),
+        Err(what) => format!("FAIL  {name}: {what}"),
+    }
+}
+
+fn case_json(name: &str, outcome: &Result<(), String>) -> String {
+    let word = if outcome.is_ok() { "passed" } else { "failed" };
+    serde_json::json!({ "case": name, "outcome": word, "what": outcome.as_ref().err() }).to_string()
 }
 
 fn rows(path: &Path) -> anyhow::Result<Vec<Value>> {

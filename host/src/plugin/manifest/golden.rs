@@ -11,7 +11,7 @@ use super::read::Table;
 use super::{Kind, quantity};
 
 /// A request that a release must answer rightly before it serves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SelfTest {
     pub name: String,
     pub clock_ms: u64,
@@ -31,16 +31,17 @@ pub struct GoldenRequest {
     pub body: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reception {
     Answer,
+    #[default]
     Accept,
     Inquire,
     Refuse,
 }
 
 /// What must come out of a golden request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expectation {
     pub reception: Reception,
     pub status: Option<u16>,
@@ -84,16 +85,10 @@ pub(super) fn read_selftest(table: Table<'_>, kind: Kind) -> SelfTest {
         settings: object(table.json("settings")),
         secrets: table.pairs("secrets").into_iter().collect(),
         request: needed(&table, "request").map(read_request).unwrap_or_default(),
-        expect: needed(&table, "expect").map_or_else(Expectation::any, read_expectation),
+        expect: needed(&table, "expect").map(read_expectation).unwrap_or_default(),
     };
     table.finish();
     test
-}
-
-impl Expectation {
-    fn any() -> Self {
-        Self { reception: Reception::Accept, status: None, messages: None }
-    }
 }
 
 fn needed<'a>(table: &Table<'a>, key: &'static str) -> Option<Table<'a>> {
