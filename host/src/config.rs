@@ -5,6 +5,7 @@
 
 pub mod file;
 mod kinds;
+pub mod mouth;
 mod problem;
 mod reader;
 mod references;

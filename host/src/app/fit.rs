@@ -9,9 +9,9 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::memory::StoredMemory;
-use super::mouth::{self, Mouth};
 use super::{Place, lines};
 use crate::clock::Clock;
+use crate::config::mouth::{self, Mouth};
 use crate::config::{Config, ReplyVia};
 use crate::deployment::Fit;
 use crate::egress::Egress;
@@ -36,7 +36,7 @@ impl Fit for Fitter {
     fn fit(&self, release: Arc<Release>) -> Result<Fitted, Vec<String>> {
         let (mut reach, mut problems) = (BTreeMap::new(), Vec::new());
         for mouth in mouth::all(&self.config) {
-            let Some(kind) = mouth.uses(&release.manifest.name) else { continue };
+            let Some(kind) = use_of(&release.manifest.name, &mouth) else { continue };
             match self.services(&mouth, kind, &release.manifest) {
                 Ok(services) => drop(reach.insert(mouth.name.as_str().into(), services)),
                 Err(found) => {
@@ -141,6 +141,14 @@ fn fleeting(plugin: &str) -> String {
 /// A problem, as the operator is told of it.
 pub fn of_channel(channel: &str, problem: &str) -> String {
     format!("channel `{channel}`: {problem}")
+}
+
+/// What a plugin is to a mouth, if it is used there.
+fn use_of(plugin: &str, mouth: &Mouth<'_>) -> Option<Kind> {
+    if mouth.adapter == Some(plugin) {
+        return Some(Kind::Adapter);
+    }
+    mouth.pipelines.iter().any(|used| used == plugin).then_some(Kind::Pipeline)
 }
 
 /// A channel's entries that are a plugin's own: those without a prefix are the adapter's, `assistant.x` is the `x` of

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::fit::of_channel;
-use super::mouth::{self, Mouth};
 use crate::adapter::{Adapter, Permits};
+use crate::config::mouth::{self, Mouth};
 use crate::config::{Backend, Config, Model as Configured};
 use crate::model::{self, Model};
 use crate::pipeline::Stage;
@@ -65,11 +65,11 @@ pub fn channels(
     shelf: &Arc<Shelf>,
     permits: &Arc<Permits>,
 ) -> BTreeMap<Arc<str>, Arc<Channel>> {
-    let channels = mouth::all(config).into_iter().map(|mouth| channel(config, &mouth, shelf, permits));
+    let channels = mouth::all(config).into_iter().map(|mouth| channel(&mouth, shelf, permits));
     channels.chain([Channel::of_jobs()]).map(|channel| (channel.name.clone(), Arc::new(channel))).collect()
 }
 
-fn channel(config: &Config, mouth: &Mouth<'_>, shelf: &Arc<Shelf>, permits: &Arc<Permits>) -> Channel {
+fn channel(mouth: &Mouth<'_>, shelf: &Arc<Shelf>, permits: &Arc<Permits>) -> Channel {
     let name: Arc<str> = mouth.name.as_str().into();
     let adapter =
         |plugin: &str| Adapter::new(plugin.to_owned(), name.clone(), shelf.clone(), permits.clone());
@@ -77,7 +77,7 @@ fn channel(config: &Config, mouth: &Mouth<'_>, shelf: &Arc<Shelf>, permits: &Arc
     Channel {
         adapter: mouth.adapter.map(adapter),
         stages: mouth.pipelines.iter().map(stage).collect(),
-        model: mouth.model.or(config.default_model.as_ref()).cloned(),
+        model: mouth.model.cloned(),
         history: mouth.history,
         time: mouth.limits.time,
         meanwhile: mouth.meanwhile,

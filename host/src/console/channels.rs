@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use ipnet::IpNet;
-use secrecy::SecretString;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -18,7 +16,7 @@ use super::limits::Bounds;
 use super::page::Page;
 use super::{Console, Refusal, missing, unavailable};
 use crate::clock::rfc3339;
-use crate::config::{self, CHAT_CHANNEL, ChannelLimits, Config, openai_channel};
+use crate::config::mouth::{self, Mouth};
 use crate::doors::problem::Problem;
 use crate::store;
 
@@ -108,8 +106,9 @@ impl From<store::Queue> for Queue {
 ))]
 pub async fn list(_: Viewer, State(console): State<Arc<Console>>) -> Result<Json<Page<Channel>>, Problem> {
     let mut queues = console.turns.store.queues().await.map_err(unavailable)?;
-    let facts = all(&console.config).into_iter();
-    let items = facts.map(|facts| facts.channel(&console, queues.remove(&facts.name).unwrap_or_default()));
+    let mouths = mouth::all(&console.config).into_iter();
+    let items =
+        mouths.map(|mouth| Channel::of(&mouth, &console, queues.remove(&mouth.name).unwrap_or_default()));
     Ok(Json(Page { items: items.collect(), next: None }))
 }
 
@@ -126,109 +125,43 @@ pub async fn one(
     State(console): State<Arc<Console>>,
     Named(name): Named<String>,
 ) -> Result<Json<ChannelDetail>, Problem> {
-    let facts = all(&console.config).into_iter().find(|facts| facts.name == name);
-    let facts = facts.ok_or_else(|| missing("channel"))?;
+    let mouth = mouth::all(&console.config).into_iter().find(|mouth| mouth.name == name);
+    let mouth = mouth.ok_or_else(|| missing("channel"))?;
     let mut queues = console.turns.store.queues().await.map_err(unavailable)?;
     Ok(Json(ChannelDetail {
-        channel: facts.channel(&console, queues.remove(&name).unwrap_or_default()),
-        history: facts.history,
-        limits: Bounds::of(facts.limits),
-        allow: facts.allow.iter().map(ToString::to_string).collect(),
-        settings: facts.settings.clone(),
-        secrets: facts.secrets.keys().cloned().collect(),
-        reply_via: facts
+        channel: Channel::of(&mouth, &console, queues.remove(&name).unwrap_or_default()),
+        history: mouth.history,
+        limits: Bounds::of(mouth.limits),
+        allow: mouth.allow.iter().map(ToString::to_string).collect(),
+        settings: mouth.settings.clone(),
+        secrets: mouth.secrets.keys().cloned().collect(),
+        reply_via: mouth
             .reply_via
             .map(|via| ReplyVia { channel: via.channel.clone(), conversation: via.conversation.clone() }),
     }))
 }
 
-/// What the configuration says of a channel.
-pub struct Facts<'c> {
-    pub name: String,
-    pub door: Door,
-    pub adapter: Option<&'c str>,
-    pub pipelines: &'c [String],
-    pub model: Option<&'c str>,
-    pub history: u32,
-    pub limits: &'c ChannelLimits,
-    pub allow: &'c [IpNet],
-    settings: &'c BTreeMap<String, Value>,
-    secrets: &'c BTreeMap<String, SecretString>,
-    reply_via: Option<&'c config::ReplyVia>,
-}
-
-impl Facts<'_> {
-    fn channel(&self, console: &Console, queue: store::Queue) -> Channel {
+impl Channel {
+    fn of(mouth: &Mouth<'_>, console: &Console, queue: store::Queue) -> Self {
         Channel {
-            name: self.name.clone(),
-            door: self.door,
-            adapter: self.adapter.map(str::to_owned),
-            pipelines: self.pipelines.to_vec(),
-            model: self.model.map(str::to_owned),
-            connection: console.connections.get(self.name.as_str()).map(|status| Connection::of(status)),
-            running: console.turns.running.count(Some(&self.name)),
+            name: mouth.name.clone(),
+            door: mouth.door.into(),
+            adapter: mouth.adapter.map(str::to_owned),
+            pipelines: mouth.pipelines.to_vec(),
+            model: mouth.model.cloned(),
+            connection: console.connections.get(mouth.name.as_str()).map(|status| Connection::of(status)),
+            running: console.turns.running.count(Some(&mouth.name)),
             queue: queue.into(),
         }
     }
 }
 
-static NO_SETTINGS: BTreeMap<String, Value> = BTreeMap::new();
-static NO_SECRETS: BTreeMap<String, SecretString> = BTreeMap::new();
-
-/// Every channel of a configuration, by name within its door.
-pub fn all(config: &Config) -> Vec<Facts<'_>> {
-    let default_model = config.default_model.as_deref();
-    let platforms = config.channels.iter().map(|(name, channel)| Facts {
-        name: name.clone(),
-        door: Door::Webhook,
-        adapter: Some(&channel.adapter),
-        pipelines: &channel.pipelines,
-        model: channel.model.as_deref().or(default_model),
-        history: channel.history,
-        limits: &channel.limits,
-        allow: &channel.allow,
-        settings: &channel.settings,
-        secrets: &channel.secrets,
-        reply_via: channel.reply_via.as_ref(),
-    });
-    let chat = config.chat.iter().map(|chat| Facts {
-        name: CHAT_CHANNEL.to_owned(),
-        door: Door::Chat,
-        adapter: None,
-        pipelines: &chat.pipelines,
-        model: chat.model.as_deref().or(default_model),
-        history: chat.history,
-        limits: &chat.limits,
-        allow: &chat.allow,
-        settings: &chat.settings,
-        secrets: &chat.secrets,
-        reply_via: None,
-    });
-    platforms.chain(chat).chain(programs(config)).collect()
-}
-
-fn programs(config: &Config) -> impl Iterator<Item = Facts<'_>> {
-    let facts = |name: &str, model, limits| Facts {
-        name: openai_channel(name),
-        door: Door::Openai,
-        adapter: None,
-        pipelines: &[],
-        model,
-        history: 0,
-        limits,
-        allow: &[],
-        settings: &NO_SETTINGS,
-        secrets: &NO_SECRETS,
-        reply_via: None,
-    };
-    config.openai.iter().flat_map(move |door| {
-        let models = door.models.iter().map(move |name| facts(name, Some(name), &door.limits));
-        let assistants = door.assistants.iter().map(move |(name, assistant)| Facts {
-            pipelines: &assistant.pipelines,
-            settings: &assistant.settings,
-            secrets: &assistant.secrets,
-            ..facts(name, assistant.model.as_deref().or(config.default_model.as_deref()), &assistant.limits)
-        });
-        models.chain(assistants)
-    })
+impl From<mouth::Door> for Door {
+    fn from(door: mouth::Door) -> Self {
+        match door {
+            mouth::Door::Webhook => Door::Webhook,
+            mouth::Door::Chat => Door::Chat,
+            mouth::Door::Openai => Door::Openai,
+        }
+    }
 }

@@ -9,8 +9,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::entry::Viewer;
-use super::{Console, Refusal, channels, unavailable};
+use super::{Console, Refusal, unavailable};
 use crate::clock::rfc3339;
+use crate::config::mouth;
 use crate::config::{ChannelLimits, Rate};
 use crate::doors::problem::Problem;
 use crate::limits::Drawn;
@@ -83,10 +84,10 @@ struct Used {
 ))]
 pub async fn limits(_: Viewer, State(console): State<Arc<Console>>) -> Result<Json<Limits>, Problem> {
     let drawn = console.turns.limits.drawn(USED_MAX).await.map_err(unavailable)?;
-    let channels = channels::all(&console.config).into_iter();
+    let channels = mouth::all(&console.config).into_iter();
     Ok(Json(Limits {
         host: HostBounds::of(&console),
-        channels: channels.map(|facts| (facts.name.clone(), Bounds::of(facts.limits))).collect(),
+        channels: channels.map(|mouth| (mouth.name.clone(), Bounds::of(mouth.limits))).collect(),
         used: drawn.into_iter().map(Used::from).collect(),
     }))
 }

@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 
 use super::channels::Queue;
 use super::entry::Viewer;
-use super::{Console, Refusal, channels, unavailable};
+use super::{Console, Refusal, unavailable};
 use crate::clock::rfc3339;
+use crate::config::mouth;
 use crate::doors::health;
 use crate::doors::problem::Problem;
 
@@ -64,7 +65,7 @@ pub async fn overview(
         is_ready: checks.iter().all(|check| check.ok),
         checks,
         queue: queue.into(),
-        channels: channels::all(&console.config).len(),
+        channels: mouth::all(&console.config).len(),
         plugins: console.shelf.names().len(),
         rejected_plugins: console.deployments.rejected().len(),
         you: You { person: you.person, role: you.role },

@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use super::asked::Named;
 use super::entry::Viewer;
-use super::{Console, Refusal, channels, missing};
+use super::{Console, Refusal, missing};
 use crate::clock::rfc3339;
+use crate::config::mouth::{self, Mouth};
 use crate::deployment::Figures;
 use crate::doors::problem::Problem;
 use crate::plugin::Release;
@@ -230,8 +231,8 @@ fn deployment(console: &Console, name: &str, serving: &Serving) -> Deployment {
 
 fn plugin(console: &Console, release: &Release) -> Plugin {
     let Manifest { name, kind, version, description, .. } = &release.manifest;
-    let uses = |facts: &channels::Facts<'_>| facts.adapter == Some(name) || facts.pipelines.contains(name);
-    let users = channels::all(&console.config).into_iter().filter(uses);
+    let uses = |mouth: &Mouth<'_>| mouth.plugins().any(|used| used == name);
+    let users = mouth::all(&console.config).into_iter().filter(uses);
     Plugin {
         name: name.clone(),
         kind: match kind {
@@ -242,7 +243,7 @@ fn plugin(console: &Console, release: &Release) -> Plugin {
         digest: release.digest.clone(),
         description: description.clone(),
         signed_by: release.provenance.signer().map(SignedBy::of),
-        used_by: users.map(|facts| facts.name).collect(),
+        used_by: users.map(|mouth| mouth.name).collect(),
     }
 }
 
