@@ -1,8 +1,8 @@
 //! The stage that turns talk into prompts and completions into replies: a channel's pipelines in order.
 //!
-//! `begin` runs front to back until one asks, says or ignores; text runs back through the `filter`s, the
-//! asking stage first; `finish` closes the stages in front of it. It does not ask a model itself: it hands
-//! the question out and is told the answer. A channel without pipelines asks with history and text as they
+//! `begin` runs front to back until one asks, says or ignores; one that has heard its answer may still hand the turn
+//! on. Text runs back through the `filter`s, the asking stage first; `finish` closes the stages in front of it. It
+//! does not ask a model itself: it hands the question out and is told the answer. A channel without pipelines asks with history and text as they
 //! are.
 
 use std::sync::Arc;
@@ -91,6 +91,11 @@ pub type Models<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
 /// One turn on its way through a channel's pipelines.
 #[derive(Default)]
 pub struct Line {
+    /// Not reached yet, front to back.
+    ahead: std::vec::IntoIter<Stage>,
+    /// The turn in front of those, while the question of a stage that may still hand it on is open.
+    held: Option<PipelineTurn>,
+    favour: Favour,
     /// Opened so far, front to back.
     open: Vec<Opened>,
     rounds: u32,
@@ -126,27 +131,25 @@ impl Line {
         favour: Favour,
         models: &Models<'_>,
     ) -> Result<(Line, Want), PipelineError> {
-        let mut line = Line::default();
-        let want = line.enter(stages, turn, favour, models).await?;
+        let ahead = stages.to_vec().into_iter();
+        let mut line = Line { ahead, favour, ..Line::default() };
+        let want = line.enter(turn, models).await?;
         Ok((line, want))
     }
 
-    async fn enter(
-        &mut self,
-        stages: &[Stage],
-        mut turn: PipelineTurn,
-        favour: Favour,
-        models: &Models<'_>,
-    ) -> Result<Want, PipelineError> {
-        for stage in stages {
-            let mut opened = stage.open(&turn, favour).await?;
+    async fn enter(&mut self, mut turn: PipelineTurn, models: &Models<'_>) -> Result<Want, PipelineError> {
+        while let Some(stage) = self.ahead.next() {
+            let mut opened = stage.open(&turn, self.favour).await?;
             let outcome = opened.run.begin(turn.clone()).await;
             let step = opened.told(outcome)?;
             self.open.push(opened);
             match step {
                 Step::Pass => {}
                 Step::Next(next) => turn = self.take_over(&stage.name, *next, models),
-                step => return self.settle(self.open.len() - 1, step).await,
+                step => {
+                    self.held = Some(turn);
+                    return self.settle(self.open.len() - 1, step).await;
+                }
             }
         }
         Ok(self.question(Box::new(plain_prompt(turn))))
@@ -175,9 +178,13 @@ impl Line {
     }
 
     /// Hands over what the model said, or why it failed.
-    pub async fn resume(&mut self, completion: Result<Completion, Fault>) -> Result<Want, PipelineError> {
+    pub async fn resume(
+        &mut self,
+        completion: Result<Completion, Fault>,
+        models: &Models<'_>,
+    ) -> Result<Want, PipelineError> {
         match self.asking.take() {
-            Some(at) => self.resume_at(at, completion).await,
+            Some(at) => self.resume_at(at, completion, models).await,
             None => self.say_plainly(completion).await,
         }
     }
@@ -192,11 +199,21 @@ impl Line {
         &mut self,
         at: usize,
         completion: Result<Completion, Fault>,
+        models: &Models<'_>,
     ) -> Result<Want, PipelineError> {
         self.speaker = at;
         let outcome = self.open[at].run.resume(completion).await;
-        let step = self.open[at].told(outcome)?;
-        self.settle(at, step).await
+        match (self.open[at].told(outcome)?, self.held.take()) {
+            (Step::Pass, Some(turn)) => self.enter(turn, models).await,
+            (Step::Next(next), Some(_)) => {
+                let turn = self.take_over(&self.open[at].name.clone(), *next, models);
+                self.enter(turn, models).await
+            }
+            (step, held) => {
+                self.held = held;
+                self.settle(at, step).await
+            }
+        }
     }
 
     async fn settle(&mut self, at: usize, step: Step) -> Result<Want, PipelineError> {
@@ -223,6 +240,7 @@ impl Line {
 
     /// Closes the stages in front of `at`, back to front; one of them may ask once more.
     async fn close(&mut self, at: usize, mut reply: Reply) -> Result<Want, PipelineError> {
+        self.held = None;
         for before in (0..at).rev() {
             let outcome = self.open[before].run.finish(reply.clone()).await;
             match self.open[before].told(outcome)? {

@@ -162,3 +162,41 @@ async fn a_model_that_a_setting_names_must_be_configured() {
         assert!(told.contains(part), "{part}: {told}");
     }
 }
+
+/// A stage in front of the assistant that asks a model about some messages first.
+async fn warded() -> Chat {
+    let folder = tempfile::tempdir().unwrap();
+    for (variable, name) in [("PARLOR_TEST_PLUGINS", "assistant"), ("PARLOR_TEST_GUESTS", "warden")] {
+        let built =
+            std::env::var(variable).unwrap_or_else(|_| panic!("`{variable}`: run `cargo xtask test`"));
+        let file = format!("{name}.wasm");
+        fs::copy(std::path::Path::new(&built).join(&file), folder.path().join(&file)).unwrap();
+    }
+    let (usual, other) = (Model::start().await, Model::start().await);
+    let settings = Settings::new().set("chat", json!({ "pipelines": ["warden", "assistant"] }));
+    let settings = settings.set("plugins.folder", folder.path().to_str().unwrap());
+    let settings = Settings { is_warm: false, ..settings };
+    let host = Host::start(&other.join_as("other", usual.join(settings))).await;
+    Chat { token: host.token(), host, usual, other }
+}
+
+#[tokio::test]
+async fn a_stage_that_has_asked_a_model_may_hand_the_turn_on() {
+    let chat = warded().await;
+    chat.usual.script("better words for: doubt canary one", "canary reworded");
+    assert_eq!(chat.ask("doubt canary one").await, Model::answer_to("canary reworded"));
+    chat.usual.script("better words for: doubt canary two", "none");
+    assert_eq!(chat.ask("doubt canary two").await, Model::answer_to("doubt canary two"), "as it was");
+    let events = chat.post("doubt canary two", true).await.text().await.unwrap();
+    let (deltas, reply) = heard(&events);
+    assert_eq!(deltas.concat(), reply, "what was asked in between is not shown");
+    assert_eq!(chat.usual.asked().len(), 6, "two questions for each");
+}
+
+#[tokio::test]
+async fn what_a_later_stage_says_passes_the_filter_of_one_that_had_asked() {
+    let chat = warded().await;
+    chat.usual.script("better words for", "canary reworded");
+    chat.usual.script("canary reworded", "that is forbidden to say");
+    assert_eq!(chat.ask("doubt canary").await, "let us talk of something else");
+}

@@ -19,7 +19,8 @@ pub trait Pipeline: Default + 'static {
     /// The host apologises to the person and tells the operator.
     fn begin(&mut self, turn: Turn) -> Result<Step, Fault>;
 
-    /// Gets what the model said, or why it failed. Only after [`Step::Ask`].
+    /// Gets what the model said, or why it failed. Only after [`Step::Ask`]. What was asked in [`Pipeline::begin`]
+    /// may end as that may: [`Step::Pass`] and [`Step::Next`] hand the turn on.
     ///
     /// # Errors
     /// As for [`Pipeline::begin`].

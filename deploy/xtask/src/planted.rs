@@ -7,6 +7,7 @@
 use crate::build;
 use crate::command;
 use crate::setup::{self, Environment};
+use crate::test;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
@@ -80,16 +81,7 @@ fn look(workspace: &Workspace, environment: &Environment, folder: &Path) -> Resu
     cargo.current_dir(folder.join("tree")).env("CARGO_TARGET_DIR", folder.join("target"));
     cargo.env("PARLOR_TEST_PLUGINS", workspace.plugins_folder());
     cargo.env("PARLOR_TEST_GUESTS", workspace.test_guests_folder());
-    cargo.args([
-        "test",
-        "--package",
-        "parlor",
-        "--features",
-        "failpoints",
-        "--test",
-        "simulation",
-        "no_seed",
-    ]);
+    cargo.arg("test").args(test::FEATURES).args(["--test", "simulation", "no_seed"]);
     let output = cargo.output().context("cannot run cargo")?;
     let said = [output.stdout.as_slice(), &output.stderr].concat();
     let said = String::from_utf8_lossy(&said);

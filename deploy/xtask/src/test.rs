@@ -16,7 +16,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Named places where a test may stop the host. They are on in every step, since each set of features is a build.
-const FEATURES: [&str; 3] = ["--workspace", "--features", "parlor/failpoints"];
+pub const FEATURES: [&str; 3] = ["--workspace", "--features", "parlor/failpoints"];
 /// Likewise, but without `native`: remote models only and no llama.cpp, as a function in a cloud has it.
 const WITHOUT_NATIVE: [&str; 4] =
     ["--workspace", "--no-default-features", "--features", "parlor/compile,parlor/failpoints"];

@@ -81,7 +81,7 @@ impl Turns {
                     Said::Completion(completion) => {
                         note(&mut account, &completion, prompt.show, line.is_plain());
                         let told = completion.as_ref().map_err(ModelError::fault).cloned();
-                        match line.resume(told).await {
+                        match line.resume(told, &is_configured).await {
                             Err(PipelineError::Fault { .. }) if is_cut_to_nothing(turn, &completion) => {
                                 line.say(Reply::text("")).await?
                             }

@@ -1,12 +1,18 @@
-//! A pipeline that asks no model itself: it answers some messages, is silent to others, traps at some, and stops what
-//! a model says at the word `forbidden`.
+//! A pipeline that answers some messages, is silent to others, traps at some, asks a model about some before it hands
+//! them on, and stops what a model says at the word `forbidden`.
 //!
-//! What a caller sees of that stands in `host/tests/openai_door.rs`, and `host/tests/simulation.rs` drives it.
+//! What a caller sees of that stands in `host/tests/openai_door.rs` and `host/tests/pipelines.rs`, and
+//! `host/tests/simulation.rs` drives it.
 
-use parlor_sdk::{Fault, Flow, Pipeline, Reply, Step, Turn, register_pipeline};
+use parlor_sdk::{
+    Fault, Flow, Pipeline, Prompt, Reply, Step, Turn, Utterance, pipeline::Completion, register_pipeline,
+};
 
 #[derive(Default)]
-struct Warden;
+struct Warden {
+    /// The turn that a model's word is waited for with.
+    doubtful: Option<Turn>,
+}
 
 impl Pipeline for Warden {
     fn begin(&mut self, turn: Turn) -> Result<Step, Fault> {
@@ -15,6 +21,21 @@ impl Pipeline for Warden {
             Some("hush") => Ok(Step::Ignore),
             Some("trap") => panic!("this guest gives up"),
             Some("fail") => Err(Fault::other("this guest would rather not")),
+            Some("doubt") => {
+                let asked = Utterance::user(format!("better words for: {}", turn.message.text));
+                self.doubtful = Some(turn);
+                Ok(Step::Ask(Prompt { show: false, ..Prompt::new(vec![asked]) }))
+            }
+            _ => Ok(Step::Pass),
+        }
+    }
+
+    fn resume(&mut self, completion: Result<Completion, Fault>) -> Result<Step, Fault> {
+        match (self.doubtful.take(), completion?.text) {
+            (Some(mut turn), better) if better != "none" => {
+                turn.message.text = better;
+                Ok(Step::Next(Box::new(turn)))
+            }
             _ => Ok(Step::Pass),
         }
     }
