@@ -97,6 +97,8 @@ impl Listeners {
 
 /// The contract's key for a reply that is no part of the conversation, so that it enters no history.
 const ASIDE: &str = "aside";
+/// The contract's key for a reply that answers nobody.
+const UNASKED: &str = "unasked";
 /// Marks a reply that says that there is no answer.
 const APOLOGY: &str = "apology";
 /// Marks a message of the host's own door whose turn runs to its end also when nobody listens.
@@ -111,6 +113,11 @@ pub fn outliving_line(mut message: Message) -> Message {
 /// Whether a message's turn goes on when nobody listens any more. Each turn of a platform's does.
 pub fn outlives_line(message: &Message) -> bool {
     message.extra.iter().any(|(name, _)| name == OUTLIVES_LINE)
+}
+
+/// What is said of one's own accord.
+pub fn unasked(text: &str) -> Reply {
+    Reply { extra: vec![(UNASKED.to_owned(), String::new())], ..Reply::text(text) }
 }
 
 /// Whether a reply says that there is no answer.

@@ -125,7 +125,10 @@ async fn what_an_operator_says_is_seen_and_its_job_tells_so() {
     let job = scene.say(TO_TEAM, told).await;
     let done = scene.until(&job, "delivered").await;
     let seen = scene.platform.seen("ours");
-    assert!(seen.len() == 2 && seen[1].ends_with("**canary** we move at noon"), "{seen:?}");
+    assert!(
+        seen.len() == 2 && seen[1] == "**canary** we move at noon",
+        "nobody asked, nobody is named: {seen:?}"
+    );
     assert_eq!(
         (&done["channel"], &done["conversation"], &done["person"]),
         (&json!("team"), &json!("ours"), &json!("olga"))

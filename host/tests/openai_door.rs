@@ -474,10 +474,13 @@ async fn an_assistant_asks_for_something_that_a_person_says() {
         json!([said("user", "canary"), said("assistant", "canary")]),
         json!([said("system", "canary")]),
         json!([said("user", " ")]),
+        Value::from(vec![said("user", "canary"); 901]),
     ] {
         let refused = house.post(&json!({ "model": "desk", "messages": messages })).await;
         assert_eq!(refusal(refused).await, json!([400, INVALID, "messages", "invalid_value"]));
     }
+    let many = Value::from(vec![said("user", "canary"); 900]);
+    assert_eq!(house.post(&json!({ "model": "desk", "messages": many })).await.status(), 200);
 }
 
 /// A line with a pipeline that answers by itself, is silent, and stops the model.

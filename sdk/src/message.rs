@@ -9,6 +9,9 @@ pub type Extra = Vec<(String, String)>;
 /// The well-known key of [`Reply::extra`] that [`Reply::aside`] sets.
 pub const ASIDE: &str = "aside";
 
+/// The well-known key of [`Reply::extra`] that [`Reply::is_unasked`] looks for.
+pub const UNASKED: &str = "unasked";
+
 /// Whether one person or several can read along.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
@@ -239,5 +242,10 @@ impl Reply {
     /// message that it answers enters the history.
     pub fn aside(text: impl Into<String>) -> Self {
         Self { extra: vec![(ASIDE.to_owned(), String::new())], ..Self::new(text) }
+    }
+
+    /// Whether it answers nobody, as what an operator says: then an adapter names nobody who asked.
+    pub fn is_unasked(&self) -> bool {
+        self.extra.iter().any(|(name, _)| name == UNASKED)
     }
 }

@@ -30,6 +30,8 @@ pub const CASES: &[Case] = cases![
 ];
 
 const ANSWER: &str = "An answer, in a sentence.";
+/// A channel's history has at most a hundred exchanges.
+const UTTERANCES_MAX: usize = 200;
 
 async fn comes_to_an_end(bench: &Bench) -> Finding {
     for (name, text) in
@@ -93,7 +95,7 @@ async fn survives_circumstances(bench: &Bench) -> Finding {
 }
 
 fn circumstances() -> Vec<PipelineTurn> {
-    let long = (0..1000).map(|number| {
+    let long = (0..UTTERANCES_MAX).map(|number| {
         let role = if number % 2 == 0 { Role::User } else { Role::Assistant };
         Utterance::text(role, numbered(20))
     });

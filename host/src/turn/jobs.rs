@@ -142,7 +142,7 @@ impl Turns {
         let line = if say.at.is_some() { id.clone() } else { line_to(&via) };
         let mut message = Message::direct(id, line, &actor.person, say.text.clone());
         message.extra.extend(say.at.map(|at| (AT.to_owned(), rfc3339(at))));
-        let reply = Reply::text(say.text.clone());
+        let reply = conversation::unasked(&say.text);
         Ok(Incoming { due_at: say.at, ..job(message, reply, via, &actor.request_id, now) })
     }
 

@@ -16,6 +16,9 @@ use crate::support::{Host, Model, OpenPlatform, Platform};
 const CONVERSATIONS: usize = 5;
 const MESSAGES: usize = 4;
 const FIRST_ANSWER_MAX: Duration = Duration::from_secs(5);
+/// No platform takes more than a thousand messages a minute of one bot: faster rounds would measure its rate and not
+/// the host. Those that a kill doubles leave their room too.
+const ROUND_MIN: Duration = Duration::from_millis(1_500);
 
 /// The store as a process left it, in a copy: to look must not repair it.
 pub fn left_behind(host: &Host) -> (tempfile::TempDir, Connection) {
@@ -62,6 +65,8 @@ struct Scene {
     talks: Vec<Talk>,
     /// How long a round takes that nobody disturbs.
     busy: Duration,
+    /// The next round begins no sooner.
+    next: Instant,
     /// For each message that was being sent when the process died, how often it died so.
     sending: BTreeMap<String, usize>,
     kills_in_work: usize,
@@ -78,6 +83,7 @@ impl Scene {
             _model: model,
             talks,
             busy: Duration::ZERO,
+            next: Instant::now(),
             sending,
             kills_in_work: 0,
             answered: 0,
@@ -118,6 +124,8 @@ impl Scene {
 
     /// Starts on what the last kill left, says twenty more messages, and is killed within the time that they take.
     async fn round(&mut self, number: usize, dice: &mut Dice, row: &mut Row) {
+        tokio::time::sleep_until(self.next.into()).await;
+        self.next = Instant::now() + ROUND_MIN;
         let (began, waiting) = (Instant::now(), self.unanswered());
         self.host.run().await;
         if waiting > 0 {

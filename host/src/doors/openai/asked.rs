@@ -14,6 +14,8 @@ const STOPS_MAX: usize = 4;
 /// As much text may be held back in a stream, to see whether it is a stop.
 const STOP_BYTES_MAX: usize = 256;
 const TEMPERATURE_MAX: f32 = 2.0;
+/// A pipeline may hand over a thousand: what it adds to those that it was shown has room.
+const ASSISTANTS_MESSAGES_MAX: usize = 900;
 
 /// One request that makes sense.
 #[derive(Debug)]
@@ -146,6 +148,11 @@ fn schema(mut wished: Table) -> Result<Schema, Complaint> {
 
 /// A pipeline is told what a person says now, and what was said before.
 fn check_last(conversation: &[Utterance]) -> Result<(), Complaint> {
+    if conversation.len() > ASSISTANTS_MESSAGES_MAX {
+        let rule =
+            format!("has more than {ASSISTANTS_MESSAGES_MAX} messages, the most that an assistant takes");
+        return Err(Complaint::invalid("messages", &rule));
+    }
     let last = conversation.last().filter(|last| last.role == Role::User);
     if last.is_some_and(|last| !last.plain_text().trim().is_empty()) {
         return Ok(());

@@ -127,6 +127,8 @@ enum Outcome {
 struct Part<'a> {
     title: &'a str,
     text: String,
+    /// Calls the person who asked, if it goes to a group.
+    calls: bool,
 }
 
 /// Whether this is an address that DingTalk hands out. Nobody signed it: any other could be a trap.
@@ -147,7 +149,8 @@ pub fn finish(address: &[u8], checkpoint: &[u8], reply: &Reply) -> Result<Delive
         1 => title,
         count => format!("{title} ({}/{count})", checkpoint.sent + 1),
     };
-    let part = Part { title: &title, text: text.clone() };
+    let calls = checkpoint.sent == 0 && !reply.is_unasked();
+    let part = Part { title: &title, text: text.clone(), calls };
     match send(address.as_ref(), &checkpoint, part)? {
         Outcome::Sent(id) => {
             checkpoint.sent += 1;
@@ -212,7 +215,7 @@ fn send(address: Option<&Address>, checkpoint: &Checkpoint, part: Part) -> Resul
         return by_group_robot(&part);
     };
     match live_webhook(address, checkpoint) {
-        Some(webhook) => by_session(webhook, address, checkpoint, part),
+        Some(webhook) => by_session(webhook, address, part),
         None => by_api(address, checkpoint, &part),
     }
 }
@@ -235,13 +238,8 @@ fn robot_message(part: &Part, at_user: Option<&str>) -> Value {
     object([("msgtype", "markdown".into()), ("markdown", markdown(part)), ("at", at)])
 }
 
-fn by_session(
-    webhook: &str,
-    address: &Address,
-    checkpoint: &Checkpoint,
-    mut part: Part,
-) -> Result<Outcome, Fault> {
-    let mention = mention(address, checkpoint)?;
+fn by_session(webhook: &str, address: &Address, mut part: Part) -> Result<Outcome, Fault> {
+    let mention = if part.calls { mention(address)? } else { None };
     if let Some(staff) = mention {
         part.text = format!("@{staff}\n\n{}", part.text);
     }
@@ -250,10 +248,10 @@ fn by_session(
     judge_robot(&request.limit_key(limit_key).send()?)
 }
 
-/// In a group, the first part calls the person who asked. Markdown shows a mention only if the text
-/// has it too; the id comes from an unsigned body, so it must be a plain one.
-fn mention<'a>(address: &'a Address, checkpoint: &Checkpoint) -> Result<Option<&'a str>, Fault> {
-    let is_wanted = address.group && checkpoint.sent == 0 && settings::get_or("mention_sender", true)?;
+/// The person who asked, in a group. Markdown shows a mention only if the text has it too; the id comes from an
+/// unsigned body, so it must be a plain one.
+fn mention(address: &Address) -> Result<Option<&str>, Fault> {
+    let is_wanted = address.group && settings::get_or("mention_sender", true)?;
     let plain = |staff: &&str| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         (1..=64).contains(&staff.len()) && staff.bytes().all(is_plain) && !calls_everyone(staff)

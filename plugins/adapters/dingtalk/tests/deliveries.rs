@@ -77,6 +77,16 @@ fn a_live_session_webhook_takes_the_reply_and_mentions_who_asked() {
 }
 
 #[test]
+fn what_nobody_asked_for_mentions_nobody() {
+    let host = host();
+    host.respond_json(200, OK);
+    let reply = Reply { extra: vec![("unasked".to_owned(), String::new())], ..Reply::new("hello") };
+    host.deliver(&DingTalk, &live(), "key", &reply).unwrap();
+    assert_eq!(body(&host.sent()[0])["at"]["atUserIds"], json!([]));
+    assert_eq!(body(&host.sent()[0])["markdown"]["text"], "hello");
+}
+
+#[test]
 fn an_expired_session_falls_back_to_the_openapi() {
     let host = host();
     host.respond_json(200, SENT_BY_API);
