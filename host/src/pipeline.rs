@@ -5,6 +5,7 @@
 //! does not ask a model itself: it hands the question out and is told the answer. A channel without pipelines asks with history and text as they
 //! are.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::message::{Completion, Fault, Favour, Prompt, Reply, Role, Utterance};
@@ -92,7 +93,7 @@ pub type Models<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
 #[derive(Default)]
 pub struct Line {
     /// Not reached yet, front to back.
-    ahead: std::vec::IntoIter<Stage>,
+    ahead: VecDeque<Stage>,
     /// The turn in front of those, while the question of a stage that may still hand it on is open.
     held: Option<PipelineTurn>,
     favour: Favour,
@@ -131,14 +132,14 @@ impl Line {
         favour: Favour,
         models: &Models<'_>,
     ) -> Result<(Line, Want), PipelineError> {
-        let ahead = stages.to_vec().into_iter();
+        let ahead = stages.iter().cloned().collect();
         let mut line = Line { ahead, favour, ..Line::default() };
         let want = line.enter(turn, models).await?;
         Ok((line, want))
     }
 
     async fn enter(&mut self, mut turn: PipelineTurn, models: &Models<'_>) -> Result<Want, PipelineError> {
-        while let Some(stage) = self.ahead.next() {
+        while let Some(stage) = self.ahead.pop_front() {
             let mut opened = stage.open(&turn, self.favour).await?;
             let outcome = opened.run.begin(turn.clone()).await;
             let step = opened.told(outcome)?;
