@@ -55,6 +55,7 @@ pub struct Cache {
     folder: PathBuf,
     key: hmac::Key,
     /// The `parlor` binary that compiles.
+    #[cfg_attr(not(feature = "compile"), expect(dead_code, reason = "nobody compiles in this build"))]
     compiler: PathBuf,
 }
 
