@@ -302,14 +302,18 @@ async fn an_administrator_tries_the_candidate_by_a_header() {
     assert_eq!(stage.say("c1", "m4").await, "first");
 }
 
+/// A release that asks for more than those of [`fickle::release`].
+fn greedy() -> Vec<u8> {
+    let manifest = fickle::MANIFEST.replace("\"first\"", "\"greedy\"");
+    fickle::packed(&format!(
+        "{manifest}\n[[egress]]\nhost = \"api.example.com\"\nmethods = [\"POST\"]\npath = \"/\"\n"
+    ))
+}
+
 #[tokio::test]
 async fn a_release_that_asks_for_more_waits_for_a_yes() {
     let stage = Stage::start().await;
-    let manifest = fickle::MANIFEST.replace("\"first\"", "\"greedy\"");
-    let greedy = fickle::packed(&format!(
-        "{manifest}\n[[egress]]\nhost = \"api.example.com\"\nmethods = [\"POST\"]\npath = \"/\"\n"
-    ));
-    stage.put(&greedy);
+    stage.put(&greedy());
     let waiting = until("the greedy release waits", async || {
         let deployment = stage.deployment().await;
         deployment["waiting"].is_object().then(|| deployment["waiting"].clone())
@@ -322,4 +326,53 @@ async fn a_release_that_asks_for_more_waits_for_a_yes() {
     assert_eq!(stage.say("c1", "m2").await, "greedy");
     let entries = stage.ask(Method::GET, "/audit", None).await.1;
     assert!(entries.to_string().contains("plugin.deploy"), "{entries}");
+}
+
+/// Found by review: who brought it a second time, on another node perhaps, let it in.
+#[tokio::test]
+async fn a_release_that_waits_is_let_in_by_nothing_but_a_yes() {
+    let stage = Stage::start().await;
+    for _ in 0..2 {
+        assert_eq!(stage.install("", greedy()).await.1["outcome"], "waits");
+    }
+    stage.put(&greedy());
+    let digest = stage.deployment().await["waiting"]["digest"].as_str().unwrap().to_owned();
+    let seen = stage.host.data().join("releases/fickle.seen");
+    until("the folder's file is looked at", async || {
+        std::fs::read_to_string(&seen).is_ok_and(|seen| seen == digest).then_some(())
+    })
+    .await;
+    assert_eq!(stage.say("c1", "m1").await, "first");
+    let trial = json!({ "digest": digest, "weight": 100 });
+    assert_eq!(stage.ask(Method::PUT, "/plugins/fickle/candidate", Some(trial)).await.0, 404);
+    assert_eq!(stage.say("c1", "m2").await, "first");
+}
+
+/// Found by review: with the stable release's file lost there was nothing to compare with, and any release was let in.
+#[tokio::test]
+async fn a_release_that_asks_for_more_waits_also_where_the_stable_ones_file_is_lost() {
+    let mut stage = Stage::start().await;
+    let first = std::fs::read(stage.file()).unwrap();
+    let digest = stage.deployment().await["stable"]["digest"].as_str().unwrap().to_owned();
+    stage.host.kill();
+    let lose =
+        |stage: &Stage| std::fs::remove_file(stage.host.data().join(format!("releases/{digest}.wasm")));
+    lose(&stage).unwrap();
+    stage.put(&greedy());
+    for _ in 0..2 {
+        stage.host.begin();
+        assert!(!stage.host.ended().await.success(), "there is nothing that may serve");
+    }
+    stage
+        .host
+        .wait_for_line(&["asks for more than the release that shall serve", "put that one's file"])
+        .await;
+    stage.put(&first);
+    stage.host.run().await;
+    assert_eq!(stage.say("c1", "m1").await, "first");
+    stage.host.kill();
+    lose(&stage).unwrap();
+    stage.put(&fickle::release("second", "sound"));
+    stage.host.run().await;
+    assert_eq!(stage.say("c1", "m2").await, "second", "one that asks for no more need not wait");
 }
