@@ -2,6 +2,8 @@
 //! over HTTP. Which release made a reply stands in the reply.
 #![cfg(unix)]
 
+#[path = "deployment/shadow.rs"]
+mod shadow;
 #[path = "support/parts.rs"]
 #[allow(dead_code, unused_imports, reason = "each binary of tests uses its part of what they share")]
 mod support;
@@ -38,13 +40,27 @@ struct Stage {
 
 impl Stage {
     async fn start() -> Stage {
+        Stage::set(&[]).await
+    }
+
+    /// The same with the pipeline `fitful` behind it.
+    async fn with_pipeline(mood: &str) -> Stage {
+        Stage::set(&[("fitful", fickle::pipeline("0.1.0", mood))]).await
+    }
+
+    async fn set(pipelines: &[(&str, Vec<u8>)]) -> Stage {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("fickle.wasm"), fickle::release("first", "sound")).unwrap();
+        for (name, bytes) in pipelines {
+            std::fs::write(folder.path().join(format!("{name}.wasm")), bytes).unwrap();
+        }
+        let names: Vec<&str> = pipelines.iter().map(|(name, _)| *name).collect();
         let settings = Settings::new()
             .set("plugins.folder", folder.path().to_str().unwrap())
             .set("models", json!({ "echo": { "backend": "echo" } }))
             .set("default_model", "echo")
-            .set("channels.team", json!({ "adapter": "fickle", "pipelines": [] }));
+            .set("channels.team", json!({ "adapter": "fickle", "pipelines": names }))
+            .environment("PARLOR_LOG", "info,parlor=debug");
         let mut host = Host::at_rest(&Settings { is_warm: false, ..settings });
         host.run().await;
         let admin = host.token_with(&["--role", "admin", "--subject", "olga"]);
@@ -64,13 +80,18 @@ impl Stage {
 
     /// Says something in a conversation; who answered comes back.
     async fn say(&self, conversation: &str, id: &str) -> String {
+        let body = self.answer(conversation, id).await;
+        assert_eq!(body["text"], format!("hello {id}"), "{body}");
+        body["release"].as_str().unwrap().to_owned()
+    }
+
+    /// What is said to `hello` and the message's id.
+    async fn answer(&self, conversation: &str, id: &str) -> Value {
         let said = json!({ "id": id, "conversation": conversation, "text": format!("hello {id}") });
         let response = client().post(self.host.url("/webhook/team")).json(&said).send().await.unwrap();
         let (status, text) = (response.status(), response.text().await.unwrap());
         assert_eq!(status, 200, "{id}: {text}");
-        let body: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(body["text"], format!("hello {id}"), "{body}");
-        body["release"].as_str().unwrap().to_owned()
+        serde_json::from_str(&text).unwrap()
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -92,13 +113,28 @@ impl Stage {
     }
 
     async fn deployment(&self) -> Value {
-        self.ask(Method::GET, "/plugins/fickle", None).await.1["deployment"].clone()
+        self.deployment_of("fickle").await
+    }
+
+    async fn deployment_of(&self, plugin: &str) -> Value {
+        self.ask(Method::GET, &format!("/plugins/{plugin}"), None).await.1["deployment"].clone()
+    }
+
+    /// The lines of a family in `/metrics`.
+    async fn figures(&self, family: &str) -> Vec<String> {
+        let response = client().get(self.host.admin_url("/metrics")).send().await.unwrap();
+        let text = response.error_for_status().unwrap().text().await.unwrap();
+        text.lines().filter(|line| line.starts_with(family)).map(str::to_owned).collect()
     }
 
     /// The candidate's reason for not serving any more.
     async fn quarantined(&self) -> String {
+        self.quarantined_of("fickle").await
+    }
+
+    async fn quarantined_of(&self, plugin: &str) -> String {
         let reason = async || {
-            let deployment = self.deployment().await;
+            let deployment = self.deployment_of(plugin).await;
             deployment["quarantined"][0]["reason"].as_str().map(str::to_owned)
         };
         until("the release is taken out of service", reason).await

@@ -108,6 +108,8 @@ struct Standing {
     faults: u64,
     /// The guest's own time, the 95th percentile of the last calls, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// Of a pipeline in shadow: turns that it would have begun otherwise than the stable release. It stays all the same.
+    other_steps: u64,
     p95_us: Option<u64>,
 }
 
@@ -199,7 +201,7 @@ pub async fn one(
 fn deployment(console: &Console, name: &str, serving: &Serving) -> Deployment {
     let wanted = console.deployments.all_wanted().remove(name).unwrap_or_default();
     let standing = |release: &Release| {
-        let Figures { calls, bad, faults, p95 } = console.deployments.figures(&release.digest);
+        let Figures { calls, bad, faults, other_steps, p95 } = console.deployments.figures(&release.digest);
         Standing {
             digest: release.digest.clone(),
             version: release.manifest.version.clone(),
@@ -209,6 +211,7 @@ fn deployment(console: &Console, name: &str, serving: &Serving) -> Deployment {
             p95_us: p95.map(|p95| u64::try_from(p95.as_micros()).unwrap_or(u64::MAX)),
         }
     };
+            other_steps,
     let trial = |candidate: &Candidate| Trial {
         standing: standing(&candidate.fitted.release),
         weight: match candidate.share {
