@@ -292,7 +292,11 @@ impl App {
     }
 
     fn readiness(&self) -> Arc<readiness::State> {
-        Arc::new(readiness::State { turns: self.turns.clone(), connections: self.statuses() })
+        Arc::new(readiness::State {
+            turns: self.turns.clone(),
+            shelf: self.shelf.clone(),
+            connections: self.statuses(),
+        })
     }
 
     /// How the connections do, by channel.

@@ -412,3 +412,22 @@ async fn a_release_that_asks_for_more_waits_also_where_the_stable_ones_file_is_l
     stage.host.run().await;
     assert_eq!(stage.say("c1", "m2").await, "second", "one that asks for no more need not wait");
 }
+
+#[tokio::test]
+async fn the_figures_tell_which_releases_serve() {
+    let stage = Stage::start().await;
+    let line = |digest: &str, role: &str| {
+        let labels = format!("plugin=\"fickle\",version=\"0.1.0\",digest=\"{digest}\",role=\"{role}\"");
+        format!("parlor_plugin_info{{{labels}}} 1")
+    };
+    let served = async || stage.figures("parlor_plugin_info").await;
+    let first = stage.deployment().await["stable"]["digest"].as_str().unwrap().to_owned();
+    assert_eq!(served().await, [line(&first, "stable")]);
+    let outcome = stage.install("?weight=30", fickle::release("second", "sound")).await.1;
+    let second = outcome["digest"].as_str().unwrap();
+    assert_eq!(served().await, [line(&first, "stable"), line(second, "candidate")]);
+    assert_eq!(stage.ask(Method::POST, "/plugins/fickle/promote", None).await.0, 204);
+    assert_eq!(served().await, [line(second, "stable")], "what serves no more is gone");
+    assert_eq!(stage.ask(Method::POST, "/plugins/fickle/rollback", None).await.0, 204);
+    assert_eq!(served().await, [line(&first, "stable")]);
+}
