@@ -2,6 +2,8 @@
 //! over HTTP. Which release made a reply stands in the reply.
 #![cfg(unix)]
 
+#[path = "deployment/command.rs"]
+mod command;
 #[path = "deployment/shadow.rs"]
 mod shadow;
 #[path = "support/parts.rs"]

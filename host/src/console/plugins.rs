@@ -101,15 +101,17 @@ struct Deployment {
 struct Standing {
     digest: String,
     version: String,
+    /// The trusted key that signed its file.
+    signed_by: Option<SignedBy>,
     calls: u64,
     /// Traps, calls out of time, results other than the stable release's.
     bad: u64,
     /// Calls that the plugin itself failed.
     faults: u64,
-    /// The guest's own time, the 95th percentile of the last calls, in microseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
     /// Of a pipeline in shadow: turns that it would have begun otherwise than the stable release. It stays all the same.
     other_steps: u64,
+    /// The guest's own time, the 95th percentile of the last calls, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     p95_us: Option<u64>,
 }
 
@@ -205,13 +207,14 @@ fn deployment(console: &Console, name: &str, serving: &Serving) -> Deployment {
         Standing {
             digest: release.digest.clone(),
             version: release.manifest.version.clone(),
+            signed_by: release.provenance.signer().map(SignedBy::of),
             calls,
             bad,
             faults,
+            other_steps,
             p95_us: p95.map(|p95| u64::try_from(p95.as_micros()).unwrap_or(u64::MAX)),
         }
     };
-            other_steps,
     let trial = |candidate: &Candidate| Trial {
         standing: standing(&candidate.fitted.release),
         weight: match candidate.share {
