@@ -9,6 +9,7 @@ mod beside;
 mod connection;
 mod watched;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,39 +22,47 @@ use crate::plugin::shelf::{FITTED, Fitted};
 use crate::plugin::{CallError, Delivered, Presentation, Reception, Shelf, Snapshot};
 use watched::Watched;
 
-/// Webhooks that are read side by side; they have instances of their own, whatever turns do.
+/// Webhooks that are read side by side; they have instances of their own, whatever turns do. Each adapter has its part
+/// of them to itself.
 pub const RECEPTIONS_MAX: usize = 64;
 /// Deliveries side by side.
 pub const DELIVERIES_MAX: usize = 128;
 /// A webhook that finds no instance within this time gets a 503, and the platform tries again.
 const RECEPTION_WAIT: Duration = Duration::from_secs(1);
 
-/// Instances for receiving and for delivering, shared by all channels.
+/// Instances for receiving, and those for delivering, which all channels share.
 #[derive(Debug)]
 pub struct Permits {
-    receptions: Semaphore,
+    /// By adapter. What one of them holds, a loop until its deadline, is never what another waits for; a part is enough
+    /// for each, since a sound one reads in microseconds and waits for nobody.
+    receptions: BTreeMap<String, Semaphore>,
     deliveries: Semaphore,
     /// Of the deliveries, those that may be updates: a platform that hangs in them keeps no last word waiting.
     updates: Semaphore,
 }
 
 impl Permits {
-    /// A quarter of the instances each; the other half is the turns'.
-    pub fn new(instances_max: usize) -> Self {
+    /// A quarter of the instances each; the other half is the turns'. No adapter's part is empty.
+    pub fn new(instances_max: usize, adapters: BTreeSet<String>) -> Self {
         let quarter = (instances_max / 4).max(1);
         let deliveries = DELIVERIES_MAX.min(quarter);
+        let part = (RECEPTIONS_MAX.min(quarter) / adapters.len().max(1)).max(1);
         Self {
-            receptions: Semaphore::new(RECEPTIONS_MAX.min(quarter)),
+            receptions: adapters.into_iter().map(|name| (name, Semaphore::new(part))).collect(),
             deliveries: Semaphore::new(deliveries),
             updates: Semaphore::new((deliveries / 2).max(1)),
         }
+    }
+
+    fn receptions(&self, adapter: &str) -> &Semaphore {
+        self.receptions.get(adapter).expect("every adapter of a channel was named")
     }
 }
 
 /// Why an adapter gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
-    #[error("too many webhooks at a time")]
+    #[error("too many webhooks of this adapter at a time")]
     Crowded,
     #[error("all instances are busy delivering")]
     Busy,
@@ -97,7 +106,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Every release that the shelf has under this name must be fitted for the channel.
+    /// Every release that the shelf has under this name must be fitted for the channel, and the permits made for it.
     pub fn new(name: String, channel: Arc<str>, shelf: Arc<Shelf>, permits: Arc<Permits>) -> Adapter {
         Adapter { name, channel, shelf, permits }
     }
@@ -108,7 +117,8 @@ impl Adapter {
         request: HttpRequest,
         favour: Favour,
     ) -> Result<(Reception, Speaker), AdapterError> {
-        let waited = tokio::time::timeout(RECEPTION_WAIT, self.permits.receptions.acquire()).await;
+        let waited =
+            tokio::time::timeout(RECEPTION_WAIT, self.permits.receptions(&self.name).acquire()).await;
         let _permit = waited.map_err(|_| AdapterError::Crowded)?;
         let serving = self.shelf.serving(&self.name).expect(FITTED);
         match &serving.candidate {

@@ -292,7 +292,11 @@ impl App {
     }
 
     fn readiness(&self) -> Arc<readiness::State> {
-        Arc::new(readiness::State { turns: self.turns.clone(), connections: self.statuses() })
+        Arc::new(readiness::State {
+            turns: self.turns.clone(),
+            shelf: self.shelf.clone(),
+            connections: self.statuses(),
+        })
     }
 
     /// How the connections do, by channel.
@@ -464,7 +468,7 @@ fn witness(metrics: &Arc<Metrics>, tallies: &Arc<Tallies>) -> Witness {
 
 fn turns(config: &Config, parts: &Parts, ground: Ground, shelf: &Arc<Shelf>) -> anyhow::Result<Turns> {
     let Ground { loader, store, models, metrics, .. } = ground;
-    let permits = Arc::new(Permits::new(loader.instances_max));
+    let permits = Arc::new(Permits::new(loader.instances_max, wiring::adapters(config)));
     let channels = wiring::channels(config, shelf, &permits);
     let instances = loader.instances_max / 2;
     let inbox = inbox(config, parts.place)?;

@@ -1,7 +1,9 @@
 //! The command line: what people type, turned into calls. Exit codes: 0 done, 1 failed or refused, 2 misused.
 
+mod ask;
 mod check;
 mod doctor;
+mod door;
 mod init;
 mod load;
 mod model;

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Clock;
 use crate::plugin::loader::{LoadError, Loader, Rejected};
-use crate::plugin::manifest::grown;
+use crate::plugin::manifest::{Manifest, grown};
 use crate::plugin::package::Package;
 use crate::plugin::shelf::{Candidate, Fitted, Serving, Share};
 use crate::plugin::{Release, Shelf};
@@ -276,13 +276,24 @@ impl Deployments {
 
     /// What this release asks for beyond the stable one.
     fn asks(&self, wanted: &Wanted, release: &Release) -> Vec<String> {
-        if wanted.stable.is_empty() || wanted.knows(&release.digest) {
+        if wanted.stable.is_empty() || wanted.has_let_in(&release.digest) {
             return Vec::new();
         }
-        let name = &release.manifest.name;
-        let stable = self.shelf.release(name).map(|stable| stable.manifest.clone());
-        let stable = stable.or_else(|| Some(self.depot.package(&wanted.stable, &self.loader).ok()?.manifest));
-        stable.map_or_else(Vec::new, |stable| grown(&stable, &release.manifest))
+        match self.stable_manifest(&release.manifest.name, wanted) {
+            Some(stable) => grown(&stable, &release.manifest),
+            None => [format!("cannot be compared, since this host does not have {}", wanted.stable)]
+                .into_iter()
+                .chain(grown(&release.manifest.without_permissions(), &release.manifest))
+                .collect(),
+        }
+    }
+
+    /// What the stable release may do: it serves here, or its file is here, or it is written down.
+    fn stable_manifest(&self, plugin: &str, wanted: &Wanted) -> Option<Manifest> {
+        let serving = self.shelf.release(plugin).filter(|serving| serving.digest == wanted.stable);
+        let package = || Some(self.depot.package(&wanted.stable, &self.loader).ok()?.manifest);
+        let written = || Manifest::parse(wanted.manifest.as_deref()?).ok();
+        serving.map(|serving| serving.manifest.clone()).or_else(package).or_else(written)
     }
 
     /// Brings what is wanted on the shelf, and only then writes down that it is wanted. `stable` and `candidate` are
@@ -290,11 +301,12 @@ impl Deployments {
     async fn serve(
         &self,
         plugin: &str,
-        wanted: Wanted,
+        mut wanted: Wanted,
         stable: Option<Arc<Fitted>>,
         candidate: Option<Arc<Fitted>>,
     ) -> Result<(), NotDeployed> {
         let serving = self.made_ready(plugin, &wanted, stable, candidate).await?;
+        wanted.manifest = Some(serving.stable.release.manifest.text.to_string());
         self.write(plugin, wanted).await?;
         self.put(plugin, serving);
         Ok(())

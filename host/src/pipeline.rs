@@ -2,14 +2,16 @@
 //!
 //! `begin` runs front to back until one asks, says or ignores; one that has heard its answer may still hand the turn
 //! on. Text runs back through the `filter`s, the asking stage first; `finish` closes the stages in front of it. It
-//! does not ask a model itself: it hands the question out and is told the answer. A channel without pipelines asks with history and text as they
-//! are.
+//! does not ask a model itself: it hands the question out and is told the answer. A channel without pipelines asks with
+//! history and text as they are. Read on in `shadow`: how a candidate is tried of which nothing goes on.
+
+mod shadow;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::message::{Completion, Fault, Favour, Prompt, Reply, Role, Utterance};
-use crate::plugin::shelf::FITTED;
+use crate::plugin::shelf::{FITTED, Share};
 use crate::plugin::{CallError, Flow, PipelineRun, PipelineTurn, Shelf, Step};
 
 /// Questions of one turn; a pipeline that asks for ever is a defect.
@@ -71,6 +73,19 @@ impl Stage {
         let run = fitted.release.run(services.clone()).await;
         let run = run.map_err(|source| PipelineError::Call { plugin: self.name.clone(), source })?;
         Ok(Opened { name: self.name.clone(), run })
+    }
+
+    /// Lets a candidate that is a shadow begin the turn as well.
+    fn rehearse(&self, turn: &PipelineTurn, favour: Favour, begun: &shadow::Begun) {
+        let serving = self.shelf.serving(&self.name).expect(FITTED);
+        let Some(candidate) = serving.candidate.as_ref().filter(|candidate| candidate.share == Share::Shadow)
+        else {
+            return;
+        };
+        if favour == Favour::Its {
+            let services = candidate.fitted.services(&self.channel).expect(FITTED).clone();
+            shadow::rehearse(candidate.fitted.clone(), services, turn.clone(), begun.clone());
+        }
     }
 }
 
@@ -141,8 +156,9 @@ impl Line {
     async fn enter(&mut self, mut turn: PipelineTurn, models: &Models<'_>) -> Result<Want, PipelineError> {
         while let Some(stage) = self.ahead.pop_front() {
             let mut opened = stage.open(&turn, self.favour).await?;
-            let outcome = opened.run.begin(turn.clone()).await;
-            let step = opened.told(outcome)?;
+            let begun = opened.run.begin(turn.clone()).await;
+            stage.rehearse(&turn, self.favour, &begun);
+            let step = opened.told(begun)?;
             self.open.push(opened);
             match step {
                 Step::Pass => {}

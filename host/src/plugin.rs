@@ -162,6 +162,20 @@ pub enum Step {
     Reset(Reply),
 }
 
+impl Step {
+    /// A word for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::Pass => "pass",
+            Step::Next(_) => "next",
+            Step::Ask(_) => "ask",
+            Step::Say(_) => "say",
+            Step::Ignore => "ignore",
+            Step::Reset(_) => "reset",
+        }
+    }
+}
+
 /// What a pipeline makes of text that streams by.
 #[derive(Debug, Clone)]
 pub enum Flow {

@@ -2,6 +2,10 @@
 //! over HTTP. Which release made a reply stands in the reply.
 #![cfg(unix)]
 
+#[path = "deployment/command.rs"]
+mod command;
+#[path = "deployment/shadow.rs"]
+mod shadow;
 #[path = "support/parts.rs"]
 #[allow(dead_code, unused_imports, reason = "each binary of tests uses its part of what they share")]
 mod support;
@@ -38,13 +42,27 @@ struct Stage {
 
 impl Stage {
     async fn start() -> Stage {
+        Stage::set(&[]).await
+    }
+
+    /// The same with the pipeline `fitful` behind it.
+    async fn with_pipeline(mood: &str) -> Stage {
+        Stage::set(&[("fitful", fickle::pipeline("0.1.0", mood))]).await
+    }
+
+    async fn set(pipelines: &[(&str, Vec<u8>)]) -> Stage {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("fickle.wasm"), fickle::release("first", "sound")).unwrap();
+        for (name, bytes) in pipelines {
+            std::fs::write(folder.path().join(format!("{name}.wasm")), bytes).unwrap();
+        }
+        let names: Vec<&str> = pipelines.iter().map(|(name, _)| *name).collect();
         let settings = Settings::new()
             .set("plugins.folder", folder.path().to_str().unwrap())
             .set("models", json!({ "echo": { "backend": "echo" } }))
             .set("default_model", "echo")
-            .set("channels.team", json!({ "adapter": "fickle", "pipelines": [] }));
+            .set("channels.team", json!({ "adapter": "fickle", "pipelines": names }))
+            .environment("PARLOR_LOG", "info,parlor=debug");
         let mut host = Host::at_rest(&Settings { is_warm: false, ..settings });
         host.run().await;
         let admin = host.token_with(&["--role", "admin", "--subject", "olga"]);
@@ -64,13 +82,18 @@ impl Stage {
 
     /// Says something in a conversation; who answered comes back.
     async fn say(&self, conversation: &str, id: &str) -> String {
+        let body = self.answer(conversation, id).await;
+        assert_eq!(body["text"], format!("hello {id}"), "{body}");
+        body["release"].as_str().unwrap().to_owned()
+    }
+
+    /// What is said to `hello` and the message's id.
+    async fn answer(&self, conversation: &str, id: &str) -> Value {
         let said = json!({ "id": id, "conversation": conversation, "text": format!("hello {id}") });
         let response = client().post(self.host.url("/webhook/team")).json(&said).send().await.unwrap();
         let (status, text) = (response.status(), response.text().await.unwrap());
         assert_eq!(status, 200, "{id}: {text}");
-        let body: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(body["text"], format!("hello {id}"), "{body}");
-        body["release"].as_str().unwrap().to_owned()
+        serde_json::from_str(&text).unwrap()
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -92,13 +115,28 @@ impl Stage {
     }
 
     async fn deployment(&self) -> Value {
-        self.ask(Method::GET, "/plugins/fickle", None).await.1["deployment"].clone()
+        self.deployment_of("fickle").await
+    }
+
+    async fn deployment_of(&self, plugin: &str) -> Value {
+        self.ask(Method::GET, &format!("/plugins/{plugin}"), None).await.1["deployment"].clone()
+    }
+
+    /// The lines of a family in `/metrics`.
+    async fn figures(&self, family: &str) -> Vec<String> {
+        let response = client().get(self.host.admin_url("/metrics")).send().await.unwrap();
+        let text = response.error_for_status().unwrap().text().await.unwrap();
+        text.lines().filter(|line| line.starts_with(family)).map(str::to_owned).collect()
     }
 
     /// The candidate's reason for not serving any more.
     async fn quarantined(&self) -> String {
+        self.quarantined_of("fickle").await
+    }
+
+    async fn quarantined_of(&self, plugin: &str) -> String {
         let reason = async || {
-            let deployment = self.deployment().await;
+            let deployment = self.deployment_of(plugin).await;
             deployment["quarantined"][0]["reason"].as_str().map(str::to_owned)
         };
         until("the release is taken out of service", reason).await
@@ -302,14 +340,18 @@ async fn an_administrator_tries_the_candidate_by_a_header() {
     assert_eq!(stage.say("c1", "m4").await, "first");
 }
 
+/// A release that asks for more than those of [`fickle::release`].
+fn greedy() -> Vec<u8> {
+    let manifest = fickle::MANIFEST.replace("\"first\"", "\"greedy\"");
+    fickle::packed(&format!(
+        "{manifest}\n[[egress]]\nhost = \"api.example.com\"\nmethods = [\"POST\"]\npath = \"/\"\n"
+    ))
+}
+
 #[tokio::test]
 async fn a_release_that_asks_for_more_waits_for_a_yes() {
     let stage = Stage::start().await;
-    let manifest = fickle::MANIFEST.replace("\"first\"", "\"greedy\"");
-    let greedy = fickle::packed(&format!(
-        "{manifest}\n[[egress]]\nhost = \"api.example.com\"\nmethods = [\"POST\"]\npath = \"/\"\n"
-    ));
-    stage.put(&greedy);
+    stage.put(&greedy());
     let waiting = until("the greedy release waits", async || {
         let deployment = stage.deployment().await;
         deployment["waiting"].is_object().then(|| deployment["waiting"].clone())
@@ -322,4 +364,72 @@ async fn a_release_that_asks_for_more_waits_for_a_yes() {
     assert_eq!(stage.say("c1", "m2").await, "greedy");
     let entries = stage.ask(Method::GET, "/audit", None).await.1;
     assert!(entries.to_string().contains("plugin.deploy"), "{entries}");
+}
+
+/// Found by review: who brought it a second time, on another node perhaps, let it in.
+#[tokio::test]
+async fn a_release_that_waits_is_let_in_by_nothing_but_a_yes() {
+    let stage = Stage::start().await;
+    for _ in 0..2 {
+        assert_eq!(stage.install("", greedy()).await.1["outcome"], "waits");
+    }
+    stage.put(&greedy());
+    let digest = stage.deployment().await["waiting"]["digest"].as_str().unwrap().to_owned();
+    let seen = stage.host.data().join("releases/fickle.seen");
+    until("the folder's file is looked at", async || {
+        std::fs::read_to_string(&seen).is_ok_and(|seen| seen == digest).then_some(())
+    })
+    .await;
+    assert_eq!(stage.say("c1", "m1").await, "first");
+    let trial = json!({ "digest": digest, "weight": 100 });
+    assert_eq!(stage.ask(Method::PUT, "/plugins/fickle/candidate", Some(trial)).await.0, 404);
+    assert_eq!(stage.say("c1", "m2").await, "first");
+}
+
+/// Found by review: with the stable release's file lost there was nothing to compare with, and any release was let in.
+#[tokio::test]
+async fn a_release_that_asks_for_more_waits_also_where_the_stable_ones_file_is_lost() {
+    let mut stage = Stage::start().await;
+    let first = std::fs::read(stage.file()).unwrap();
+    let digest = stage.deployment().await["stable"]["digest"].as_str().unwrap().to_owned();
+    stage.host.kill();
+    let lose =
+        |stage: &Stage| std::fs::remove_file(stage.host.data().join(format!("releases/{digest}.wasm")));
+    lose(&stage).unwrap();
+    stage.put(&greedy());
+    for _ in 0..2 {
+        stage.host.begin();
+        assert!(!stage.host.ended().await.success(), "there is nothing that may serve");
+    }
+    stage
+        .host
+        .wait_for_line(&["asks for more than the release that shall serve", "put that one's file"])
+        .await;
+    stage.put(&first);
+    stage.host.run().await;
+    assert_eq!(stage.say("c1", "m1").await, "first");
+    stage.host.kill();
+    lose(&stage).unwrap();
+    stage.put(&fickle::release("second", "sound"));
+    stage.host.run().await;
+    assert_eq!(stage.say("c1", "m2").await, "second", "one that asks for no more need not wait");
+}
+
+#[tokio::test]
+async fn the_figures_tell_which_releases_serve() {
+    let stage = Stage::start().await;
+    let line = |digest: &str, role: &str| {
+        let labels = format!("plugin=\"fickle\",version=\"0.1.0\",digest=\"{digest}\",role=\"{role}\"");
+        format!("parlor_plugin_info{{{labels}}} 1")
+    };
+    let served = async || stage.figures("parlor_plugin_info").await;
+    let first = stage.deployment().await["stable"]["digest"].as_str().unwrap().to_owned();
+    assert_eq!(served().await, [line(&first, "stable")]);
+    let outcome = stage.install("?weight=30", fickle::release("second", "sound")).await.1;
+    let second = outcome["digest"].as_str().unwrap();
+    assert_eq!(served().await, [line(&first, "stable"), line(second, "candidate")]);
+    assert_eq!(stage.ask(Method::POST, "/plugins/fickle/promote", None).await.0, 204);
+    assert_eq!(served().await, [line(second, "stable")], "what serves no more is gone");
+    assert_eq!(stage.ask(Method::POST, "/plugins/fickle/rollback", None).await.0, 204);
+    assert_eq!(served().await, [line(&first, "stable")]);
 }

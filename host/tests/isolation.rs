@@ -29,6 +29,8 @@ const SLACK: Duration = Duration::from_secs(4);
 const GROWTH_MIB_MAX: u64 = 16 + 32;
 /// How often the neighbour is called: all of it is in the log.
 const PAUSE: Duration = Duration::from_millis(20);
+/// More at a time than there are places for webhooks.
+const CROWD: usize = 150;
 /// Of one call, whatever the guest writes.
 const LOG_LINES_MAX: usize = 100;
 /// Each misdeed by its path, and what the log tells of it.
@@ -144,6 +146,44 @@ async fn each_misdeed_ends_its_own_call_and_no_other() {
     assert!(timeouts >= 2, "`loop` and `sleep` are timeouts: {timeouts}");
     assert_eq!(traps + timeouts, MISDEEDS.len() as u64);
     assert!(host.lines_with("this guest talks too much").len() <= LOG_LINES_MAX);
+}
+
+/// Found by review: the places for webhooks were one heap, and who hung in all of them kept every other adapter out.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_that_hangs_in_all_its_places_keeps_no_other_from_its_own() {
+    let settings = Settings { is_warm: false, ..Settings::new() }
+        .set("plugins.folder", support::guests().to_str().unwrap())
+        .set("channels.wild", json!({ "adapter": "unruly" }))
+        .set("channels.other", json!({ "adapter": "slate" }));
+    let model = Model::start().await;
+    let host = Host::start(&model.join(settings)).await;
+    let client = client();
+    for misdeed in ["sleep", "loop"] {
+        let ask = || client.get(host.url(&format!("/webhook/wild/{misdeed}"))).send();
+        let crowd: Vec<_> = (0..CROWD).map(|_| tokio::spawn(ask())).collect();
+        let mut calls = 0;
+        while !crowd.iter().all(tokio::task::JoinHandle::is_finished) {
+            let response = client.post(host.url("/webhook/other")).body("{}").send().await.unwrap();
+            assert_eq!(response.status(), 400, "`slate` reads it and wants more than that, /{misdeed}");
+            calls += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+        assert!(calls > 1);
+        let (mut hung, mut refused) = (0, 0);
+        for response in crowd {
+            let response = response.await.unwrap().unwrap();
+            match response.status().as_u16() {
+                500 => hung += 1,
+                503 => {
+                    assert!(response.headers().contains_key("retry-after"), "{response:?}");
+                    refused += 1;
+                }
+                status => panic!("/{misdeed}: {status}"),
+            }
+        }
+        assert!(hung > 0 && refused > 0, "/{misdeed}: {hung} hung, {refused} found no place");
+    }
+    assert_eq!(ask_for(&host, "ok").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -400,6 +400,41 @@ async fn a_repeat_is_known_although_the_clock_was_set_ahead_while_nobody_looked(
     assert_eq!(swept, 1, "and forgotten when its retention is over");
 }
 
+/// Found by review: a clock that was set ahead made all of the audit old, and the next sweep deleted it.
+#[tokio::test]
+async fn what_operators_did_is_kept_for_its_retention_however_the_clock_is_set() {
+    const DAY: u64 = 24 * 3_600_000;
+    const KEPT: u64 = 30 * DAY;
+    const AHEAD: u64 = 365 * DAY;
+    let (store, _folder) = fresh();
+    let entries = async || store.audit(None, 9).await.unwrap().len();
+    assert!(revoke(&store, NOW, "t1").await);
+    store.clock_was_set(NOW + AHEAD, AHEAD as i64).await.unwrap();
+    assert!(revoke(&store, NOW + AHEAD + DAY, "t2").await);
+    store.clock_was_set(NOW + 2 * DAY, -(AHEAD as i64)).await.unwrap();
+    assert!(revoke(&store, NOW + 2 * DAY, "t3").await);
+    store.clock_was_set(NOW + 2 * DAY + AHEAD, AHEAD as i64).await.unwrap();
+    let sweep = async |days: u64| store.sweep_audit(NOW + AHEAD + days * DAY + 1 - KEPT).await.unwrap();
+    assert_eq!((sweep(29).await, entries().await), (0, 3), "none is thirty days old");
+    assert_eq!((sweep(30).await, entries().await), (1, 2));
+    assert_eq!((sweep(32).await, entries().await), (2, 0));
+    assert!(matches!(store.audit_chain().await.unwrap(), Chain::Whole { entries: 0, last: Some((3, _)) }));
+}
+
+#[tokio::test]
+async fn what_operators_did_is_kept_although_the_clock_was_set_ahead_while_nobody_looked() {
+    const DAY: u64 = 24 * 3_600_000;
+    let (store, folder) = fresh();
+    conformance::say(&store, "c", "1").await;
+    assert!(revoke(&store, NOW, "t1").await);
+    drop(store);
+    let store = open(folder.path());
+    let later = NOW + 3650 * DAY;
+    store.wake(later).await.unwrap();
+    assert_eq!(store.sweep_audit(later - 30 * DAY).await.unwrap(), 0);
+    assert_eq!(store.sweep_audit(later + DAY).await.unwrap(), 1, "and no longer than from now on");
+}
+
 #[tokio::test]
 async fn what_is_meant_for_an_hour_stays_at_it_when_the_clock_is_set() {
     const HOUR: u64 = 3_600_000;
@@ -430,9 +465,8 @@ async fn what_is_meant_for_an_hour_stays_at_it_when_the_host_stops_meanwhile() {
     assert_eq!(claim(&open(folder.path()), NOW + 5 * HOUR).await.message.id, "1");
 }
 
-#[tokio::test]
-async fn an_audit_that_was_changed_shows() {
-    let (store, folder) = fresh();
+/// An entry for the audit.
+async fn revoke(store: &SqliteStore, now: u64, token: &str) -> bool {
     let actor = Actor {
         person: "ada".to_owned(),
         token: None,
@@ -440,9 +474,15 @@ async fn an_audit_that_was_changed_shows() {
         request_id: "r".to_owned(),
         client: None,
     };
+    let act = Act::Revoke { token: token.to_owned(), until: NOW + 99 };
+    store.act(now, &act, &actor).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_audit_that_was_changed_shows() {
+    let (store, folder) = fresh();
     for token in ["t1", "t2", "t3"] {
-        let act = Act::Revoke { token: token.to_owned(), until: NOW + 99 };
-        assert!(store.act(NOW, &act, &actor).await.unwrap());
+        assert!(revoke(&store, NOW, token).await);
     }
     let tool = tool(folder.path());
     for refused in ["UPDATE audit SET target = 'x'", "DELETE FROM audit WHERE seq = 2"] {

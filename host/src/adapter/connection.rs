@@ -56,6 +56,6 @@ impl Adapter {
 
     /// What is heard waits for an instance; the platform's socket waits with it.
     async fn reception_permit(&self) -> tokio::sync::SemaphorePermit<'_> {
-        self.permits.receptions.acquire().await.expect("this semaphore is never closed")
+        self.permits.receptions(&self.name).acquire().await.expect("this semaphore is never closed")
     }
 }

@@ -11,11 +11,14 @@ use crate::connection::{State as Connected, Status};
 use crate::doors::health::{Check, Readiness};
 use crate::model::Model;
 use crate::model::breaker::Standing;
+use crate::plugin::{Release, Shelf};
+use crate::telemetry::metrics::Served;
 use crate::turn::Turns;
 
 /// What probes ask.
 pub struct State {
     pub turns: Arc<Turns>,
+    pub shelf: Arc<Shelf>,
     pub connections: BTreeMap<Arc<str>, Arc<Status>>,
 }
 
@@ -33,6 +36,7 @@ impl Readiness for State {
     }
 
     async fn refresh(&self) {
+        self.turns.metrics.set_releases(self.releases());
         for (name, model) in &self.turns.models {
             if let Some(standing) = model.standing() {
                 self.turns.metrics.set_model_breaker(name, &Standing::WORDS, standing.word());
@@ -61,6 +65,15 @@ fn standing(model: &dyn Model) -> String {
 }
 
 impl State {
+    fn releases(&self) -> Vec<Served> {
+        let serving = self.shelf.names().into_iter().filter_map(|name| self.shelf.serving(&name));
+        let served = serving.flat_map(|serving| {
+            let candidate = serving.candidate.as_ref().map(|it| release(&it.fitted.release, "candidate"));
+            [release(&serving.stable.release, "stable")].into_iter().chain(candidate)
+        });
+        served.collect()
+    }
+
     fn store(&self) -> Check {
         let ok = self.turns.can_store();
         let detail = if ok { "writes" } else { "the last message could not be stored" };
@@ -72,6 +85,11 @@ impl State {
         let detail = if ok { "takes messages" } else { "shutting down" };
         Check { name: "doors".to_owned(), ok, detail: detail.to_owned() }
     }
+}
+
+fn release(release: &Release, role: &'static str) -> Served {
+    let Release { digest, manifest, .. } = release;
+    Served { plugin: manifest.name.clone(), version: manifest.version.clone(), digest: digest.clone(), role }
 }
 
 /// A host is ready once its first attempt at each socket has ended, so that a roll-out goes on when the new host

@@ -1,7 +1,7 @@
 //! From a configuration's channels to wired ones, and from its models to those that answer.
 //! Every problem is noted, so that an operator hears of all of them at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -57,6 +57,11 @@ fn strangers(mouth: &Mouth<'_>) -> Vec<String> {
             format!("`{plugin}.{name}` is for the pipeline `{plugin}`, which is not in `pipelines`")
         })
         .collect()
+}
+
+/// The adapters that its channels speak through.
+pub fn adapters(config: &Config) -> BTreeSet<String> {
+    mouth::all(config).into_iter().filter_map(|mouth| mouth.adapter.map(str::to_owned)).collect()
 }
 
 /// The channels of a configuration, each of whose plugins is on the shelf.

@@ -4,7 +4,6 @@
 //! `answers` finds out what is wanted, by flags and by `ask`; `write` makes the files of it.
 
 mod answers;
-mod ask;
 mod write;
 
 use std::io::IsTerminal as _;
@@ -13,10 +12,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::ask::{Ask, Nobody, Terminal};
 use super::{doctor, load};
 use crate::config::secrets_file::SECRETS_FILE;
 use answers::Answers;
-use ask::{Ask, Nobody, Terminal};
 
 #[derive(Debug, clap::Args)]
 pub struct Init {
@@ -139,8 +138,8 @@ mod tests {
     use clap::Parser as _;
     use secrecy::ExposeSecret as _;
 
-    use super::ask::Fits;
     use super::*;
+    use crate::command::ask::Fits;
 
     #[derive(Debug, clap::Parser)]
     struct Typed {

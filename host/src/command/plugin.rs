@@ -1,16 +1,23 @@
-//! `parlor plugin …`: one plugin's file, from its first line to its signature.
+//! `parlor plugin …`: one plugin's file, from its first line to its signature, and its releases on a host that serves.
 
+mod approve;
 mod build;
+mod candidate;
 mod check;
 #[cfg(feature = "compile")]
 mod compile;
+mod deployed;
 mod describe;
 mod dev;
 mod file;
 mod inspect;
+mod install;
 mod keys;
+mod list;
 mod new;
 mod pack;
+mod promote;
+mod rollback;
 mod sign;
 mod test;
 mod trust;
@@ -43,6 +50,18 @@ pub enum Plugin {
     /// Compile a file to machine code; `serve` runs this in a child process
     #[cfg(feature = "compile")]
     Compile(compile::Compile),
+    /// What serves on a host, what is tried there, and what does not serve and why
+    List(list::List),
+    /// Bring a release to a host that serves
+    Install(install::Install),
+    /// Say yes to what a release that waits asks for beyond the stable one
+    Approve(approve::Approve),
+    /// Try a release beside the stable one, change its share, or end the trial
+    Candidate(candidate::Candidate),
+    /// Make the release on trial the stable one
+    Promote(promote::Promote),
+    /// Go back to the release before the stable one
+    Rollback(rollback::Rollback),
 }
 
 pub async fn run(config: &Path, plugin: Plugin, log: &str) -> anyhow::Result<()> {
@@ -58,5 +77,11 @@ pub async fn run(config: &Path, plugin: Plugin, log: &str) -> anyhow::Result<()>
         Plugin::Verify(wanted) => verify::run(config, &wanted),
         #[cfg(feature = "compile")]
         Plugin::Compile(wanted) => compile::run(&wanted),
+        Plugin::List(wanted) => list::run(config, &wanted).await,
+        Plugin::Install(wanted) => install::run(config, &wanted).await,
+        Plugin::Approve(wanted) => approve::run(config, &wanted).await,
+        Plugin::Candidate(wanted) => candidate::run(config, &wanted).await,
+        Plugin::Promote(wanted) => promote::run(config, &wanted).await,
+        Plugin::Rollback(wanted) => rollback::run(config, &wanted).await,
     }
 }

@@ -1,18 +1,19 @@
 //! `parlor replay`: dead letters, and another try for them. Without a number they are listed.
 //!
-//! On the data itself while no host serves from it (`stopped`), else through that host's admin door (`door`).
+//! On the data itself while no host serves from it (`stopped`), else through that host's admin door (`served`).
 
-mod door;
+mod served;
 mod stopped;
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use super::door::{Door, Entry};
+use crate::auth::Role;
 use crate::config::Config;
 use crate::store::sqlite;
-use door::Door;
+use served::Served;
 use stopped::Stopped;
 
 #[derive(Debug, clap::Args)]
@@ -28,12 +29,8 @@ pub struct Replay {
     /// Ask the model anew, also where an answer is stored that could not be delivered
     #[arg(long)]
     ask_again: bool,
-    /// The admin door of a host that serves; without it `admin.listen`, if one serves from this configuration's data
-    #[arg(long)]
-    url: Option<url::Url>,
-    /// An operator's token for it; without it one is issued with the configuration's secret, for five minutes
-    #[arg(long, env = "PARLOR_TOKEN", hide_env_values = true, requires = "url")]
-    token: Option<String>,
+    #[command(flatten)]
+    entry: Entry,
     /// One JSON array: the list, or what came of each
     #[arg(long)]
     json: bool,
@@ -55,7 +52,7 @@ struct Letter {
 /// Where the dead letters are.
 enum Place {
     Stopped(Stopped),
-    Door(Door),
+    Served(Served),
 }
 
 impl Place {
@@ -63,7 +60,7 @@ impl Place {
     async fn list(&self, channel: Option<&str>) -> anyhow::Result<Vec<Letter>> {
         match self {
             Place::Stopped(data) => data.list(channel).await,
-            Place::Door(door) => door.list(channel).await,
+            Place::Served(host) => host.list(channel).await,
         }
     }
 
@@ -71,14 +68,14 @@ impl Place {
     async fn replay(&self, letter: i64, asks: bool) -> anyhow::Result<bool> {
         match self {
             Place::Stopped(data) => data.replay(letter, asks).await,
-            Place::Door(door) => door.replay(letter, asks).await,
+            Place::Served(host) => host.replay(letter, asks).await,
         }
     }
 
     fn when(&self) -> &'static str {
         match self {
             Place::Stopped(_) => "is tried again when the host starts",
-            Place::Door(_) => "is tried again now",
+            Place::Served(_) => "is tried again now",
         }
     }
 }
@@ -99,20 +96,16 @@ pub async fn run(path: &Path, wanted: &Replay) -> anyhow::Result<()> {
 fn place(config: &Config, wanted: &Replay) -> anyhow::Result<Place> {
     // What several nodes share is theirs to change: any of them will do.
     let serves = config.redis.is_some() || sqlite::is_in_use(&config.data);
-    if wanted.url.is_none() && !serves {
+    let is_named = wanted.entry.url.is_some();
+    if !is_named && !serves {
         return Ok(Place::Stopped(Stopped::open(&config.data)?));
     }
-    let url = match (&wanted.url, &config.admin) {
-        (Some(url), _) => url.clone(),
-        (None, Some(admin)) => {
-            format!("http://{}", admin.listen).parse().context("`admin.listen` is no address")?
-        }
-        (None, None) => anyhow::bail!(
-            "a host serves from `{}`, and its admin door is closed; stop it, or open the door by `admin.enabled`",
-            config.data.display()
-        ),
-    };
-    Ok(Place::Door(Door::new(url, wanted.token.clone(), config)?))
+    anyhow::ensure!(
+        is_named || config.admin.is_some(),
+        "a host serves from `{}`, and its admin door is closed; stop it, or open the door by `admin.enabled`",
+        config.data.display()
+    );
+    Ok(Place::Served(Served(Door::of(config, &wanted.entry, Role::Operator)?)))
 }
 
 async fn replay(place: &Place, letters: &[i64], wanted: &Replay) -> anyhow::Result<()> {

@@ -101,11 +101,15 @@ struct Deployment {
 struct Standing {
     digest: String,
     version: String,
+    /// The trusted key that signed its file.
+    signed_by: Option<SignedBy>,
     calls: u64,
     /// Traps, calls out of time, results other than the stable release's.
     bad: u64,
     /// Calls that the plugin itself failed.
     faults: u64,
+    /// Of a pipeline in shadow: turns that it would have begun otherwise than the stable release. It stays all the same.
+    other_steps: u64,
     /// The guest's own time, the 95th percentile of the last calls, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     p95_us: Option<u64>,
@@ -199,13 +203,15 @@ pub async fn one(
 fn deployment(console: &Console, name: &str, serving: &Serving) -> Deployment {
     let wanted = console.deployments.all_wanted().remove(name).unwrap_or_default();
     let standing = |release: &Release| {
-        let Figures { calls, bad, faults, p95 } = console.deployments.figures(&release.digest);
+        let Figures { calls, bad, faults, other_steps, p95 } = console.deployments.figures(&release.digest);
         Standing {
             digest: release.digest.clone(),
             version: release.manifest.version.clone(),
+            signed_by: release.provenance.signer().map(SignedBy::of),
             calls,
             bad,
             faults,
+            other_steps,
             p95_us: p95.map(|p95| u64::try_from(p95.as_micros()).unwrap_or(u64::MAX)),
         }
     };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Bringing, Deployments, NotDeployed, Wanted};
+use super::{Bringing, Deployments, Installed, NotDeployed, Wanted};
 use crate::plugin::loader::{LoadError, Rejected, wasm_files};
 use crate::plugin::package::Package;
 use crate::plugin::shelf::Serving;
@@ -46,7 +46,7 @@ impl Deployments {
                 (None, Some(package)) => self.install_file(package).await?,
                 (None, None) => Vec::new(),
             };
-            if self.shelf.serving(name).is_none() && !problems.is_empty() {
+            if self.shelf.serving(name).is_none() && !problems.is_empty() && used.contains(name) {
                 misfits.insert(name.clone(), problems);
             }
         }
@@ -85,7 +85,7 @@ impl Deployments {
             drop(self.depot.keep(package.clone()));
         }
         let is_new = package.is_some_and(|package| self.is_new(name, &wanted, &package.digest));
-        let problems = match self.converge_on(name, wanted).await {
+        let problems = match self.converge_on(name, wanted.clone()).await {
             Ok(()) => Vec::new(),
             Err(NotDeployed::Store(error)) => return Err(error),
             Err(NotDeployed::Misfit(problems)) => problems,
@@ -96,7 +96,9 @@ impl Deployments {
         };
         match package {
             Some(package) if is_new => self.install_file(package).await,
-            Some(package) if self.shelf.serving(name).is_none() => Ok(self.serve_file(package).await),
+            Some(package) if self.shelf.serving(name).is_none() => {
+                Ok(self.serve_file(&wanted, package).await)
+            }
             _ => Ok(problems),
         }
     }
@@ -115,9 +117,10 @@ impl Deployments {
     async fn install_file(&self, package: &Package) -> Result<Vec<String>, StoreError> {
         let (name, digest) = (&package.manifest.name, &package.digest);
         let problems = match self.install(package.clone(), Bringing::default()).await {
-            Ok(_) => {
+            Ok(installed) => {
                 self.accept_file(&package.path);
-                Vec::new()
+                let waits = matches!(installed, Installed::Waits(_));
+                waits.then(|| not_let_in(name)).into_iter().collect()
             }
             Err(NotDeployed::Store(error)) => return Err(error),
             Err(error) => self.reject_deployment(&package.path, error),
@@ -126,9 +129,13 @@ impl Deployments {
         Ok(problems)
     }
 
-    /// Serves the folder's file though another one is wanted: that one cannot be had here.
-    async fn serve_file(&self, package: &Package) -> Vec<String> {
+    /// Serves the folder's file though another one is wanted: that one cannot be had here. If it asks for more than that
+    /// one, it has to wait here as well.
+    async fn serve_file(&self, wanted: &Wanted, package: &Package) -> Vec<String> {
         match self.fitted(&package.manifest.name, package.clone()).await {
+            Ok(fitted) if !self.asks(wanted, &fitted.release).is_empty() => {
+                vec![not_let_in(&package.manifest.name)]
+            }
             Ok(fitted) => {
                 self.shelf.put(Serving { stable: fitted, candidate: None });
                 Vec::new()
@@ -226,6 +233,15 @@ impl Deployments {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|rejected| is_kept(&rejected.path));
     }
+}
+
+/// Why nothing serves where the wanted release cannot be had and the folder's asks for more.
+fn not_let_in(plugin: &str) -> String {
+    format!(
+        "plugin `{plugin}`: the file in the plugin folder asks for more than the release that shall serve, which this host \
+         does not have; put that one's file into the folder, or bring the new one to a node that serves by \
+         `parlor plugin install --approve`"
+    )
 }
 
 fn look_at(path: &Path) -> Option<Look> {

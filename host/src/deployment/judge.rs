@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Deployments, Wanted};
 use crate::clock::{Clock, Millis};
-use crate::plugin::release::Call;
+use crate::plugin::release::{Call, OTHER_STEP};
 use crate::plugin::shelf::Serving;
 use crate::telemetry;
 
@@ -38,6 +38,8 @@ pub struct Figures {
     pub bad: u64,
     /// The plugin itself said that it could not.
     pub faults: u64,
+    /// Steps of a pipeline in shadow that the stable release did not take, or not in these words.
+    pub other_steps: u64,
     /// Of the guest's own time, over all functions; none before the first call.
     pub p95: Option<Duration>,
 }
@@ -74,6 +76,7 @@ impl Tallies {
                 tally.figures.calls += 1;
                 tally.figures.faults += 1;
             }
+            OTHER_STEP => tally.figures.other_steps += 1,
             // The host had no room.
             "no_instance" => return,
             _ => {

@@ -17,6 +17,9 @@ pub struct Wanted {
     pub version: i64,
     /// Empty: none has served yet.
     pub stable: String,
+    /// The stable release's manifest, for hosts that do not have its file. None: an earlier version wrote this.
+    #[serde(default)]
+    pub manifest: Option<String>,
     /// Those before it, newest first.
     pub previous: Vec<String>,
     pub candidate: Option<OnTrial>,
@@ -109,9 +112,16 @@ impl Wanted {
         self.digests().any(|known| known == digest) || self.quarantined(digest).is_some()
     }
 
-    /// The one release whose digest begins so.
+    /// Whether a release was let in: one that waits was not.
+    pub(super) fn has_let_in(&self, digest: &str) -> bool {
+        let waits = self.waiting.as_ref().is_some_and(|waiting| waiting.digest == digest);
+        !waits && self.knows(digest)
+    }
+
+    /// The one release that was let in whose digest begins so.
     pub(super) fn find(&self, beginning: &str) -> Option<String> {
-        let mut found = self.digests().filter(|digest| digest.starts_with(beginning));
+        let is_it = |digest: &&str| digest.starts_with(beginning) && self.has_let_in(digest);
+        let mut found = self.digests().filter(is_it);
         let first = found.next()?;
         found.all(|other| other == first).then(|| first.to_owned())
     }

@@ -16,6 +16,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -57,6 +58,8 @@ const TIME_DEFAULT: Duration = Duration::from_secs(2);
 /// A checked `plugin.toml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
+    /// All of it, as it was written.
+    pub text: Arc<str>,
     pub name: String,
     pub version: String,
     pub kind: Kind,
@@ -170,16 +173,17 @@ impl Manifest {
         for error in &errors {
             problems.add(error.span().map_or(0, |span| span.start), error.message());
         }
-        let manifest = Self::read(Table::root(&problems, document.get_ref()));
+        let manifest = Self::read(text, Table::root(&problems, document.get_ref()));
         problems.or(manifest)
     }
 
-    fn read(table: Table<'_>) -> Self {
+    fn read(text: &str, table: Table<'_>) -> Self {
         let settings = settings::read(&table);
         let secrets = unique(&table, table.tables("secrets"), read_secret, |secret| &secret.name);
         let tokens = unique(&table, table.tables("tokens"), permissions::read_token, |token| &token.name);
         let kind = table.choice("kind", KINDS).unwrap_or(Kind::Adapter);
         let manifest = Self {
+            text: text.into(),
             name: read_name(&table),
             version: table.need("version", quantity::version),
             kind,
@@ -264,6 +268,12 @@ impl Manifest {
         let missing = self.secrets.iter().filter(|secret| secret.required && !given.contains(&&*secret.name));
         let missing = missing.map(|secret| format!("set the secret `{}`: {}", secret.name, secret.why));
         unknown.chain(missing).collect()
+    }
+
+    /// The same plugin, if it asked for nothing but what every plugin has.
+    pub fn without_permissions(&self) -> Manifest {
+        let (secrets, tokens, egress, sockets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Manifest { secrets, tokens, egress, sockets, ..self.clone() }
     }
 
     /// The secret of this name, if the manifest asks for one.

@@ -2,9 +2,10 @@
 //!
 //! Linking is done once a release (`InstancePre`); a call costs an instance from the pool and the call
 //! itself. Arguments and answers are the host's own types; generated ones end here. What an adapter says of a
-//! long-lived socket is in `connection`.
+//! long-lived socket is in `connection`, and a call that counts for nothing yet in `rehearsal`.
 
 mod connection;
+mod rehearsal;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use crate::plugin::package::Package;
 use crate::plugin::services::Services;
 use crate::plugin::signature::Provenance;
 use crate::plugin::{Delivered, Flow, PipelineTurn, Presentation, Reception, Snapshot, Step};
+
+pub use rehearsal::Rehearsal;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
@@ -52,7 +55,11 @@ pub struct Call<'a> {
 /// Told of every call, for metrics and for whoever judges releases.
 pub type Witness = Arc<dyn Fn(&Call<'_>) + Send + Sync>;
 
+/// A step other than the stable release's: how a call ended that is held against nobody.
+pub const OTHER_STEP: &str = "other_step";
+
 /// One plugin version that can be called.
+#[derive(Clone)]
 pub struct Release {
     pub digest: String,
     pub manifest: Manifest,
@@ -63,6 +70,7 @@ pub struct Release {
     witness: Witness,
 }
 
+#[derive(Clone)]
 enum Linked {
     Adapter {
         adapter: adapter::WebhookAdapterPre<Guest>,

@@ -1,8 +1,10 @@
 //! The figures that an operator asks first, in OpenMetrics text.
 //!
 //! It knows no stage: each calls one small method. Labels are bounded: a name that is not configured counts as
-//! `other`, and every other label is a word out of the source. Next: `resources` reads the process's own.
+//! `other`, and every other label is a word out of the source, or of a release that serves. Next: `resources` reads the
+//! process's own, `releases` has what serves.
 
+mod releases;
 mod resources;
 
 use std::collections::BTreeSet;
@@ -19,6 +21,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use releases::Releases;
+pub use releases::Served;
 
 /// What `GET /metrics` calls its body.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,6 +61,7 @@ pub struct Metrics {
     model_breaker: Family<BreakerLabels, Gauge>,
     plugin_calls: Family<PluginCallLabels, Counter>,
     plugin_call: Timings<PluginLabels>,
+    releases: Releases,
     queue_unfinished: Gauge,
     queue_dead: Gauge,
     queue_oldest_age: Gauge<f64, AtomicU64>,
@@ -177,6 +183,7 @@ impl Metrics {
             model_breaker: Family::default(),
             plugin_calls: Family::default(),
             plugin_call: timings(quick),
+            releases: Releases::default(),
             queue_unfinished: Gauge::default(),
             queue_dead: Gauge::default(),
             queue_oldest_age: Gauge::default(),
@@ -243,6 +250,7 @@ impl Metrics {
             Unit::Seconds,
             self.plugin_call.clone(),
         );
+        registry.register_collector(Box::new(self.releases.clone()));
         registry.register(
             "queue_unfinished",
             "Messages stored and not yet finished",
@@ -348,6 +356,11 @@ impl Metrics {
         let timed = PluginLabels { plugin: plugin.clone(), function };
         self.plugin_call.get_or_create(&timed).observe(elapsed.as_secs_f64());
         self.plugin_calls.get_or_create(&PluginCallLabels { plugin, function, outcome }).inc();
+    }
+
+    /// Which releases serve; set before each scrape.
+    pub fn set_releases(&self, served: Vec<Served>) {
+        self.releases.set(served);
     }
 
     /// How much waits in the store; set before each scrape.

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::Init;
-use super::ask::{Ask, Fits};
+use crate::command::ask::{Ask, Fits};
 use crate::command::load;
 use crate::command::model::pull;
 use crate::config::check_channel_name;

@@ -1,10 +1,13 @@
 //! The audit: entries that are only ever added, each hash over the one before.
 //!
 //! Statements alone; each function runs inside somebody's transaction. The hashes are keyed by the host's own key,
-//! so that whoever can write the file alone cannot make a chain that holds. It does not know what is audited.
+//! so that whoever can write the file alone cannot make a chain that holds. It does not know what is audited. Times are
+//! hashed as well: how the clock was set since is kept beside them, so that no clock that is set ahead deletes what is
+//! young.
 
 use ring::hmac;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::{millis, stamp};
 use crate::clock::Millis;
@@ -16,6 +19,10 @@ use crate::store::oversight::{Act, Actor, Chain, Entry};
 pub const SWEEP_MAX: usize = 500;
 /// Row of `proof`: the last entry that was swept.
 const FLOOR: &str = "audit";
+/// Row of `proof`: how the clock was set since, as the entries themselves cannot be changed.
+const SHIFTS: &str = "audit-clock";
+/// More than a clock is set within a retention, unless it is broken.
+const SHIFTS_MAX: usize = 64;
 const HASH_BYTES: usize = 32;
 
 type Hash = [u8; HASH_BYTES];
@@ -81,12 +88,53 @@ fn floor(db: &Connection) -> Result<Link, StoreError> {
 }
 
 fn set_floor(db: &Connection, link: Link) -> Result<(), StoreError> {
-    let value = [link.seq.to_be_bytes().as_slice(), &link.hash].concat();
+    keep(db, FLOOR, &[link.seq.to_be_bytes().as_slice(), &link.hash].concat())
+}
+
+/// Entries up to this one were written by a clock that was set by so much since.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Shift {
+    seq: u64,
+    by: i64,
+}
+
+/// The clock was set: what was written so far is as old as before.
+pub fn clock_was_set(db: &Connection, by: i64) -> Result<(), StoreError> {
+    let mut shifts = shifts(db)?;
+    shifts.push(Shift { seq: last(db)?.seq, by });
+    if shifts.len() > SHIFTS_MAX {
+        let oldest = shifts.remove(0);
+        // Of two made one, entries may be kept for longer than they need be, and not for less.
+        shifts[0].by = shifts[0].by.max(0).saturating_add(oldest.by.max(0));
+    }
+    keep_shifts(db, &shifts)
+}
+
+fn shifts(db: &Connection) -> Result<Vec<Shift>, StoreError> {
+    let kept: Option<Vec<u8>> = db
+        .prepare_cached("SELECT value FROM proof WHERE name = ?1")?
+        .query_row([SHIFTS], |row| row.get(0))
+        .optional()?;
+    let read = kept.map(|kept| serde_json::from_slice(&kept)).transpose();
+    Ok(read.map_err(|_| super::file::damaged())?.unwrap_or_default())
+}
+
+fn keep_shifts(db: &Connection, shifts: &[Shift]) -> Result<(), StoreError> {
+    keep(db, SHIFTS, to_json(&shifts)?.as_bytes())
+}
+
+fn keep(db: &Connection, name: &str, value: &[u8]) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO proof (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
     )?
-    .execute(params![FLOOR, value])?;
+    .execute(params![name, value])?;
     Ok(())
+}
+
+/// When an entry was written, by the clock as it goes now.
+fn written_at(shifts: &[Shift], seq: u64, at: i64) -> i64 {
+    let since = shifts.iter().filter(|shift| shift.seq >= seq);
+    since.fold(at, |at, shift| at.saturating_add(shift.by))
 }
 
 pub fn entries(db: &Connection, before: Option<u64>, limit: u32) -> Result<Vec<Entry>, StoreError> {
@@ -150,15 +198,17 @@ pub fn chain(db: &Connection, key: &hmac::Key) -> Result<Chain, StoreError> {
 /// Deletes at most `SWEEP_MAX` entries, and remembers the last of them.
 pub fn sweep(db: &Connection, before: Millis) -> Result<usize, StoreError> {
     let mut select = db.prepare_cached("SELECT seq, at, hash FROM audit ORDER BY seq LIMIT ?1")?;
-    let mut last = None;
+    let (mut shifts, mut last) = (shifts(db)?, None);
     for row in select.query_map([SWEEP_MAX as i64], |row| <(i64, i64, Hash)>::try_from(row))? {
         let (seq, at, hash) = row?;
-        if at >= stamp(before) {
+        if written_at(&shifts, millis(seq), at) >= stamp(before) {
             break;
         }
         last = Some(Link { seq: millis(seq), hash });
     }
     let Some(last) = last else { return Ok(0) };
     set_floor(db, last)?;
+    shifts.retain(|shift| shift.seq > last.seq);
+    keep_shifts(db, &shifts)?;
     Ok(db.prepare_cached("DELETE FROM audit WHERE seq <= ?1")?.execute([last.seq as i64])?)
 }

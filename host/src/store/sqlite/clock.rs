@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::stamp;
+use super::{audit, stamp};
 use crate::clock::Millis;
 use crate::store::oversight::DEAD_KEPT;
 use crate::store::{JOBS, StoreError};
@@ -26,7 +26,8 @@ pub fn move_times(db: &Connection, now: Millis, by: i64) -> Result<(), StoreErro
            lease_until = max(0, lease_until + ?1), ended_at = max(0, ended_at + ?1)",
         [by, stamp(now).saturating_sub(by)],
     )?;
-    move_lives(db, by.min(0))
+    move_lives(db, by.min(0))?;
+    audit::clock_was_set(db, by)
 }
 
 fn move_lives(db: &Connection, by: i64) -> Result<(), StoreError> {
@@ -77,12 +78,12 @@ fn set_back(db: &Connection, now: i64, seen: i64) -> Result<(), StoreError> {
 
 /// What ended before stays known for all of its retention from now on. If the clock was set ahead, a platform may still
 /// bring it again; if the host was stopped, it is kept for longer than it need be. Dead letters are kept for so long
-/// anyway that only a clock can be as far ahead.
+/// anyway that only a clock can be as far ahead. The audit is kept for longer likewise.
 fn keep_known(db: &Connection, by: i64) -> Result<(), StoreError> {
     db.execute(
         "UPDATE inbox SET ended_at = ended_at + ?1
          WHERE ended_at IS NOT NULL AND (state <> 'dead' OR ?1 > ?2)",
         params![by, DEAD_KEPT.as_millis() as i64],
     )?;
-    Ok(())
+    audit::clock_was_set(db, by)
 }
