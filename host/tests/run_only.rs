@@ -116,7 +116,7 @@ mod without_a_compiler {
     async fn it_serves_plugins_that_another_build_compiled() {
         let mut host = host();
         host.run().await;
-        let message = Envelope::new("m-1", "session-canary", "canary, say something");
+        let message = Envelope::new("m-1", "desk-canary", "canary, say something");
         let (status, answer) = message.post(&host.url("/webhook/crm")).await.unwrap();
         assert_eq!(status, 200);
         assert!(answer["reply"].as_str().unwrap().contains("canary, say something"), "{answer}");
