@@ -1,7 +1,11 @@
-//! Releases that come, go and misbehave while the real binary serves: by the plugin folder and the admin door, driven
-//! over HTTP. Which release made a reply stands in the reply.
+//! Releases that come, go and misbehave while the real binary serves: by the plugin folder, the admin door and sources
+//! on the network, driven over HTTP. Which release made a reply stands in the reply.
 #![cfg(unix)]
 
+#[path = "deployment/registry.rs"]
+mod registry;
+#[path = "deployment/sources.rs"]
+mod sources;
 #[path = "support/parts.rs"]
 #[allow(dead_code, unused_imports, reason = "each binary of tests uses its part of what they share")]
 mod support;
@@ -37,16 +41,23 @@ struct Stage {
 }
 
 impl Stage {
+    /// With the first release in its folder.
     async fn start() -> Stage {
+        let mut stage = Stage::at_rest(Settings::new());
+        stage.put(&fickle::release("first", "sound"));
+        stage.host.run().await;
+        stage
+    }
+
+    /// With an empty folder, and not running yet.
+    fn at_rest(settings: Settings) -> Stage {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("fickle.wasm"), fickle::release("first", "sound")).unwrap();
-        let settings = Settings::new()
+        let settings = settings
             .set("plugins.folder", folder.path().to_str().unwrap())
             .set("models", json!({ "echo": { "backend": "echo" } }))
             .set("default_model", "echo")
             .set("channels.team", json!({ "adapter": "fickle", "pipelines": [] }));
-        let mut host = Host::at_rest(&Settings { is_warm: false, ..settings });
-        host.run().await;
+        let host = Host::at_rest(&Settings { is_warm: false, ..settings });
         let admin = host.token_with(&["--role", "admin", "--subject", "olga"]);
         Stage { host, folder, admin }
     }
@@ -93,6 +104,19 @@ impl Stage {
 
     async fn deployment(&self) -> Value {
         self.ask(Method::GET, "/plugins/fickle", None).await.1["deployment"].clone()
+    }
+
+    /// How many releases there are to go back to.
+    async fn previous(&self) -> usize {
+        self.deployment().await["previous"].as_array().map_or(0, Vec::len)
+    }
+
+    /// What does not serve, and why.
+    async fn rejected(&self) -> Vec<(String, String)> {
+        let listed = self.ask(Method::GET, "/plugins", None).await.1;
+        let rejected = listed["rejected"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        rejected.map(|rejected| (text(&rejected["file"]), text(&rejected["reason"]))).collect()
     }
 
     /// The candidate's reason for not serving any more.
