@@ -148,7 +148,7 @@ fn a_source_that_may_change_on_the_way_or_over_night_is_refused() {
         assert!(problems.iter().any(|problem| problem.contains(told)), "{source}: {problems:?}");
     }
     let twice = "plugins: { sources: [{ url: 'https://a.example/x' }, { url: 'https://a.example:443/x' }] }";
-    let told = "1:63: plugins.sources[1].url: the list has this file or repository already; each source is one plugin's";
+    let told = "1:61: plugins.sources[1].url: the list has this file or repository already; each source is one plugin's";
     assert_problem(twice, told);
 }
 
@@ -326,7 +326,7 @@ fn an_unknown_key_names_its_neighbour() {
     assert_problem("lisetn: x", "1:1: lisetn: unknown key `lisetn`; did you mean `listen`?");
     assert_problem(
         "plugins: { keys: [] }",
-        "1:12: plugins.keys: unknown key `keys`; known: `folder`, `trusted_keys`, `allow_unsigned`",
+        "1:12: plugins.keys: unknown key `keys`; known: `folder`, `trusted_keys`, `allow_unsigned`, `sources`",
     );
     assert_problem(
         "default_model: e\nmodels: { e: { backend: echo } }\nchannels: { a: { adapter: b, limits: { queue: 5 } } }",
