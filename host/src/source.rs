@@ -81,7 +81,7 @@ pub struct Source {
 #[derive(Debug)]
 enum Way {
     File(https::File),
-    Artifact(oci::Artifact),
+    Artifact(Box<oci::Artifact>),
 }
 
 impl Source {
@@ -107,7 +107,7 @@ impl Source {
             Whereabouts::Registry { artifact, login } => {
                 let address = format!("{}@{}", artifact.name(), artifact.digest);
                 let way = oci::Artifact::new(artifact, login.as_ref(), wire.clone(), bytes_max)?;
-                Source { address, name: artifact.name(), every, way: Way::Artifact(way) }
+                Source { address, name: artifact.name(), every, way: Way::Artifact(Box::new(way)) }
             }
         })
     }
