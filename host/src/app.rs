@@ -43,12 +43,14 @@ use crate::function::{self, Function};
 use crate::limits::{Limits, Rates};
 use crate::model::Model;
 use crate::plugin::compile::Cache;
+use crate::plugin::package::FILE_BYTES_MAX;
 use crate::plugin::release::Witness;
 use crate::plugin::shelf::Serving;
 use crate::plugin::signature::Trust;
 use crate::plugin::{Loader, Release, Shelf, engine};
 use crate::queue::{Wrapper, sqs::Sqs};
 use crate::random::Random;
+use crate::source::Source;
 use crate::store::vault::Vault;
 use crate::store::{JOBS, Store};
 use crate::telemetry::{self, Metrics, metrics};
@@ -142,7 +144,12 @@ impl App {
         let found = wiring::problems(&config, &Vec::from_iter(loaded));
         let problems: Vec<_> =
             problems.into_iter().chain(misfits.into_values().flatten()).chain(found).collect();
-        anyhow::ensure!(problems.is_empty(), "cannot serve:\n{}", problems.join("\n"));
+        if !problems.is_empty() {
+            let sources = deployments.source_troubles().into_iter();
+            let sources = sources.map(|(address, reason)| format!("source `{address}`: {reason}"));
+            let problems: Vec<_> = problems.into_iter().chain(sources).collect();
+            anyhow::bail!("cannot serve:\n{}", problems.join("\n"));
+        }
         App::wire(config, parts, ground, shelf, deployments)
     }
 
@@ -440,6 +447,7 @@ fn deployments(
         store: ground.store.clone(),
         tallies: ground.tallies.clone(),
         depot: config.data.join(RELEASES),
+        sources: Source::all(&config.plugins.sources, FILE_BYTES_MAX)?,
     })?))
 }
 

@@ -11,11 +11,13 @@ mod reader;
 mod references;
 pub mod secrets_file;
 mod section;
+mod sources;
 mod tree;
 
 pub use file::schema;
 pub use kinds::check_channel_name;
 pub use problem::{Place, Problem, Problems, render};
+pub use sources::{Artifact, is_loopback};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -112,6 +114,36 @@ pub struct Plugins {
     pub trusted_keys: Vec<minisign::PublicKey>,
     /// Lets those in that nobody trusted has signed.
     pub allow_unsigned: bool,
+    /// Where releases come from beside the folder. No two are one file, nor in one repository.
+    pub sources: Vec<Source>,
+}
+
+/// Where the releases of one plugin come from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub at: Whereabouts,
+    /// Between two looks.
+    pub every: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub enum Whereabouts {
+    /// A file by HTTPS; by HTTP on this machine alone.
+    Web {
+        url: url::Url,
+        token: Option<SecretString>,
+    },
+    Registry {
+        artifact: Artifact,
+        login: Option<Login>,
+    },
+}
+
+/// Who asks a registry.
+#[derive(Debug, Clone)]
+pub struct Login {
+    pub user: String,
+    pub password: SecretString,
 }
 
 #[derive(Debug)]

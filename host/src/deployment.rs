@@ -6,13 +6,16 @@
 //! What is wanted lies in the store, so that every node comes to serve the same; a step that fails leaves everything
 //! as it was, and a host that dies anywhere in between begins again with what is wanted. It knows plugins and the
 //! store, and neither turns nor doors: how a release is fitted comes in as `Fit`. Read on in `wanted` (the state),
-//! `judge` (automatic rollback), `folder` (files that come while the host runs) and `converge` (the other nodes).
+//! `judge` (automatic rollback), `folder` (files that come while the host runs), `sources` (what comes over the
+//! network), `converge` (what other nodes want) and `handover` (their files).
 
 mod converge;
 mod depot;
 mod folder;
+mod handover;
 mod judge;
 mod ledger;
+mod sources;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -26,12 +29,15 @@ use crate::plugin::manifest::{Manifest, grown};
 use crate::plugin::package::Package;
 use crate::plugin::shelf::{Candidate, Fitted, Serving, Share};
 use crate::plugin::{Release, Shelf};
+use crate::source::Source;
 use crate::store::{Store, StoreError};
 use crate::telemetry;
+use converge::Trouble;
 use depot::Depot;
 pub use folder::Misfits;
 pub use judge::{Figures, Tallies};
 use ledger::Ledger;
+use sources::Standing;
 pub use wanted::{OnTrial, Quarantined, Waiting, Wanted};
 
 /// How a release becomes one that may serve the channels of this host.
@@ -58,10 +64,12 @@ pub enum NotDeployed {
     NoCandidate(String),
     #[error("`{0}` has no release before this one")]
     NothingBefore(String),
-    #[error(
-        "this host does not have the file of release {0}: put it into its plugin folder, or upload it here"
-    )]
+    #[error("no node has the file of release {0} any more: put it into the plugin folder, or upload it here")]
     NoFile(String),
+    #[error(
+        "the store had another file as that of release {0}: somebody changed it; upload the release again"
+    )]
+    OtherFile(String),
     #[error("releases cannot be kept in `{}`; check its owner and free space", path.display())]
     Depot { path: PathBuf, source: std::io::Error },
     #[error("what shall serve cannot be stored, so nothing was changed")]
@@ -94,9 +102,14 @@ pub struct Deployments {
     shelf: Arc<Shelf>,
     fit: Arc<dyn Fit>,
     clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
     ledger: Ledger,
     depot: Depot,
     tallies: Arc<Tallies>,
+    /// Where releases come from beside the folder.
+    sources: Vec<Source>,
+    /// How the sources do, by their addresses.
+    standings: Mutex<BTreeMap<String, Standing>>,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
     /// Changes of the store's that this host has seen through.
@@ -104,7 +117,7 @@ pub struct Deployments {
     /// As this host last read or wrote it.
     wanted: Mutex<BTreeMap<String, Wanted>>,
     /// Plugins that serve otherwise than wanted here, and why.
-    troubles: Mutex<BTreeMap<String, String>>,
+    troubles: Mutex<BTreeMap<String, Trouble>>,
     /// Files that do not serve.
     rejected: Mutex<Vec<Rejected>>,
 }
@@ -120,21 +133,26 @@ pub struct Ground {
     pub tallies: Arc<Tallies>,
     /// Where releases are kept, in the data folder.
     pub depot: PathBuf,
+    /// Where they come from beside the folder.
+    pub sources: Vec<Source>,
 }
 
 impl Deployments {
     /// # Errors
     /// If the folder for releases cannot be made.
     pub fn new(ground: Ground) -> Result<Deployments, NotDeployed> {
-        let Ground { loader, shelf, fit, clock, store, tallies, depot } = ground;
+        let Ground { loader, shelf, fit, clock, store, tallies, depot, sources } = ground;
         Ok(Deployments {
             loader,
             shelf,
             fit,
-            ledger: Ledger::new(store, clock.clone()),
+            ledger: Ledger::new(store.clone(), clock.clone()),
+            store,
             clock,
             depot: Depot::open(depot)?,
             tallies,
+            sources,
+            standings: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             settled: AtomicI64::new(-1),
             wanted: Mutex::default(),
@@ -160,7 +178,8 @@ impl Deployments {
         refuse_quarantined(self.ledger.read(&name).await?.as_ref(), &digest)?;
         let package = self.depot.keep(package)?;
         // It may take a minute to compile: nobody who wants to go back meanwhile waits for it.
-        let fitted = self.fitted(&name, package).await.inspect_err(|_| self.forget([digest.clone()]))?;
+        let fitted = self.shared(&name, package).await;
+        let fitted = fitted.inspect_err(|_| drop(self.forget([digest.clone()])))?;
         let _changing = self.changing.lock().await;
         let before = self.ledger.read(&name).await?;
         refuse_quarantined(before.as_ref(), &digest)?;
@@ -176,7 +195,7 @@ impl Deployments {
         how: Bringing,
     ) -> Result<Installed, NotDeployed> {
         let digest = fitted.release.digest.clone();
-        let asks = self.asks(&wanted, &fitted.release);
+        let asks = self.asks(&wanted, &fitted.release).await;
         if !asks.is_empty() && !how.is_approved {
             tracing::warn!(
                 release = fitted.release.label(),
@@ -207,7 +226,7 @@ impl Deployments {
         let wanted = self.ledger.read(plugin).await?.ok_or_else(|| no_plugin(plugin))?;
         let waiting = wanted.waiting.filter(|waiting| waiting.digest == digest);
         let waiting = waiting.ok_or_else(|| no_release(plugin, digest))?;
-        let package = self.depot.package(&waiting.digest, &self.loader)?;
+        let package = self.package(&waiting.digest).await?;
         self.install(package, Bringing { share: None, is_approved: true }).await
     }
 
@@ -275,11 +294,11 @@ impl Deployments {
     }
 
     /// What this release asks for beyond the stable one.
-    fn asks(&self, wanted: &Wanted, release: &Release) -> Vec<String> {
+    async fn asks(&self, wanted: &Wanted, release: &Release) -> Vec<String> {
         if wanted.stable.is_empty() || wanted.has_let_in(&release.digest) {
             return Vec::new();
         }
-        match self.stable_manifest(&release.manifest.name, wanted) {
+        match self.stable_manifest(&release.manifest.name, wanted).await {
             Some(stable) => grown(&stable, &release.manifest),
             None => [format!("cannot be compared, since this host does not have {}", wanted.stable)]
                 .into_iter()
@@ -288,12 +307,16 @@ impl Deployments {
         }
     }
 
-    /// What the stable release may do: it serves here, or its file is here, or it is written down.
-    fn stable_manifest(&self, plugin: &str, wanted: &Wanted) -> Option<Manifest> {
+    /// What the stable release may do: it serves here, or its file is to be had, or it is written down.
+    async fn stable_manifest(&self, plugin: &str, wanted: &Wanted) -> Option<Manifest> {
         let serving = self.shelf.release(plugin).filter(|serving| serving.digest == wanted.stable);
-        let package = || Some(self.depot.package(&wanted.stable, &self.loader).ok()?.manifest);
-        let written = || Manifest::parse(wanted.manifest.as_deref()?).ok();
-        serving.map(|serving| serving.manifest.clone()).or_else(package).or_else(written)
+        if let Some(serving) = serving {
+            return Some(serving.manifest.clone());
+        }
+        match self.package(&wanted.stable).await {
+            Ok(package) => Some(package.manifest),
+            Err(_) => Manifest::parse(wanted.manifest.as_deref()?).ok(),
+        }
     }
 
     /// Brings what is wanted on the shelf, and only then writes down that it is wanted. `stable` and `candidate` are
@@ -345,8 +368,16 @@ impl Deployments {
                 return Ok(fitted.clone());
             }
         }
-        let package = self.depot.package(digest, &self.loader)?;
+        let package = self.package(digest).await?;
         self.fitted(plugin, package).await
+    }
+
+    /// A release that is fitted, and whose file other nodes find.
+    async fn shared(&self, plugin: &str, package: Package) -> Result<Arc<Fitted>, NotDeployed> {
+        let digest = package.digest.clone();
+        let fitted = self.fitted(plugin, package).await?;
+        self.hand_over(&digest).await?;
+        Ok(fitted)
     }
 
     async fn fitted(&self, plugin: &str, package: Package) -> Result<Arc<Fitted>, NotDeployed> {
@@ -364,7 +395,8 @@ impl Deployments {
         let before = self.all_wanted().remove(plugin).unwrap_or_default();
         self.depot.mark(plugin);
         self.remember(plugin, wanted);
-        self.forget(before.digests().map(str::to_owned));
+        let forgotten = self.forget(before.digests().map(str::to_owned));
+        self.end_handover(&forgotten).await;
         Ok(())
     }
 
@@ -390,17 +422,18 @@ impl Deployments {
 
     /// Why a plugin does not serve as wanted on this host; none if it does.
     pub fn trouble(&self, plugin: &str) -> Option<String> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(plugin).cloned()
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles.get(plugin).map(|trouble| trouble.reason.clone())
     }
 
-    /// Files that do not serve: their names, and why.
+    /// Files that do not serve and sources that bring nothing: their names or addresses, and why.
     pub fn rejected(&self) -> Vec<(String, String)> {
         let rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         let told = rejected.iter().map(|rejected| {
             let file = rejected.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             (file, telemetry::chain(&rejected.source))
         });
-        told.collect()
+        told.chain(self.source_troubles()).collect()
     }
 
     /// How a release has done since it began to serve.
@@ -408,16 +441,18 @@ impl Deployments {
         self.tallies.figures(digest)
     }
 
-    /// Deletes the files of releases that nobody can go back to any more.
-    fn forget(&self, digests: impl IntoIterator<Item = String>) {
+    /// Deletes the files that this host has of releases that nobody can go back to any more; tells of which.
+    fn forget(&self, digests: impl IntoIterator<Item = String>) -> Vec<String> {
         let wanted = self.all_wanted();
         let is_kept =
-            |digest: &str| wanted.values().any(|wanted| wanted.digests().any(|kept| kept == digest));
-        for digest in digests.into_iter().filter(|digest| !is_kept(digest)) {
-            self.depot.forget(&digest);
-            self.loader.forget(&digest);
-            self.tallies.forget(&digest);
+            |digest: &String| wanted.values().any(|wanted| wanted.digests().any(|kept| kept == digest));
+        let forgotten: Vec<String> = digests.into_iter().filter(|digest| !is_kept(digest)).collect();
+        for digest in &forgotten {
+            self.depot.forget(digest);
+            self.loader.forget(digest);
+            self.tallies.forget(digest);
         }
+        forgotten
     }
 }
 

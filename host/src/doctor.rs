@@ -19,6 +19,7 @@ mod quota;
 mod reach;
 mod redis;
 mod signatures;
+mod sources;
 mod weights;
 
 use std::path::PathBuf;
@@ -63,8 +64,12 @@ pub async fn examine(config: &Arc<Config>, compiler: PathBuf) -> Vec<Finding> {
     findings.extend(memory_of_models(config, server.runs()).await);
     let (plugins, manifests) = plugins::findings(config, &parts).await;
     findings.extend(plugins);
-    let (models, reached) =
-        tokio::join!(models(config, &client), reach::findings(config, &manifests, &client));
+    let (sources, models, reached) = tokio::join!(
+        sources::findings(config),
+        models(config, &client),
+        reach::findings(config, &manifests, &client)
+    );
+    findings.extend(sources);
     findings.extend(models);
     findings.extend(reached);
     findings.push(clock::finding(&client.dates()));

@@ -49,6 +49,8 @@ pub mod limits;
 pub mod plugin;
 pub mod store;
 
+pub mod source;
+
 pub mod queue;
 
 // What nodes and operators are told of it.

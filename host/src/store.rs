@@ -28,6 +28,9 @@ pub use oversight::Oversight;
 use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
 
+/// The file of a release; as much as any plugin's file may have.
+pub const RELEASE_BYTES_MAX: usize = 64 << 20;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The disk is full, the file cannot be written, or the server does not answer: nothing was stored, or nobody
@@ -388,4 +391,24 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// keys that expire when their buckets are full; it goes by its own clock and not by `now`, since the
     /// nodes' clocks differ, and returns times of the caller's.
     async fn take(&self, now: Millis, allowances: &[Allowance]) -> Result<Verdict, StoreError>;
+
+    /// Whether the store is one that hands a plugin's releases to other nodes, and has not this one yet. A store of one
+    /// node keeps none: its host has the file itself.
+    async fn lacks_release(&self, _digest: &str) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Keeps the file of a release for other nodes, until it is dropped.
+    async fn keep_release(&self, _digest: &str, _bytes: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What was kept under this digest, for a reader who verifies it; none if nobody left it.
+    async fn release(&self, _digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    async fn drop_release(&self, _digest: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

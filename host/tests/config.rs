@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parlor::config::{
-    Backend, Config, Meanwhile, Problems, Rate, ReplyVia, Stale, WhenStale, render, schema,
+    Backend, Config, Meanwhile, Problems, Rate, ReplyVia, Stale, WhenStale, Whereabouts, render, schema,
 };
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -104,6 +104,52 @@ fn a_channel_says_what_becomes_of_late_and_second_messages() {
         "channels: { a: { adapter: x, pipelines: [p], stale: { after: 1s } } }",
         "1:62: channels.a.stale.after: `1s` is not between `10s` and `7d`",
     );
+}
+
+#[test]
+fn sources_of_releases_are_files_or_artifacts_by_digest() {
+    let digest = format!("sha256:{}", "0f".repeat(32));
+    let config = load(&format!(
+        "plugins:\n  sources:\n    - {{ url: 'https://a.example/x.wasm', token: '${{T}}', every: 1m }}\n    \
+         - {{ url: 'http://127.0.0.1:9/x.wasm' }}\n    \
+         - {{ url: 'oci://r.example:5000/ours/x:1.2@{digest}', user: u, password: '${{P}}' }}\n",
+    ));
+    let [file, local, artifact] = &config.plugins.sources[..] else { panic!("three sources") };
+    let Whereabouts::Web { url, token: Some(token) } = &file.at else { panic!("a file") };
+    assert_eq!((url.as_str(), file.every), ("https://a.example/x.wasm", Duration::from_secs(60)));
+    assert_eq!(token.expose_secret(), format!("T{CANARY}"));
+    assert!(matches!(&local.at, Whereabouts::Web { token: None, .. }));
+    assert_eq!(local.every, Duration::from_secs(300));
+    let Whereabouts::Registry { artifact, login: Some(login) } = &artifact.at else { panic!("an artifact") };
+    assert_eq!((&artifact.registry[..], &artifact.repository[..]), ("r.example:5000", "ours/x"));
+    assert_eq!((&artifact.digest, &login.user[..]), (&digest, "u"));
+    assert_eq!(login.password.expose_secret(), format!("P{CANARY}"));
+}
+
+#[test]
+fn a_source_that_may_change_on_the_way_or_over_night_is_refused() {
+    let of = |source: &str| format!("plugins: {{ sources: [{{ {source} }}] }}");
+    let digest = "0f".repeat(32);
+    for (source, told) in [
+        ("url: 'http://a.example/x.wasm'", "`http://` is for this machine alone"),
+        ("url: 'ftp://a.example/x.wasm'", "begins with `https://` or `http://`"),
+        ("url: 'https://u:p@a.example/x.wasm'", "no user and password in it"),
+        ("url: 'oci://r.example/x:1.2'", "a tag is whatever its owner makes of it tomorrow"),
+        ("url: 'oci://r.example/x'", "name the release by its manifest's digest"),
+        ("url: 'oci://r.example/x@sha256:0f'", "behind `@` stands `sha256:` and 64 hex digits"),
+        (&format!("url: 'oci://r.example/X@sha256:{digest}'"), "a repository in lower case"),
+        (&format!("url: 'oci://u:p@r.example/x@sha256:{digest}'"), "no user and password in it"),
+        (&format!("url: 'oci://r.example/x@sha256:{digest}', token: t"), "a registry takes a `user`"),
+        (&format!("url: 'oci://r.example/x@sha256:{digest}', user: u"), "without `password` beside it"),
+        ("url: 'https://a.example/x.wasm', user: u, password: p", "an `https` source takes a `token`"),
+        ("url: 'https://a.example/x.wasm', every: 1ms", "is not between `1s` and `7d`"),
+    ] {
+        let problems = problems_of(&format!("{}\n{AUTH}", of(source)));
+        assert!(problems.iter().any(|problem| problem.contains(told)), "{source}: {problems:?}");
+    }
+    let twice = "plugins: { sources: [{ url: 'https://a.example/x' }, { url: 'https://a.example:443/x' }] }";
+    let told = "1:61: plugins.sources[1].url: the list has this file or repository already; each source is one plugin's";
+    assert_problem(twice, told);
 }
 
 #[test]
@@ -280,7 +326,7 @@ fn an_unknown_key_names_its_neighbour() {
     assert_problem("lisetn: x", "1:1: lisetn: unknown key `lisetn`; did you mean `listen`?");
     assert_problem(
         "plugins: { keys: [] }",
-        "1:12: plugins.keys: unknown key `keys`; known: `folder`, `trusted_keys`, `allow_unsigned`",
+        "1:12: plugins.keys: unknown key `keys`; known: `folder`, `trusted_keys`, `allow_unsigned`, `sources`",
     );
     assert_problem(
         "default_model: e\nmodels: { e: { backend: echo } }\nchannels: { a: { adapter: b, limits: { queue: 5 } } }",
@@ -681,6 +727,9 @@ fn walk(schema: &Value, value: &Value, path: &str, used: &mut BTreeSet<String>) 
         let variant = variants.iter().find(fits).expect("a variant of this backend");
         return walk(variant, value, &format!("{path}<{}>", value["backend"].as_str().unwrap()), used);
     }
+    for item in value.as_array().into_iter().flatten() {
+        walk(&schema["items"], item, &format!("{path}[]"), used);
+    }
     let Some(entries) = value.as_object() else { return };
     for (key, below) in entries {
         match schema["properties"].get(key) {
@@ -705,6 +754,9 @@ fn keys_of(schema: &Value, path: &str, keys: &mut BTreeSet<String>) {
     for (key, below) in schema["properties"].as_object().into_iter().flatten() {
         keys.insert(format!("{path}.{key}"));
         keys_of(below, &format!("{path}.{key}"), keys);
+    }
+    if schema["items"].is_object() {
+        keys_of(&schema["items"], &format!("{path}[]"), keys);
     }
     if schema["additionalProperties"].is_object() {
         keys_of(&schema["additionalProperties"], &format!("{path}.*"), keys);
@@ -736,6 +788,7 @@ fn the_parser_has_the_keys_of_the_schema() {
         ("auth: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["auth"])),
         ("store: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["store"])),
         ("plugins: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["plugins"])),
+        ("plugins: { sources: [{ zzzzzzzzzzzz: 1 }] }".to_owned(), &table(&["plugins", "sources"])["items"]),
         ("limits: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["limits"])),
         ("chat: { zzzzzzzzzzzz: 1 }".to_owned(), table(&["chat"])),
         ("chat: { limits: { zzzzzzzzzzzz: 1 } }".to_owned(), table(&["chat", "limits"])),

@@ -1,11 +1,15 @@
-//! Releases that come, go and misbehave while the real binary serves: by the plugin folder and the admin door, driven
-//! over HTTP. Which release made a reply stands in the reply.
+//! Releases that come, go and misbehave while the real binary serves: by the plugin folder, the admin door and sources
+//! on the network, driven over HTTP. Which release made a reply stands in the reply.
 #![cfg(unix)]
 
 #[path = "deployment/command.rs"]
 mod command;
+#[path = "deployment/registry.rs"]
+mod registry;
 #[path = "deployment/shadow.rs"]
 mod shadow;
+#[path = "deployment/sources.rs"]
+mod sources;
 #[path = "support/parts.rs"]
 #[allow(dead_code, unused_imports, reason = "each binary of tests uses its part of what they share")]
 mod support;
@@ -41,6 +45,7 @@ struct Stage {
 }
 
 impl Stage {
+    /// With the first release in its folder.
     async fn start() -> Stage {
         Stage::set(&[]).await
     }
@@ -51,20 +56,30 @@ impl Stage {
     }
 
     async fn set(pipelines: &[(&str, Vec<u8>)]) -> Stage {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("fickle.wasm"), fickle::release("first", "sound")).unwrap();
-        for (name, bytes) in pipelines {
-            std::fs::write(folder.path().join(format!("{name}.wasm")), bytes).unwrap();
-        }
         let names: Vec<&str> = pipelines.iter().map(|(name, _)| *name).collect();
-        let settings = Settings::new()
+        let mut stage = Stage::with(Settings::new(), &names);
+        stage.put(&fickle::release("first", "sound"));
+        for (name, bytes) in pipelines {
+            std::fs::write(stage.folder.path().join(format!("{name}.wasm")), bytes).unwrap();
+        }
+        stage.host.run().await;
+        stage
+    }
+
+    /// With an empty folder, and not running yet.
+    fn at_rest(settings: Settings) -> Stage {
+        Stage::with(settings, &[])
+    }
+
+    fn with(settings: Settings, pipelines: &[&str]) -> Stage {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings
             .set("plugins.folder", folder.path().to_str().unwrap())
             .set("models", json!({ "echo": { "backend": "echo" } }))
             .set("default_model", "echo")
-            .set("channels.team", json!({ "adapter": "fickle", "pipelines": names }))
+            .set("channels.team", json!({ "adapter": "fickle", "pipelines": pipelines }))
             .environment("PARLOR_LOG", "info,parlor=debug");
-        let mut host = Host::at_rest(&Settings { is_warm: false, ..settings });
-        host.run().await;
+        let host = Host::at_rest(&Settings { is_warm: false, ..settings });
         let admin = host.token_with(&["--role", "admin", "--subject", "olga"]);
         Stage { host, folder, admin }
     }
@@ -127,6 +142,19 @@ impl Stage {
         let response = client().get(self.host.admin_url("/metrics")).send().await.unwrap();
         let text = response.error_for_status().unwrap().text().await.unwrap();
         text.lines().filter(|line| line.starts_with(family)).map(str::to_owned).collect()
+    }
+
+    /// How many releases there are to go back to.
+    async fn previous(&self) -> usize {
+        self.deployment().await["previous"].as_array().map_or(0, Vec::len)
+    }
+
+    /// What does not serve, and why.
+    async fn rejected(&self) -> Vec<(String, String)> {
+        let listed = self.ask(Method::GET, "/plugins", None).await.1;
+        let rejected = listed["rejected"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        rejected.map(|rejected| (text(&rejected["file"]), text(&rejected["reason"]))).collect()
     }
 
     /// The candidate's reason for not serving any more.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use server::{Server, quick_folder};
-use support::{Callback, Host, Line, Model, Platform, Settings, Slate, client, eventually};
+use support::{Callback, Host, Line, Model, Platform, Settings, Slate, client, eventually, fickle};
 use tempfile::TempDir;
 
 /// Long enough for a second answer to show up if there were one.
@@ -375,4 +375,111 @@ async fn the_doctor_says_what_a_redis_may_lose() {
     let host = Host::at_rest(&Settings::new().set("store", json!({ "redis": sound.url() })));
     let said = said_of_redis(&host);
     assert!(matches!(&said[..], [(level, _)] if level == "ok"), "{said:?}");
+}
+
+/// Two nodes whose channel `team` speaks through `fickle`; both have its first release in their folders.
+struct Pair {
+    hosts: [Host; 2],
+    redis: Server,
+    _folders: [TempDir; 2],
+}
+
+impl Pair {
+    async fn start() -> Pair {
+        let folders = [quick_folder(), tempfile::tempdir().unwrap()];
+        let redis = Server::start(folders[0].path(), &SYNCED);
+        std::fs::write(folders[1].path().join("fickle.wasm"), fickle::release("first", "sound")).unwrap();
+        let settings = Settings::new()
+            .set("plugins.folder", folders[1].path().to_str().unwrap())
+            .set("models", json!({ "echo": { "backend": "echo" } }))
+            .set("default_model", "echo")
+            .set("channels.team", json!({ "adapter": "fickle", "pipelines": [] }))
+            .set("store", json!({ "redis": redis.url() }));
+        let settings = Settings { is_warm: false, ..settings };
+        let hosts = [Host::start(&settings).await, Host::start(&settings).await];
+        Pair { hosts, redis, _folders: folders }
+    }
+
+    async fn ask(&self, node: usize, path: &str, release: Option<Vec<u8>>) -> Value {
+        let token = self.hosts[node].token_with(&["--role", "admin"]);
+        let url = self.hosts[node].admin_url(&format!("/api/v1/admin/plugins{path}"));
+        let request = match release {
+            Some(release) => client().post(url).body(release),
+            None => client().get(url),
+        };
+        request.bearer_auth(token).send().await.unwrap().json().await.unwrap()
+    }
+
+    async fn upload(&self, node: usize, label: &str) -> String {
+        let outcome = self.ask(node, "", Some(fickle::release(label, "sound"))).await;
+        assert_eq!(outcome["outcome"], "serves", "{outcome}");
+        outcome["digest"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a node answers by this release.
+    async fn serves(&self, node: usize, label: &str) {
+        let began = tokio::time::Instant::now();
+        for number in 0.. {
+            let id = format!("{node}-{label}-{number}");
+            let said = json!({ "id": id, "conversation": id, "text": "hello" });
+            let said = client().post(self.hosts[node].url(TEAM)).json(&said).send().await.unwrap();
+            if said.json::<Value>().await.unwrap()["release"] == label {
+                return;
+            }
+            assert!(began.elapsed() < support::PATIENCE, "node {node} never came to serve `{label}`");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Under which keys Redis has files of releases.
+    fn kept(&self) -> Vec<String> {
+        redis::cmd("KEYS").arg("*:f:*").query(&mut self.redis.line()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_is_uploaded_to_one_node_serves_on_all_of_them() {
+    let mut pair = Pair::start().await;
+    let second = pair.upload(0, "second").await;
+    pair.serves(1, "second").await;
+    assert_eq!(pair.ask(1, "/fickle", None).await["deployment"]["stable"]["digest"], second.as_str());
+    // One that is down hears of it when it comes back.
+    pair.hosts[1].kill();
+    let third = pair.upload(0, "third").await;
+    pair.hosts[1].run().await;
+    pair.serves(1, "third").await;
+    assert_eq!(pair.ask(1, "/fickle", None).await["deployment"]["stable"]["digest"], third.as_str());
+    // And it may be the one that others have it from.
+    pair.upload(1, "fourth").await;
+    pair.serves(0, "fourth").await;
+    for label in ["fifth", "sixth"] {
+        pair.upload(0, label).await;
+    }
+    assert_eq!(pair.kept().len(), 5, "what nobody can go back to is not kept: {:?}", pair.kept());
+    pair.serves(1, "sixth").await;
+}
+
+#[tokio::test]
+async fn a_file_that_was_changed_in_redis_never_serves_and_a_node_that_lacks_it_tries_again() {
+    let mut pair = Pair::start().await;
+    pair.hosts[1].kill();
+    let digest = pair.upload(0, "second").await;
+    let key = pair.kept().into_iter().find(|key| key.ends_with(&digest)).unwrap();
+    let mut line = pair.redis.line();
+    let sound: Vec<(Vec<u8>, Vec<u8>)> = redis::cmd("HGETALL").arg(&key).query(&mut line).unwrap();
+    let put = |field: &[u8], bytes: &[u8], line: &mut redis::Connection| {
+        redis::cmd("HSET").arg(&key).arg(field).arg(bytes).exec(line).unwrap();
+    };
+    let mut changed = sound.iter().find(|(field, _)| field == b"0").unwrap().1.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    put(b"0", &changed, &mut line);
+    pair.hosts[1].run().await;
+    pair.serves(1, "first").await;
+    let trouble = pair.ask(1, "/fickle", None).await["deployment"]["trouble"].clone();
+    assert!(trouble.as_str().unwrap().contains("another file as that of release"), "{trouble}");
+    for (field, bytes) in &sound {
+        put(field, bytes, &mut line);
+    }
+    pair.serves(1, "second").await;
+    assert!(pair.ask(1, "/fickle", None).await["deployment"]["trouble"].is_null());
 }

@@ -1,8 +1,8 @@
 //! What the host's tests are held against: official clients, a browser, load tools.
 //!
 //! Python packages and Node.js come as pinned wheels into `target/clients`, npm packages by their lock file, the
-//! browser, the load tool, tracer and clock, minisign, Redis and nginx from Debian. It does not know what the tests do with them; they find them by the
-//! variables below. What to get stands in `host/tests/clients`.
+//! browser, the load tool, tracer and clock, minisign, Redis, nginx and a registry from Debian. It does not know what the
+//! tests do with them; they find them by the variables below. What to get stands in `host/tests/clients`.
 
 use crate::workspace::Workspace;
 use crate::{command, debian, pip};
@@ -44,7 +44,11 @@ pub fn variables(workspace: &Workspace) -> Result<Vec<(&'static str, OsString)>>
         ("PARLOR_TEST_MINISIGN", debian_program("minisign", "minisign")?),
         ("PARLOR_TEST_FAKETIME", faketime()?),
         ("PARLOR_TEST_REDIS", redis_server(&folder)?),
-        ("PARLOR_TEST_NGINX", nginx(&folder)?),
+        ("PARLOR_TEST_NGINX", unpacked("nginx", "usr/sbin/nginx", "nginx", &folder)?),
+        (
+            "PARLOR_TEST_REGISTRY",
+            unpacked("docker-registry", "usr/bin/docker-registry", "a registry", &folder)?,
+        ),
     ])
 }
 
@@ -127,15 +131,15 @@ fn faketime() -> Result<OsString> {
     Ok(path.into())
 }
 
-/// Debian's package would start a service: it is unpacked instead.
-fn nginx(folder: &Path) -> Result<OsString> {
-    let folder = folder.join("nginx");
-    let (own, system) = (folder.join("usr/sbin/nginx"), Path::new("/usr/sbin/nginx"));
+/// A program whose package of Debian would start a service: it is unpacked instead.
+fn unpacked(package: &str, program: &str, what: &str, folder: &Path) -> Result<OsString> {
+    let folder = folder.join(package);
+    let (own, system) = (folder.join(program), Path::new("/").join(program));
     if system.is_file() {
         return Ok(system.into());
     }
     if !own.is_file() {
-        debian::unpack("nginx", "nginx", &folder)?;
+        debian::unpack(package, what, &folder)?;
     }
     Ok(own.into())
 }

@@ -17,10 +17,12 @@ use super::kinds::{
 use super::problem::{Place, Problem, Problems};
 use super::reader::{Environment, Reader};
 use super::section::{Stray, section, unknown};
+use super::sources::SourceUrl;
 use super::tree::{self, Node};
 use super::{
-    Admin, Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Meanwhile,
-    Model, OpenAi, OpenAiDoor, Plugins, Rate, Redis, ReplyVia, Stale, WhenStale, references,
+    Admin, Assistant, Auth, Backend, Channel, ChannelLimits, Chat, Config, Function, Gguf, Limits, Login,
+    Meanwhile, Model, OpenAi, OpenAiDoor, Plugins, Rate, Redis, ReplyVia, Source, Stale, WhenStale,
+    Whereabouts, references,
 };
 
 /// Some ten thousand channels; a larger file is not a configuration.
@@ -55,6 +57,8 @@ type AnswerTokens = Count<1, 1_048_576>;
 /// llama.cpp's own bound of sequences.
 type BatchSize = Count<1, 256>;
 type Threads = Count<1, 1024>;
+/// A look costs a request; a release that nobody hears of for a week is none.
+type LookTime = Time<1_000, 604_800_000>;
 /// More copies than anybody keeps.
 type Replicas = Count<0, 5>;
 
@@ -163,6 +167,25 @@ section! {
         trusted_keys: PublicKeys = "[]";
         /// Loads plugins too that no trusted key has signed. For development.
         allow_unsigned: bool = "false";
+        /// Where releases come from beside the folder.
+        sources: Vec<SourceFile> = "[]";
+    }
+}
+
+section! {
+    /// Where the releases of one plugin come from.
+    SourceFile {
+        /// `https://…/x.wasm`, or `oci://registry/repository@sha256:…` by the digest of its manifest.
+        url: SourceUrl = required;
+        /// How often it is looked at, and the longest pause before one that failed is tried again. What a digest names
+        /// never changes: it is fetched once.
+        every: LookTime = "5m";
+        /// Goes out as the bearer token; for `https`.
+        token: Secret = optional;
+        /// Who logs in at the registry; for `oci`.
+        user: Text = optional;
+        /// The user's password, or an access token in its place; for `oci`.
+        password: Secret = optional;
     }
 }
 
@@ -562,7 +585,22 @@ impl From<PluginsFile> for Plugins {
             folder: file.folder.0,
             trusted_keys: file.trusted_keys.0,
             allow_unsigned: file.allow_unsigned,
+            sources: file.sources.into_iter().map(Source::from).collect(),
         }
+    }
+}
+
+impl From<SourceFile> for Source {
+    fn from(file: SourceFile) -> Self {
+        let login = file.user.zip(file.password);
+        let at = match file.url {
+            SourceUrl::Web(url) => Whereabouts::Web { url, token: file.token.map(|token| token.0) },
+            SourceUrl::Registry(artifact) => Whereabouts::Registry {
+                artifact,
+                login: login.map(|(user, password)| Login { user: user.0, password: password.0 }),
+            },
+        };
+        Source { at, every: file.every.0 }
     }
 }
 

@@ -481,7 +481,7 @@ fn redis_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn web_url(text: &str) -> Result<Url, String> {
+pub(super) fn web_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|reason| format!("expected {A_URL}: {reason}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("expected a URL that begins with `https://` or `http://`".to_owned());

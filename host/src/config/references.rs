@@ -10,6 +10,7 @@ use super::CHAT_CHANNEL;
 use super::kinds::{LIST_ITEMS_MAX, Origin};
 use super::reader::Reader;
 use super::section::unknown;
+use super::sources::SourceUrl;
 use super::tree::{Entry, Node, What};
 
 /// Checks the whole file.
@@ -32,6 +33,11 @@ pub(super) fn check(root: &Node, reader: &mut Reader<'_>) {
     }
     if let Some(door) = root.get("openai") {
         reader.within("openai", |reader| check_openai(root, door, reader));
+    }
+    if let Some(sources) = root.get("plugins").and_then(|plugins| plugins.get("sources")) {
+        reader.within("plugins", |reader| {
+            reader.within("sources", |reader| check_sources(sources, reader));
+        });
     }
     check_bursts(root, &[("key_burst", "key_rate")], reader);
     if let Some(endpoints) = root.get("endpoints") {
@@ -244,6 +250,47 @@ fn check_owner(entry: &Entry, pipelines: &[String], has_adapter: bool, noun: &st
         None => format!("there is no adapter here whose {noun} this could be; write `pipeline.{noun}`"),
     };
     reader.within(&entry.key, |reader| reader.problem(entry.place, message));
+}
+
+/// What a source brought last is known by its name: two of one name would take turns for ever.
+fn check_sources(sources: &Node, reader: &mut Reader<'_>) {
+    let mut seen = Vec::new();
+    for (at, source) in sources.items().iter().take(LIST_ITEMS_MAX).enumerate() {
+        let Some(node) = source.get("url") else { continue };
+        let url = reader.peek(node).and_then(|text| SourceUrl::parse(&text.text).ok());
+        let Some(url) = url else { continue };
+        reader.within_item(at, |reader| {
+            if seen.contains(&url.name()) {
+                let message = "the list has this file or repository already; each source is one plugin's";
+                reader.within("url", |reader| reader.problem(node.place, message));
+            }
+            check_credentials(source, &url, reader);
+        });
+        seen.push(url.name());
+    }
+}
+
+/// Each kind of source has credentials of its own.
+fn check_credentials(source: &Node, url: &SourceUrl, reader: &mut Reader<'_>) {
+    let strangers: &[&str] = match url {
+        SourceUrl::Web(_) => &["user", "password"],
+        SourceUrl::Registry(_) => &["token"],
+    };
+    let advice = match url {
+        SourceUrl::Web(_) => "is for a registry; an `https` source takes a `token`",
+        SourceUrl::Registry(_) => "is for an `https` source; a registry takes a `user` and a `password`",
+    };
+    for key in strangers {
+        let Some(node) = source.get(key) else { continue };
+        reader.within(key, |reader| reader.problem(node.place, format!("`{key}` {advice}")));
+    }
+    for (one, other) in [("user", "password"), ("password", "user")] {
+        let Some(node) = source.get(one).filter(|_| source.get(other).is_none()) else { continue };
+        if !strangers.contains(&one) {
+            let message = format!("without `{other}` beside it nobody is let in by it");
+            reader.within(one, |reader| reader.problem(node.place, message));
+        }
+    }
 }
 
 /// `https://a` and `https://a:443/` are one origin.

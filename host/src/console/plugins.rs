@@ -25,12 +25,13 @@ pub struct Plugins {
     items: Vec<Plugin>,
     /// Whether plugins serve that no trusted key has signed: for development alone.
     allow_unsigned: bool,
-    /// Files of the plugin folder that do not serve.
+    /// Files of the plugin folder that do not serve, and sources that bring nothing that does.
     rejected: Vec<Rejected>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Rejected {
+    /// Its name, or the address of a source.
     file: String,
     /// Why, and what to do about it.
     reason: String,

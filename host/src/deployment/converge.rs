@@ -1,14 +1,33 @@
-//! Each node comes to serve what is wanted, whichever node was told so. One that cannot says so and serves on.
+//! Each node comes to serve what is wanted, whichever node was told so. One that cannot says so, serves on, and tries
+//! again.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Deployments, NotDeployed, Wanted};
 use crate::store::StoreError;
 use crate::telemetry;
 
+/// A node that is about to leave the file behind needs some seconds for it.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// What fails for so long waits for somebody to mend it, and each attempt may be a compilation.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// Why a plugin serves otherwise than wanted.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) reason: String,
+    /// Before the attempt that comes next.
+    pause: Duration,
+    again_at: Instant,
+}
+
 impl Deployments {
-    /// Looks whether something else is wanted by now.
+    /// Looks whether something else is wanted by now, or what failed can be had.
     pub(super) async fn converge(&self) {
         if let Err(error) = self.look_at_ledger().await {
             tracing::debug!(error = %error, "what shall serve is looked at later");
@@ -17,17 +36,19 @@ impl Deployments {
 
     async fn look_at_ledger(&self) -> Result<(), StoreError> {
         let changes = self.ledger.changes().await?;
-        if changes == self.settled.load(Ordering::Relaxed) {
+        let due = self.due();
+        if changes == self.settled.load(Ordering::Relaxed) && due.is_empty() {
             return Ok(());
         }
         let mut newest = 0;
-        for name in self.shelf.names() {
+        for name in self.shelf.names().into_iter().chain(due.iter().cloned()).collect::<BTreeSet<_>>() {
             let Some(wanted) = self.ledger.read(&name).await? else { continue };
             newest = newest.max(wanted.version);
             let known = self.all_wanted().get(&name).map(|known| known.version);
-            if known != Some(wanted.version)
-                && let Err(error) = self.converge_on(&name, wanted).await
-            {
+            if known == Some(wanted.version) && !due.contains(&name) {
+                continue;
+            }
+            if let Err(error) = self.converge_on(&name, wanted).await {
                 self.note_trouble(&name, &error);
             }
         }
@@ -49,16 +70,38 @@ impl Deployments {
         if now.is_none_or(|now| now.version != wanted.version) {
             return Ok(());
         }
+        let before = self.all_wanted().remove(plugin).unwrap_or_default();
         self.remember(plugin, wanted);
         if let Some(serving) = ready.transpose()? {
             self.put(plugin, serving);
+            // The node that wanted it so has deleted its own, and those in the store.
+            drop(self.forget(before.digests().map(str::to_owned)));
         }
         Ok(())
     }
 
+    /// Plugins in trouble whose next attempt is due.
+    fn due(&self) -> BTreeSet<String> {
+        let now = Instant::now();
+        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = troubles.iter().filter(|(_, trouble)| trouble.again_at <= now);
+        due.map(|(plugin, _)| plugin.clone()).collect()
+    }
+
+    /// Told once, however often it is tried again.
     pub(super) fn note_trouble(&self, plugin: &str, error: &NotDeployed) {
-        let trouble = telemetry::chain(error);
-        tracing::error!(plugin, error = trouble, "this host does not serve the release that is wanted");
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).insert(plugin.to_owned(), trouble);
+        let reason = telemetry::chain(error);
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = troubles.get(plugin).filter(|before| before.reason == reason);
+        if before.is_none() {
+            tracing::error!(
+                plugin,
+                error = reason,
+                "this host does not serve the release that is wanted, and tries again"
+            );
+        }
+        let pause = before.map_or(PAUSE_MIN, |before| (before.pause * 2).min(PAUSE_MAX));
+        let again_at = Instant::now() + pause;
+        troubles.insert(plugin.to_owned(), Trouble { reason, pause, again_at });
     }
 }

@@ -26,13 +26,23 @@ impl Depot {
 
     /// The package of this digest.
     pub(super) fn package(&self, digest: &str, loader: &Loader) -> Result<Package, NotDeployed> {
-        let path = self.path(digest);
-        if !is_digest(digest) || !path.is_file() {
+        if !self.has(digest) {
             return Err(NotDeployed::NoFile(digest.to_owned()));
         }
-        let package = loader.read(&path).map_err(LoadError::from)?;
+        let package = loader.read(&self.path(digest)).map_err(LoadError::from)?;
         // A file that is another one by now is none.
         if package.digest == digest { Ok(package) } else { Err(NotDeployed::NoFile(digest.to_owned())) }
+    }
+
+    /// Whether the file of a release is here.
+    pub(super) fn has(&self, digest: &str) -> bool {
+        is_digest(digest) && self.path(digest).is_file()
+    }
+
+    /// The bytes of a release's file.
+    pub(super) fn bytes(&self, digest: &str) -> Result<Vec<u8>, NotDeployed> {
+        let path = self.path(digest);
+        std::fs::read(&path).map_err(|source| failed(&path, source))
     }
 
     /// The file that this host last saw in its plugin folder under a plugin's name.

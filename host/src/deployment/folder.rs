@@ -29,8 +29,8 @@ pub type Misfits = BTreeMap<String, Vec<String>>;
 type Look = (u64, Option<SystemTime>);
 
 impl Deployments {
-    /// Brings up what is wanted, and what is new in the folder since. `used` are the plugins that the configuration
-    /// names. Returned is what keeps plugins from serving the channels that use them.
+    /// Brings up what is wanted, and what is new in the folder since; what is still missing then, from the sources.
+    /// `used` are the plugins that the configuration names. Returned is what keeps plugins from serving the channels that use them.
     ///
     /// # Errors
     /// If the folder or the store cannot be read.
@@ -50,6 +50,7 @@ impl Deployments {
                 misfits.insert(name.clone(), problems);
             }
         }
+        self.bring_missing(used, &mut misfits).await?;
         Ok(misfits)
     }
 
@@ -133,7 +134,7 @@ impl Deployments {
     /// one, it has to wait here as well.
     async fn serve_file(&self, wanted: &Wanted, package: &Package) -> Vec<String> {
         match self.fitted(&package.manifest.name, package.clone()).await {
-            Ok(fitted) if !self.asks(wanted, &fitted.release).is_empty() => {
+            Ok(fitted) if !self.asks(wanted, &fitted.release).await.is_empty() => {
                 vec![not_let_in(&package.manifest.name)]
             }
             Ok(fitted) => {
@@ -144,10 +145,10 @@ impl Deployments {
         }
     }
 
-    /// Follows the folder, and beside it the other nodes and the figures, until it is dropped: a file that takes a
-    /// minute to compile keeps no bad release in service.
+    /// Follows the folder and the sources, and beside them the other nodes and the figures, until it is dropped: a
+    /// file that takes a minute to compile keeps no bad release in service.
     pub async fn follow(self: Arc<Self>, folder: PathBuf) {
-        tokio::join!(self.follow_folder(&folder), self.follow_the_rest());
+        tokio::join!(self.follow_folder(&folder), self.follow_sources(), self.follow_the_rest());
     }
 
     async fn follow_folder(&self, folder: &Path) {
@@ -159,6 +160,7 @@ impl Deployments {
     }
 
     async fn follow_the_rest(&self) {
+        self.hand_all_over().await;
         loop {
             tokio::time::sleep(JUDGED_EVERY).await;
             self.judge().await;

@@ -11,6 +11,8 @@ use crate::plugin::manifest::Manifest;
 use crate::scratch::Scratch;
 
 const CHECK: &str = "plugin";
+/// How a problem tells of a plugin that is not in the folder.
+const MISSED: &str = "no plugin `";
 /// Whether strangers' code may serve. Shown in red.
 pub const TRUST: &str = "trust";
 
@@ -32,7 +34,8 @@ pub async fn findings(config: &Arc<Config>, parts: &Parts) -> (Vec<Finding>, Vec
     match examine(config, parts, scratch.path()).await {
         Ok(examined) => {
             let signatures = signatures(config, &examined.unsigned);
-            let (mut findings, manifests) = told(&folder, examined, needs_plugins);
+            let has_sources = !config.plugins.sources.is_empty();
+            let (mut findings, manifests) = told(&folder, examined, needs_plugins, has_sources);
             findings.push(signatures);
             (findings, manifests)
         }
@@ -43,11 +46,19 @@ pub async fn findings(config: &Arc<Config>, parts: &Parts) -> (Vec<Finding>, Vec
     }
 }
 
-fn told(folder: &str, examined: Examined, needs_plugins: bool) -> (Vec<Finding>, Vec<Manifest>) {
+fn told(
+    folder: &str,
+    examined: Examined,
+    needs_plugins: bool,
+    has_sources: bool,
+) -> (Vec<Finding>, Vec<Manifest>) {
     let Examined { rejected, problems, manifests, .. } = examined;
-    let is_missed = problems.iter().any(|problem| problem.contains("no plugin `"));
+    let is_missed = problems.iter().any(|problem| problem.contains(MISSED));
     let mut findings: Vec<Finding> = rejected.iter().map(|rejected| refusal(rejected, is_missed)).collect();
-    findings.extend(problems.iter().map(|problem| channel(problem)));
+    findings.extend(problems.iter().map(|problem| match problem.contains(MISSED) && has_sources {
+        true => elsewhere(channel(problem)),
+        false => channel(problem),
+    }));
     for manifest in &manifests {
         let what = format!("{} {} would serve", kind(manifest), manifest.version);
         findings.push(Finding::ok(CHECK, &manifest.name, what));
@@ -103,6 +114,12 @@ fn remedy(error: &LoadError) -> &'static str {
         LoadError::SecondOfItsName(_) => "remove one of the two",
         LoadError::NotDeployed(_) => "take it out of the folder, or mend what it says",
     }
+}
+
+/// It may come by a source: what those have is fetched when the host starts, and not here.
+fn elsewhere(finding: Finding) -> Finding {
+    let what = format!("{}, unless one of `plugins.sources` brings it", finding.what);
+    Finding { level: Level::Warn, what, ..finding }
 }
 
 /// `channel `team`: adapter: set the secret `app_secret`: why it is needed`

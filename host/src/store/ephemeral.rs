@@ -21,8 +21,8 @@ use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
 use crate::store::allowance::Buckets;
 use crate::store::{
-    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
-    StoreError, Verdict, Waiting,
+    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue,
+    RELEASE_BYTES_MAX, Store, StoreError, Verdict, Waiting,
 };
 
 /// A `Store` that ends with the process.
@@ -38,6 +38,8 @@ struct State {
     history: history::History,
     memory: memory::Memory,
     audit: audit::Audit,
+    /// Files of releases, by their digests.
+    releases: BTreeMap<String, Vec<u8>>,
     /// Tokens that count no more, and until when each is remembered.
     revoked: BTreeMap<String, Millis>,
 }
@@ -218,5 +220,26 @@ impl Store for EphemeralStore {
 
     async fn take(&self, now: Millis, allowances: &[Allowance]) -> Result<Verdict, StoreError> {
         Ok(self.buckets.take(now, allowances))
+    }
+
+    async fn lacks_release(&self, digest: &str) -> Result<bool, StoreError> {
+        Ok(!self.state().releases.contains_key(digest))
+    }
+
+    async fn keep_release(&self, digest: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        if bytes.len() > RELEASE_BYTES_MAX {
+            return Err(StoreError::TooLarge { bytes: bytes.len(), limit: RELEASE_BYTES_MAX });
+        }
+        self.state().releases.insert(digest.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    async fn release(&self, digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state().releases.get(digest).cloned())
+    }
+
+    async fn drop_release(&self, digest: &str) -> Result<(), StoreError> {
+        self.state().releases.remove(digest);
+        Ok(())
     }
 }

@@ -19,6 +19,7 @@ mod health;
 mod link;
 mod nodes;
 mod oversight;
+mod releases;
 mod script;
 mod subscription;
 
@@ -775,5 +776,21 @@ impl Store for RedisStore {
         }
         let refused: Option<(usize, Millis)> = self.run(call).await?;
         Ok(refused.map_or(Verdict::Granted, |(which, again_at)| Verdict::Refused { which, again_at }))
+    }
+
+    async fn lacks_release(&self, digest: &str) -> Result<bool, StoreError> {
+        Ok(self.release_pieces(digest).await?.is_none())
+    }
+
+    async fn keep_release(&self, digest: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put_release(digest, bytes).await
+    }
+
+    async fn release(&self, digest: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_release(digest).await
+    }
+
+    async fn drop_release(&self, digest: &str) -> Result<(), StoreError> {
+        self.run(self.of("drop_release", digest).with(digest)).await
     }
 }

@@ -43,7 +43,7 @@ use parlor::clock::Millis;
 use parlor::message::{Favour, Format, Message, Reply, Role, Scope, Sender, Utterance, Wishes};
 use parlor::store::{
     ADDRESS_KEPT, Acceptance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Outcome, Progress, Queue,
-    Store, StoreError, Via,
+    RELEASE_BYTES_MAX, Store, StoreError, Via,
 };
 
 /// Any moment; nothing may depend on which.
@@ -124,6 +124,7 @@ macro_rules! conformance {
             what_an_operator_says_is_put_in_once_and_written_down
             a_job_is_cancelled_as_long_as_it_waits
             a_swept_audit_still_holds_together
+            a_release_is_kept_whole_for_other_nodes_or_not_at_all
         }
     };
     ($open:path: $($name:ident)*) => {
@@ -807,4 +808,26 @@ pub async fn keys_are_bounded(store: &dyn Store) {
     store.set("s", NOW + 100, "more", b"dead keys make room", None).await.unwrap();
     assert!(store.get("s", NOW + 100, "more").await.unwrap().is_some());
     assert_eq!(store.get("s", NOW + 100, "1").await.unwrap(), None);
+}
+
+/// A store of one node keeps none.
+pub async fn a_release_is_kept_whole_for_other_nodes_or_not_at_all(store: &dyn Store) {
+    let (digest, other) = ("ab".repeat(32), "cd".repeat(32));
+    let bytes: Vec<u8> = (0u32..300_000).flat_map(u32::to_le_bytes).collect();
+    let hands_over = store.lacks_release(&digest).await.unwrap();
+    let kept = hands_over.then_some(bytes.clone());
+    for _ in 0..2 {
+        store.keep_release(&digest, &bytes).await.unwrap();
+        assert!(!store.lacks_release(&digest).await.unwrap());
+        assert!(store.release(&digest).await.unwrap() == kept);
+    }
+    assert_eq!(store.lacks_release(&other).await.unwrap(), hands_over);
+    assert_eq!(store.release(&other).await.unwrap(), None);
+    store.drop_release(&other).await.unwrap();
+    assert!(store.release(&digest).await.unwrap() == kept);
+    store.drop_release(&digest).await.unwrap();
+    assert_eq!(store.lacks_release(&digest).await.unwrap(), hands_over);
+    assert_eq!(store.release(&digest).await.unwrap(), None);
+    let refused = store.keep_release(&digest, &vec![0; RELEASE_BYTES_MAX + 1]).await;
+    assert_eq!(matches!(refused, Err(StoreError::TooLarge { .. })), hands_over, "{refused:?}");
 }

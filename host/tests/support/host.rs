@@ -132,6 +132,13 @@ impl Host {
         std::fs::write(self.config_file(), text).unwrap();
     }
 
+    /// Sets a value of the configuration, for the starts that follow.
+    #[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
+    pub fn configure(&mut self, path: &str, value: impl Into<Value>) {
+        self.settings = self.settings.clone().set(path, value);
+        self.write_config();
+    }
+
     pub fn config_file(&self) -> PathBuf {
         self.folder.path().join("parlor.yaml")
     }

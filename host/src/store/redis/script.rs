@@ -14,6 +14,7 @@ const SOURCE: &str = concat!(
     include_str!("base.lua"),
     include_str!("turns.lua"),
     include_str!("memory.lua"),
+    include_str!("releases.lua"),
     include_str!("allowances.lua"),
     include_str!("oversight.lua"),
     include_str!("end.lua"),
