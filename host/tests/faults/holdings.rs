@@ -15,19 +15,23 @@ pub struct Holdings {
     pub dirty_bytes: u64,
     pub threads: usize,
     pub descriptors: usize,
+    /// Of those, connections: how many are kept for later depends on how many there were at a time.
+    pub sockets: usize,
 }
 
 impl Holdings {
     pub fn of(host: &Host) -> Holdings {
         let folder = Path::new("/proc").join(host.process_id().to_string());
         let smaps = std::fs::read_to_string(folder.join("smaps_rollup")).unwrap();
+        let descriptors = entries(&folder.join("fd"));
         let (clean, dirty) = (bytes(&smaps, "Private_Clean"), bytes(&smaps, "Private_Dirty"));
         Holdings {
             resident_bytes: bytes(&smaps, "Rss"),
             private_bytes: clean + dirty,
             dirty_bytes: dirty,
-            threads: entries(folder.join("task")),
-            descriptors: entries(folder.join("fd")),
+            threads: entries(&folder.join("task")).len(),
+            descriptors: descriptors.len(),
+            sockets: descriptors.iter().filter(|path| is_socket(path)).count(),
         }
     }
 
@@ -52,6 +56,11 @@ fn bytes(smaps: &str, name: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-fn entries(folder: PathBuf) -> usize {
-    std::fs::read_dir(folder).unwrap().count()
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn is_socket(descriptor: &Path) -> bool {
+    // It may be closed by now.
+    std::fs::read_link(descriptor).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
 }
