@@ -1,5 +1,6 @@
 //! Faults that are brought about from outside: kills, disks, clocks, models, networks, people of ill will. Each test is
-//! one row of the table that `cargo xtask faults` prints, and fails where the fault could not be brought about.
+//! one row of the table that `cargo xtask faults` prints, and fails where the fault could not be brought about. Some are
+//! figures rather than faults: `cargo xtask bench` asks for those alone.
 //!
 //! `PARLOR_TEST_FAULTS=long` asks for the rounds of that command, else there are few: the code is the same. Times are
 //! judged in the long form alone, since this machine may be busy with other tests. What the rows have in common is in
@@ -25,6 +26,8 @@ mod flood;
 mod forgeries;
 #[path = "faults/guests.rs"]
 mod guests;
+#[path = "faults/holdings.rs"]
+mod holdings;
 #[path = "faults/kill.rs"]
 mod kill;
 #[path = "faults/knock.rs"]
@@ -37,12 +40,16 @@ mod load;
 mod models;
 #[path = "faults/names.rs"]
 mod names;
+#[path = "faults/neighbour.rs"]
+mod neighbour;
 #[path = "faults/nodes.rs"]
 mod nodes;
 #[path = "faults/rate.rs"]
 mod rate;
 #[path = "faults/row.rs"]
 mod row;
+#[path = "faults/scale.rs"]
+mod scale;
 #[path = "redis/server.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "each binary of tests uses its part of what they share")]
 mod server;
@@ -51,6 +58,8 @@ mod server;
 mod support;
 #[path = "faults/swap.rs"]
 mod swap;
+#[path = "faults/swaps.rs"]
+mod swaps;
 #[path = "faults/sync.rs"]
 mod sync;
 #[path = "faults/term.rs"]

@@ -11,7 +11,7 @@ mod host;
 mod idle;
 mod latency;
 mod slow;
-mod suite;
+pub mod suite;
 
 use crate::build::{self, Profile};
 use crate::command;
@@ -149,7 +149,7 @@ fn crowd(
 }
 
 /// What was tried, and on what.
-fn origin(workspace: &Workspace, profile: Profile) -> String {
+pub fn origin(workspace: &Workspace, profile: Profile) -> String {
     let mut git = Command::new("git");
     git.args(["describe", "--always", "--dirty"]).current_dir(&workspace.root);
     let commit = command::output(&mut git).unwrap_or_else(|_| "a tree without git".to_owned());

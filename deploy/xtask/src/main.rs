@@ -71,8 +71,8 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "bench",
-        usage: "bench plugins [ROUNDS]",
-        about: "time plugin calls against native ones, the host's start, its memory and sizes",
+        usage: "bench WHAT [ROUNDS]",
+        about: "`plugins`: calls against native ones, the host's start and sizes; `swaps`, `scale`, `neighbours`",
         run: bench::run,
     },
     Task {

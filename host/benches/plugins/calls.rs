@@ -1,7 +1,10 @@
 //! The cases that are timed, each a loop over one thing that the host does for a call.
 //!
-//! `fresh` is what serves in production. The others are its parts, and what it would cost to keep an instance.
+//! `fresh` is what serves in production. `bare` is the loop that wasmtime's own documentation shows, over the same
+//! engine, the same component and the same host functions; `bounded` is that loop in the host's store, and `unbounded`
+//! on an engine without epochs. The others are parts of a call, and what it would cost to keep an instance.
 
+use std::cell::OnceCell;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
@@ -30,49 +33,92 @@ pub enum Case {
     Fresh,
     /// The call alone, on an instance that was there before.
     Kept,
+    /// Store, instance and call with wasmtime's own means, without the host's bounds and without its watching.
+    Bare,
+    /// The same in a store with the host's bounds: limiter, hook, fuel and deadline.
+    Bounded,
+    /// As `bare`, with code that was compiled without epochs.
+    Unbounded,
     /// Store and instance, without a call.
     Instance,
     /// The store alone.
     Store,
-    /// An instance as wasmtime gives it, in a store without the host's bounds and WASI.
-    Bare,
+    /// An instance as wasmtime gives it, in a store without the host's bounds and WASI, and no call.
+    Empty,
+}
+
+/// How much a message has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    AsItIs,
+    Long,
 }
 
 impl Case {
-    pub const ALL: [(&'static str, Case); 5] = [
-        ("fresh", Case::Fresh),
-        ("kept", Case::Kept),
-        ("instance", Case::Instance),
-        ("store", Case::Store),
-        ("bare", Case::Bare),
+    pub const ALL: [(&'static str, Case, Length); 10] = [
+        ("fresh", Case::Fresh, Length::AsItIs),
+        ("kept", Case::Kept, Length::AsItIs),
+        ("fresh-long", Case::Fresh, Length::Long),
+        ("kept-long", Case::Kept, Length::Long),
+        ("bare", Case::Bare, Length::AsItIs),
+        ("bounded", Case::Bounded, Length::AsItIs),
+        ("unbounded", Case::Unbounded, Length::AsItIs),
+        ("instance", Case::Instance, Length::AsItIs),
+        ("store", Case::Store, Length::AsItIs),
+        ("empty", Case::Empty, Length::AsItIs),
     ];
 }
 
 /// One plugin, linked by the host and by hand.
 pub struct Calls {
-    engine: Engine,
     release: Release,
-    linked: WebhookAdapterPre<Guest>,
-    bare: InstancePre<()>,
+    linked: Linked,
+    /// Made when it is asked for: its code is compiled here.
+    unbounded: OnceCell<Linked>,
+    empty: InstancePre<()>,
     bounds: Bounds,
+    component: Vec<u8>,
+}
+
+/// A component on an engine, ready to be instantiated.
+struct Linked {
+    engine: Engine,
+    pre: WebhookAdapterPre<Guest>,
 }
 
 impl Calls {
     /// Compiles as the host does, in a child process, and links.
-    pub fn prepare(parlor: &Path, plugin: &Path) -> Result<Calls> {
+    pub fn prepare(parlor: &Path, plugin: &Path, target: Option<&str>) -> Result<Calls> {
         let package =
             Package::read(plugin, &Trust::anybody()).with_context(|| format!("`{}`", plugin.display()))?;
         let engine = engine::build().map_err(told)?.engine;
         engine::tick(&engine).context("no thread for the plugins' deadlines")?;
         let limits = &package.manifest.limits;
         let bounds = Bounds { memory_bytes: usize::try_from(limits.memory_bytes)?, time: limits.time };
-        let file = Compiled::new(parlor, &package)?;
+        let file = Compiled::new(parlor, &package, target)?;
         // SAFETY: the compiler of this very build has just written the file, which nobody else touches.
         let component = unsafe { Component::deserialize_file(&engine, &file.0) }.map_err(told)?;
-        let linked = link(&engine, &component).map_err(told)?;
-        let bare = link_bare(&engine, &component).map_err(told)?;
+        let linked = Linked::new(&engine, &component).map_err(told)?;
+        let empty = link_bare(&engine, &component).map_err(told)?;
+        let bytes = package.bytes.clone();
         let release = Release::link(&engine, package, &file.0, Arc::new(|_| ()))?;
-        Ok(Calls { engine, release, linked, bare, bounds })
+        Ok(Calls { release, linked, unbounded: OnceCell::new(), empty, bounds, component: bytes })
+    }
+
+    /// The same but for the epochs, which are neither in the code nor in the engine.
+    fn unbounded(&self) -> Result<&Linked> {
+        if let Some(linked) = self.unbounded.get() {
+            return Ok(linked);
+        }
+        let settings = || {
+            let mut settings = engine::settings();
+            settings.epoch_interruption(false);
+            settings
+        };
+        let engine = engine::build_of(settings).map_err(told)?.engine;
+        let component = Component::new(&engine, &self.component).map_err(told)?;
+        let linked = Linked::new(&engine, &component).map_err(told)?;
+        Ok(self.unbounded.get_or_init(|| linked))
     }
 
     /// Every row has to come out as its file says, by the host's way and by ours.
@@ -81,7 +127,8 @@ impl Calls {
             let feed = self.feed(row)?;
             let fresh = self.release.receive(feed.services.clone(), feed.request.clone()).await?;
             let kept = feed.instance().await?.receive(&feed.request).await?;
-            for (way, reception) in [("fresh", &fresh), ("kept", &kept)] {
+            let bare = feed.receive_bare(&self.linked).await?;
+            for (way, reception) in [("fresh", &fresh), ("kept", &kept), ("bare", &bare)] {
                 let is_accepted = verdict(reception)?;
                 ensure!(is_accepted == row.is_accepted, "row `{}`, {way}: accepted: {is_accepted}", row.id);
             }
@@ -110,11 +157,14 @@ fn told(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
 
-fn link(engine: &Engine, component: &Component) -> wasmtime::Result<WebhookAdapterPre<Guest>> {
-    let mut linker = Linker::<Guest>::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    WebhookAdapter::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
-    WebhookAdapterPre::new(linker.instantiate_pre(component)?)
+impl Linked {
+    fn new(engine: &Engine, component: &Component) -> wasmtime::Result<Linked> {
+        let mut linker = Linker::<Guest>::new(engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        WebhookAdapter::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
+        let pre = WebhookAdapterPre::new(linker.instantiate_pre(component)?)?;
+        Ok(Linked { engine: engine.clone(), pre })
+    }
 }
 
 /// Nothing is called on it, so nothing is there to be called.
@@ -128,10 +178,11 @@ fn link_bare(engine: &Engine, component: &Component) -> wasmtime::Result<Instanc
 struct Compiled(std::path::PathBuf);
 
 impl Compiled {
-    fn new(parlor: &Path, package: &Package) -> Result<Compiled> {
+    fn new(parlor: &Path, package: &Package, target: Option<&str>) -> Result<Compiled> {
         let path = std::env::temp_dir().join(format!("parlor-bench-{}.cwasm", uuid::Uuid::now_v7()));
         let mut compile = Command::new(parlor);
         compile.args(["plugin", "compile"]).arg(&package.path).arg("--output").arg(&path);
+        compile.args(target.iter().flat_map(|target| ["--target", target]));
         let status = compile.status().with_context(|| format!("cannot run `{}`", parlor.display()))?;
         ensure!(status.success(), "the plugin was not compiled ({status})");
         Ok(Compiled(path))
@@ -158,7 +209,10 @@ impl Fed<'_> {
             Case::Kept => self.kept(calls).await,
             Case::Instance => self.instances(calls).await,
             Case::Store => Ok(self.stores(calls)),
-            Case::Bare => self.bare(calls).await,
+            Case::Bare => self.bare(&self.calls.linked, calls).await,
+            Case::Unbounded => self.bare(self.calls.unbounded()?, calls).await,
+            Case::Bounded => self.bounded(calls).await,
+            Case::Empty => self.empty(calls).await,
         }
     }
 
@@ -209,24 +263,49 @@ impl Fed<'_> {
         watch.stop()
     }
 
-    async fn bare(&self, calls: u32) -> Result<Spent> {
+    async fn empty(&self, calls: u32) -> Result<Spent> {
         let watch = Stopwatch::start();
         for _ in 0..calls {
-            let mut store = Store::new(&self.calls.engine, ());
+            let mut store = Store::new(&self.calls.linked.engine, ());
             store.epoch_deadline_async_yield_and_update(1);
-            black_box(self.calls.bare.instantiate_async(&mut store).await.map_err(told)?);
+            black_box(self.calls.empty.instantiate_async(&mut store).await.map_err(told)?);
         }
         Ok(watch.stop())
     }
 
+    async fn bare(&self, linked: &Linked, calls: u32) -> Result<Spent> {
+        let watch = Stopwatch::start();
+        for _ in 0..calls {
+            black_box(self.receive_bare(linked).await?);
+        }
+        Ok(watch.stop())
+    }
+
+    async fn bounded(&self, calls: u32) -> Result<Spent> {
+        let watch = Stopwatch::start();
+        for _ in 0..calls {
+            black_box(self.instance().await?.receive(&self.request).await?);
+        }
+        Ok(watch.stop())
+    }
+
+    /// The loop that wasmtime's documentation shows: it yields at each epoch, and nothing ends the guest.
+    async fn receive_bare(&self, linked: &Linked) -> Result<Reception> {
+        let guest = Guest::new(self.services.clone(), self.request.body.clone(), self.calls.bounds);
+        let mut store = Store::new(&linked.engine, guest);
+        store.epoch_deadline_async_yield_and_update(1);
+        let bindings = linked.pre.instantiate_async(&mut store).await.map_err(told)?;
+        Instance { store, bindings }.receive(&self.request).await
+    }
+
     fn store(&self) -> Store<Guest> {
         let body = self.request.body.clone();
-        guest::store(&self.calls.engine, self.services.clone(), body, self.calls.bounds)
+        guest::store(&self.calls.linked.engine, self.services.clone(), body, self.calls.bounds)
     }
 
     async fn instance(&self) -> Result<Instance> {
         let mut store = self.store();
-        let bindings = self.calls.linked.instantiate_async(&mut store).await.map_err(told)?;
+        let bindings = self.calls.linked.pre.instantiate_async(&mut store).await.map_err(told)?;
         Ok(Instance { store, bindings })
     }
 }

@@ -14,7 +14,10 @@ use parlor::plugin::services::{NoHttp, NoMemory, Services};
 use secrecy::SecretString;
 use serde_json::Value;
 
-#[derive(Debug)]
+/// What a longer message is made of.
+const WORDS: &str = "and so on 等等 ";
+
+#[derive(Debug, Clone)]
 pub struct Row {
     pub id: String,
     pub is_accepted: bool,
@@ -44,6 +47,19 @@ pub fn accepted(rows: &[Row]) -> Result<&Row> {
 }
 
 impl Row {
+    /// The same with more to say at this place of its body, until that has so many bytes. What signs it must not cover
+    /// it: `check` finds out.
+    pub fn lengthened(&self, place: &str, bytes: usize) -> Result<Row> {
+        let mut row = Row { id: format!("{}, longer", self.id), ..self.clone() };
+        let body = self.inputs["body"].as_str().context("a row that is lengthened has a body")?;
+        let mut json: Value = serde_json::from_str(body).context("its body is not JSON")?;
+        let text = json.pointer_mut(place).with_context(|| format!("its body has no `{place}`"))?;
+        let more = bytes.saturating_sub(body.len()) / WORDS.len() + 1;
+        *text = format!("{}{}", text.as_str().unwrap_or_default(), WORDS.repeat(more)).into();
+        row.inputs["body"] = json.to_string().into();
+        Ok(row)
+    }
+
     pub fn request(&self) -> Result<HttpRequest> {
         let body =
             self.inputs["body"].as_str().with_context(|| format!("row `{}` has no `body`", self.id))?;

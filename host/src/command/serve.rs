@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use crate::app::{App, Parts, Place};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::doors::server::descriptors;
 use crate::drain::Drain;
 use crate::random::SystemRandom;
 
@@ -50,6 +51,7 @@ async fn listen(config: Config, parts: Parts) -> anyhow::Result<()> {
         Some(admin) => Some(bind(admin.listen, "set `admin.listen` to another port").await?),
         None => None,
     };
+    descriptors::make_room_for_plugins();
     let app = App::build(config, parts).await?;
     let late = app.serve(listener, admin).await?;
     if !late.is_empty() {

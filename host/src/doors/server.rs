@@ -4,7 +4,7 @@
 //! many clients cost a bounded number of bounded connections. It does not know what the router answers.
 
 mod activity;
-mod descriptors;
+pub mod descriptors;
 mod patient;
 
 use std::io::{self, ErrorKind};

@@ -62,6 +62,11 @@ pub fn build() -> Result<Built, wasmtime::Error> {
             instances_max: INSTANCES_WITHOUT_POOL as usize,
         });
     }
+    build_of(settings)
+}
+
+/// The same of other settings, for who compares.
+pub fn build_of(settings: impl Fn() -> Config) -> Result<Built, wasmtime::Error> {
     for slots in POOLS {
         match Engine::new(settings().allocation_strategy(pool(slots))) {
             Ok(engine) => return Ok(Built { engine, instances_max: slots as usize }),

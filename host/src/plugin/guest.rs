@@ -80,26 +80,9 @@ impl WasiView for Guest {
     }
 }
 
-/// A fresh store: no files, no sockets, no environment; clocks and random numbers work.
+/// A fresh store whose guest can hurt nobody else.
 pub fn store(engine: &Engine, services: Services, body: Bytes, bounds: Bounds) -> Store<Guest> {
-    let wasi = WasiCtx::builder()
-        .allow_tcp(false)
-        .allow_udp(false)
-        .max_random_size(RANDOM_BYTES_MAX)
-        .wall_clock(WallClock(services.clock.clone()))
-        .build();
-    let mut table = ResourceTable::new();
-    table.set_max_capacity(RESOURCES_MAX);
-    let guest = Guest {
-        services,
-        body,
-        time: OwnTime::new(bounds.time),
-        budget: Budget::default(),
-        memory: MemoryBound { bytes_max: bounds.memory_bytes, bytes: 0 },
-        wasi,
-        table,
-    };
-    let mut store = Store::new(engine, guest);
+    let mut store = Store::new(engine, Guest::new(services, body, bounds));
     store.limiter(|guest| &mut guest.memory);
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
     store.call_hook(|mut store, hook| store.data_mut().pass(hook));
@@ -133,6 +116,27 @@ fn call_error(error: &wasmtime::Error, time: &OwnTime) -> CallError {
 }
 
 impl Guest {
+    /// No files, no sockets, no environment; clocks and random numbers work.
+    pub fn new(services: Services, body: Bytes, bounds: Bounds) -> Guest {
+        let wasi = WasiCtx::builder()
+            .allow_tcp(false)
+            .allow_udp(false)
+            .max_random_size(RANDOM_BYTES_MAX)
+            .wall_clock(WallClock(services.clock.clone()))
+            .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        Guest {
+            services,
+            body,
+            time: OwnTime::new(bounds.time),
+            budget: Budget::default(),
+            memory: MemoryBound { bytes_max: bounds.memory_bytes, bytes: 0 },
+            wasi,
+            table,
+        }
+    }
+
     /// The secrets, for one operation on them.
     pub fn secrets(&mut self) -> wasmtime::Result<Arc<Secrets>> {
         self.budget.secret_call()?;

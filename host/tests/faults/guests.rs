@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::bodies::{peak_bytes, reset_peak};
-use crate::row::{Row, Times, ms, rounds};
-use crate::support::{Host, Model, Settings, client, guests};
+use crate::holdings::Holdings;
+use crate::neighbour::{neighbour, two_adapters};
+use crate::row::{Row, ms, rounds};
+use crate::support::{Host, Model, Settings, client, guests, keeping};
 
 /// `limits` in the guests' manifests.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -18,8 +20,6 @@ const STOPPED_WITHIN: Duration = Duration::from_millis(100);
 const BESIDE_BYTES: u64 = 16_000_000;
 /// What ten thousand traps may leave behind.
 const LEAK_BYTES: u64 = 5_000_000;
-/// The share by which a neighbour's slow calls may become slower.
-const SLOWER_MAX: f64 = 1.2;
 
 /// Each misdeed by its path, what the log tells of it, and whether its time ends it.
 const MISDEEDS: [(&str, &str, bool); 12] = [
@@ -56,22 +56,6 @@ const FIELDS: [(&str, &str); 15] = [
     ("header", "`response.headers` has"),
 ];
 
-/// A host with an adapter that misbehaves and another one beside it.
-async fn two_adapters() -> (Host, Model) {
-    let settings = Settings::new()
-        .set("plugins.folder", guests().to_str().unwrap())
-        .set("channels.wild", json!({ "adapter": "unruly" }))
-        .set("channels.calm", json!({ "adapter": "slate" }));
-    let model = Model::start().await;
-    (Host::start(&model.join(settings)).await, model)
-}
-
-/// A client that keeps its connection.
-fn keeping() -> reqwest::Client {
-    drop(client()); // which sets the provider up
-    reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
-}
-
 /// In each line of the log that is about it.
 fn request_id(misdeed: &str) -> String {
     format!("misdeed-{}", misdeed.replace('/', "-"))
@@ -84,19 +68,6 @@ async fn ask_for(host: &Host, misdeed: &str) -> (u16, Duration) {
     let began = Instant::now();
     let response = request.send().await.unwrap();
     (response.status().as_u16(), began.elapsed())
-}
-
-/// Calls the neighbour so often and tells how long each call took; it refuses what is no message, and does so well.
-async fn neighbour(host: &Host, calls: usize) -> Times {
-    let (client, url) = (keeping(), host.url("/webhook/calm"));
-    let mut times = Vec::new();
-    for _ in 0..calls {
-        let began = Instant::now();
-        let status = client.post(&url).body("{}").send().await.unwrap().status().as_u16();
-        times.push(began.elapsed());
-        assert_eq!(status, 400, "a neighbour noticed something");
-    }
-    Times::of(times)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,43 +109,6 @@ async fn f9_each_misdeed_ends_its_own_call_in_its_time_and_memory() {
     row.close();
 }
 
-/// A neighbour's calls at rest and beside a loop, in turns, so that what else the machine does falls on both.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f9_a_neighbour_is_as_quick_beside_a_loop() {
-    let mut row = Row::new("F9", "a neighbour's p99 beside a plugin that loops");
-    row.rounds = rounds(1, 9);
-    let calls = rounds(50, 1000);
-    let (host, _model) = two_adapters().await;
-    neighbour(&host, calls).await;
-    let mut shares = Vec::new();
-    for _ in 0..row.rounds {
-        let alone = neighbour(&host, calls).await;
-        let url = host.url("/webhook/wild/loop");
-        let looping = tokio::spawn(async move {
-            loop {
-                assert_eq!(client().get(&url).send().await.unwrap().status().as_u16(), 500);
-            }
-        });
-        let beside = neighbour(&host, calls).await;
-        assert!(!looping.is_finished(), "it is beside a loop");
-        looping.abort();
-        shares.push(beside.share(0.99).as_secs_f64() / alone.share(0.99).as_secs_f64());
-    }
-    shares.sort_by(f64::total_cmp);
-    let median = shares[shares.len() / 2];
-    row.in_time(median <= SLOWER_MAX, format!("p99 {median:.2} times that alone (median of {})", row.rounds));
-    row.close();
-}
-
-/// What the open descriptors stand for, and resident bytes.
-fn holdings(host: &Host) -> (Vec<String>, u64) {
-    let entries = std::fs::read_dir(format!("/proc/{}/fd", host.process_id())).unwrap();
-    let targets = entries.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
-    let descriptors = targets.map(|target| target.display().to_string()).collect();
-    reset_peak(host);
-    (descriptors, peak_bytes(host))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f9_traps_leave_no_memory_and_no_descriptor_behind() {
     let mut row = Row::new("F9", "traps one after another");
@@ -188,16 +122,15 @@ async fn f9_traps_leave_no_memory_and_no_descriptor_behind() {
     };
     // What the first calls allocate stays for all later ones.
     trap(row.rounds / 5).await;
-    let before = holdings(&host);
+    let before = Holdings::of(&host);
     trap(row.rounds).await;
-    let after = holdings(&host);
-    // Whatever opens one by its own time may do so; traps that did would have opened thousands.
-    let new: Vec<_> = after.0.iter().filter(|target| !before.0.contains(target)).collect();
-    let is_flat = after.0.len() <= before.0.len() + row.rounds / 1000;
-    row.holds(is_flat, format!("descriptors from {} to {}: {new:?}", before.0.len(), after.0.len()));
-    let grown = after.1.saturating_sub(before.1);
+    let after = Holdings::of(&host);
+    let descriptors = format!("descriptors from {} to {}", before.descriptors, after.descriptors);
+    // One that is opened at its own time is no leak: traps that opened some would have opened thousands.
+    row.holds(after.descriptors <= before.descriptors + row.rounds / 1000, &descriptors);
+    let grown = after.resident_bytes.saturating_sub(before.resident_bytes);
     row.in_time(grown <= LEAK_BYTES, format!("memory +{:.1} MB", grown as f64 / 1e6));
-    row.figure(format!("descriptors {} before, {} after {new:?}", before.0.len(), after.0.len()));
+    row.figure(descriptors);
     row.holds(neighbour(&host, 10).await.count() == 10, "the neighbour is gone");
     row.close();
 }

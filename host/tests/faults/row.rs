@@ -1,5 +1,6 @@
 //! One row of the table: what was done to the host, how often, and what came of it.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 /// Where `cargo xtask faults` collects the rows: their cells with a tab between, in the order of `close`.
 const REPORT: &str = "PARLOR_TEST_FAULTS_REPORT";
+/// Where it collects what the figures are made of: a JSON object a line.
+const RAW: &str = "PARLOR_TEST_FAULTS_RAW";
 const FORM: &str = "PARLOR_TEST_FAULTS";
 
 pub fn is_long() -> bool {
@@ -71,6 +74,15 @@ impl Row {
         self.figure(figure);
     }
 
+    /// Keeps what a figure was made of: one round's numbers, in the order in which they came.
+    pub fn raw(&self, series: &str, round: usize, numbers: &[f64]) {
+        let Some(raw) = std::env::var_os(RAW) else { return };
+        let line = serde_json::json!({
+            "fault": self.fault, "what": self.what, "series": series, "round": round, "numbers": numbers,
+        });
+        append(&raw, &line.to_string());
+    }
+
     pub fn recovered(&mut self, after: Duration) {
         self.recovery = self.recovery.max(Some(after));
     }
@@ -104,11 +116,15 @@ impl Row {
         let line = cells.map(|cell| cell.replace(['\t', '\n'], " ")).collect::<Vec<_>>().join("\t");
         println!("{line}");
         if let Some(report) = std::env::var_os(REPORT) {
-            let mut file = OpenOptions::new().create(true).append(true).open(report).unwrap();
-            writeln!(file, "{line}").unwrap();
+            append(&report, &line);
         }
         line
     }
+}
+
+fn append(file: &OsStr, line: &str) {
+    let mut file = OpenOptions::new().create(true).append(true).open(file).unwrap();
+    writeln!(file, "{line}").unwrap();
 }
 
 /// A fault that could not be brought about, or whose end never came, is a row as well.
@@ -144,6 +160,17 @@ impl Times {
     pub fn longest(&self) -> Duration {
         self.0.last().copied().unwrap_or_default()
     }
+
+    /// In microseconds, for the raw figures.
+    pub fn micros(&self) -> Vec<f64> {
+        self.0.iter().map(|time| (time.as_secs_f64() * 1e6).round()).collect()
+    }
+}
+
+/// Of an even number the upper one of the two in the middle.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 pub fn ms(time: Duration) -> String {

@@ -4,6 +4,8 @@
 //! to. Whatever people say, who they are and every secret has the word [`CANARY`] in it, so that one search
 //! finds a leak: each `Host` looks through its own log when it is dropped.
 
+#[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
+pub mod distinct;
 mod feishu;
 #[allow(dead_code, reason = "each binary of tests uses its part of what they share")]
 pub mod fickle;
@@ -33,7 +35,7 @@ pub use model::Model;
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use platform::{APP_KEY, APP_SECRET, Callback, Platform, Way};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
-pub use requests::{Envelope, client, raw, robot_sign};
+pub use requests::{Envelope, client, keeping, raw, robot_sign};
 #[allow(unused_imports, reason = "each binary of tests uses its part of what they share")]
 pub use slate::{Card, Slate};
 #[cfg(target_os = "linux")]

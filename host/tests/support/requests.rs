@@ -18,9 +18,17 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// A client that uses no connection twice, since hosts come and go.
 pub fn client() -> reqwest::Client {
+    builder().pool_max_idle_per_host(0).build().unwrap()
+}
+
+/// A client that keeps its connections, for who asks one host very often.
+pub fn keeping() -> reqwest::Client {
+    builder().build().unwrap()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().pool_max_idle_per_host(0);
-    client.tls_certs_only([]).build().unwrap()
+    reqwest::Client::builder().timeout(PATIENCE).no_proxy().tls_certs_only([])
 }
 
 /// Bytes to a host as they are; what came back, as text.

@@ -8,21 +8,67 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// What the ratios are of.
+/// What all calls are compared with.
 const BASELINE: (&str, &str) = ("native", "plugin profile");
 
 /// What a case is, for those who read the table alone.
-const CASES: [(&str, &str); 6] = [
+const CASES: [(&str, &str); 16] = [
     ("native", "the same code without a sandbox"),
+    ("native-long", "the same of 16 KiB"),
     ("fresh", "as in production: store, instance, call"),
+    ("fresh-long", "the same of 16 KiB"),
     ("kept", "call on an instance that is kept"),
+    ("kept-long", "the same of 16 KiB"),
+    ("bare", "wasmtime's own loop: store, instance, call"),
+    ("bounded", "the same with the host's bounds"),
+    ("unbounded", "the same without epochs either"),
     ("instance", "store and instance, no call"),
     ("store", "store alone"),
-    ("bare", "wasmtime's store and instance alone"),
+    ("empty", "wasmtime's store and instance alone"),
+    ("door-native", "a request, the library behind the door"),
+    ("door-wasm", "a request, the component behind the door"),
+    ("inbox-native", "the same and stored"),
+    ("inbox-wasm", "the same and stored"),
 ];
+
+/// One thing over another, and what the project aims at.
+struct Ratio {
+    about: &'static str,
+    over: (&'static str, &'static str),
+    under: (&'static str, &'static str),
+    measure: fn(&Series) -> Vec<f64>,
+    aim: &'static str,
+}
+
+const RATIOS: [Ratio; 7] = [
+    calls("warm call, component / library", "kept", BASELINE, "≤ 3"),
+    calls("the same with a message of 16 KiB", "kept-long", ("native-long", "plugin profile"), "≤ 1.5"),
+    calls("fresh store and call / warm call", "fresh", ("kept", "wasm"), "≤ 3"),
+    calls("our way / wasmtime's bare loop", "fresh", ("bare", "wasm"), "≤ 1.10"),
+    calls("epochs and limits on / off", "bounded", ("unbounded", "wasm"), "≤ 1.10"),
+    requests("requests a second, component / library", "inbox-native", "inbox-wasm", "≥ 0.80"),
+    requests("the same and nothing stored", "door-native", "door-wasm", "≥ 0.80"),
+];
+
+const fn calls(
+    about: &'static str,
+    over: &'static str,
+    under: (&'static str, &'static str),
+    aim: &'static str,
+) -> Ratio {
+    Ratio { about, over: (over, "wasm"), under, measure: Series::cpu_of_a_call, aim }
+}
+
+/// The time of one over the other's is the other's number in a second over the one's.
+const fn requests(about: &'static str, over: &'static str, under: &'static str, aim: &'static str) -> Ratio {
+    Ratio { about, over: (over, "door"), under: (under, "door"), measure: Series::wall_of_a_call, aim }
+}
 
 pub struct Report {
     pub calls: Vec<Series>,
+    pub requests: Vec<Series>,
+    /// Of a call, by case.
+    pub instructions: Vec<(String, f64)>,
     pub starts: Starts,
     pub sizes: Vec<(String, u64)>,
 }
@@ -32,7 +78,9 @@ impl Report {
     pub fn write(&self, folder: &Path) -> Result<()> {
         let table = self.table();
         for (name, text) in [
-            ("calls.json", self.calls_json()),
+            ("calls.json", series_json(&self.calls)),
+            ("requests.json", series_json(&self.requests)),
+            ("instructions.json", self.instructions_json()),
             ("starts.json", self.starts_json()),
             ("plugins.md", table.clone()),
         ] {
@@ -46,6 +94,7 @@ impl Report {
 
     fn table(&self) -> String {
         let mut text = format!("{}\n\n", machine());
+        self.ratios_table(&mut text);
         self.calls_table(&mut text);
         self.starts_table(&mut text);
         text.push_str("| file | bytes |\n|---|--:|\n");
@@ -55,17 +104,53 @@ impl Report {
         text
     }
 
+    /// Each round's own ratio, since what slows one round down slows all of its cases down.
+    fn ratios_table(&self, text: &mut String) {
+        text.push_str(
+            "| ratio | median | least | most | aim | of instructions |\n|---|--:|--:|--:|--:|--:|\n",
+        );
+        for ratio in &RATIOS {
+            let Ratio { about, aim, .. } = ratio;
+            let Some((over, under)) = self.series(ratio.over).zip(self.series(ratio.under)) else { continue };
+            let rounds = (ratio.measure)(over).into_iter().zip((ratio.measure)(under));
+            let rounds: Vec<f64> = rounds.map(|(over, under)| over / under).collect();
+            let ((least, most), middle) = (range(&rounds), median(&rounds));
+            let instructions = self.instructions_of(ratio.over.0).zip(self.instructions_of(ratio.under.0));
+            let instructions =
+                instructions.map_or_else(String::new, |(over, under)| format!("{:.2}", over / under));
+            let _ =
+                writeln!(text, "| {about} | {middle:.2} | {least:.2} | {most:.2} | {aim} | {instructions} |");
+        }
+        text.push('\n');
+    }
+
+    fn series(&self, (case, worker): (&str, &str)) -> Option<&Series> {
+        let mut all = self.calls.iter().chain(&self.requests);
+        all.find(|series| (series.case.as_str(), series.worker) == (case, worker))
+    }
+
+    fn instructions_of(&self, case: &str) -> Option<f64> {
+        self.instructions.iter().find(|(counted, _)| counted == case).map(|(_, instructions)| *instructions)
+    }
+
     fn calls_table(&self, text: &mut String) {
-        let baseline = self.calls.iter().find(|series| (series.case.as_str(), series.worker) == BASELINE);
-        let baseline = baseline.map(|series| median(&series.cpu_of_a_call()));
-        text.push_str("| call | CPU µs, median | least | most | wall µs, median | × native |\n");
-        text.push_str("|---|--:|--:|--:|--:|--:|\n");
-        for series in &self.calls {
+        let baseline = self.series(BASELINE).map(|series| median(&series.cpu_of_a_call()));
+        text.push_str(
+            "| call | CPU µs, median | least | most | wall µs, median | × native | instructions |\n",
+        );
+        text.push_str("|---|--:|--:|--:|--:|--:|--:|\n");
+        for series in self.calls.iter().chain(&self.requests) {
             let (cpu, wall) = (series.cpu_of_a_call(), series.wall_of_a_call());
             let middle = median(&cpu);
             let ratio = baseline.map_or_else(String::new, |baseline| format!("{:.1}", middle / baseline));
             let ((least, most), wall, name) = (range(&cpu), median(&wall), series.name());
-            let _ = writeln!(text, "| {name} | {middle:.2} | {least:.2} | {most:.2} | {wall:.2} | {ratio} |");
+            // Those of the library are counted at its component's optimisation alone.
+            let counted = self.instructions_of(&series.case).filter(|_| series.worker != "release profile");
+            let counted = counted.map_or_else(String::new, |instructions| format!("{instructions:.0}"));
+            let _ = writeln!(
+                text,
+                "| {name} | {middle:.2} | {least:.2} | {most:.2} | {wall:.2} | {ratio} | {counted} |"
+            );
         }
         text.push('\n');
     }
@@ -82,14 +167,12 @@ impl Report {
         text.push('\n');
     }
 
-    fn calls_json(&self) -> String {
-        let series = self.calls.iter().map(|series| {
-            let rounds: Vec<String> =
-                series.rounds.iter().map(|(cpu, wall)| format!("[{cpu},{wall}]")).collect();
-            let (case, worker, calls, rounds) = (&series.case, series.worker, series.calls, rounds.join(","));
-            format!(r#"{{"case":"{case}","worker":"{worker}","calls":{calls},"cpu_wall_ns":[{rounds}]}}"#)
-        });
-        list(series)
+    fn instructions_json(&self) -> String {
+        list(
+            self.instructions
+                .iter()
+                .map(|(case, counted)| format!(r#"{{"case":"{case}","of_a_call":{counted}}}"#)),
+        )
     }
 
     fn starts_json(&self) -> String {
@@ -99,6 +182,14 @@ impl Report {
         };
         list(std::iter::once(&self.starts.first).chain(&self.starts.warm).map(one))
     }
+}
+
+fn series_json(all: &[Series]) -> String {
+    list(all.iter().map(|series| {
+        let rounds: Vec<String> = series.rounds.iter().map(|(cpu, wall)| format!("[{cpu},{wall}]")).collect();
+        let (case, worker, calls, rounds) = (&series.case, series.worker, series.calls, rounds.join(","));
+        format!(r#"{{"case":"{case}","worker":"{worker}","calls":{calls},"cpu_wall_ns":[{rounds}]}}"#)
+    }))
 }
 
 type Figure = (&'static str, fn(&Start) -> f64);
@@ -190,6 +281,8 @@ mod tests {
         Report {
             calls: vec![series("native", "plugin profile", 30_000), series("kept", "wasm", 120_000)],
             starts: Starts { first: start, warm: vec![start] },
+            requests: vec![series("inbox-native", "door", 40_000), series("inbox-wasm", "door", 50_000)],
+            instructions: vec![("native".to_owned(), 1000.0), ("kept".to_owned(), 2500.0)],
             sizes: vec![("parlor".to_owned(), 7)],
         }
     }
@@ -197,13 +290,15 @@ mod tests {
     #[test]
     fn ratios_are_of_medians() {
         let table = report().table();
-        assert!(table.contains("sandbox | 3.00 | 3.00 | 27.00 | 3.00 | 1.0 |"), "{table}");
-        assert!(
-            table.contains(
-                "| kept (wasm): call on an instance that is kept | 12.00 | 12.00 | 108.00 | 12.00 | 4.0 |"
-            ),
-            "{table}"
-        );
+        let rows = [
+            "| native (plugin profile): the same code without a sandbox | 3.00 | 3.00 | 27.00 | 3.00 | 1.0 | 1000 |",
+            "| kept (wasm): call on an instance that is kept | 12.00 | 12.00 | 108.00 | 12.00 | 4.0 | 2500 |",
+            "| warm call, component / library | 4.00 | 4.00 | 4.00 | ≤ 3 | 2.50 |",
+            "| requests a second, component / library | 0.80 | 0.80 | 0.80 | ≥ 0.80 |  |",
+        ];
+        for row in rows {
+            assert!(table.contains(row), "{row} is not in {table}");
+        }
         assert!(table.contains("| CPU ms to the first /health 200 | 40.0 | 40.0 | 40.0 | 40.0 |"), "{table}");
         assert!(table.contains("| idle RSS, MiB | 20.0 |"), "{table}");
         assert!(table.contains("| parlor | 7 |"), "{table}");
@@ -212,7 +307,7 @@ mod tests {
 
     #[test]
     fn raw_rounds_are_kept() {
-        let json = report().calls_json();
+        let json = series_json(&report().calls);
         let row = r#"{"case":"kept","worker":"wasm","calls":10,"cpu_wall_ns":[[120000,120000],[120000,120000],[1080000,120000]]}"#;
         assert!(json.contains(row), "{json}");
         assert!(report().starts_json().contains(r#""idle RSS, MiB":20,"#));

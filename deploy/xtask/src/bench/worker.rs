@@ -5,11 +5,10 @@
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 /// Calls before the first round, which also tell how long one takes.
 const CALLS_TO_WARM_UP: u32 = 2000;
-/// CPU time of one case in one round: long beside the clock's own cost, short beside what else the machine does.
-const ROUND_NS: u64 = 50_000_000;
 
 pub struct Worker {
     name: &'static str,
@@ -17,6 +16,8 @@ pub struct Worker {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     cases: Vec<String>,
+    /// CPU time of one case in one round.
+    round: Duration,
 }
 
 /// One case of one worker, round by round.
@@ -30,7 +31,7 @@ pub struct Series {
 }
 
 impl Worker {
-    pub fn start(name: &'static str, command: &mut Command) -> Result<Worker> {
+    pub fn start(name: &'static str, command: &mut Command, round: Duration) -> Result<Worker> {
         let shown = command.get_program().to_string_lossy().into_owned();
         let mut child = command
             .stdin(Stdio::piped())
@@ -39,7 +40,8 @@ impl Worker {
             .with_context(|| format!("cannot run `{shown}`"))?;
         let input = child.stdin.take().context("the input was asked for as a pipe")?;
         let output = child.stdout.take().context("the output was asked for as a pipe")?;
-        let mut worker = Worker { name, child, input, output: BufReader::new(output), cases: Vec::new() };
+        let output = BufReader::new(output);
+        let mut worker = Worker { name, child, input, output, cases: Vec::new(), round };
         let first = worker.read().context("the vectors have to come out right before anything is timed")?;
         worker.cases = first.split_whitespace().map(str::to_owned).collect();
         Ok(worker)
@@ -91,13 +93,14 @@ fn warm_up(worker: &mut Worker) -> Result<Vec<Series>> {
     let mut series = Vec::new();
     for case in worker.cases.clone() {
         let (cpu, _) = worker.time(&case, CALLS_TO_WARM_UP)?;
-        series.push(Series { case, worker: worker.name, calls: calls_of_a_round(cpu), rounds: Vec::new() });
+        let calls = calls_of_a_round(cpu, worker.round);
+        series.push(Series { case, worker: worker.name, calls, rounds: Vec::new() });
     }
     Ok(series)
 }
 
-fn calls_of_a_round(warm_up_ns: u64) -> u32 {
-    let calls = ROUND_NS * u64::from(CALLS_TO_WARM_UP) / warm_up_ns.max(1);
+fn calls_of_a_round(warm_up_ns: u64, round: Duration) -> u32 {
+    let calls = round.as_nanos() * u128::from(CALLS_TO_WARM_UP) / u128::from(warm_up_ns.max(1));
     u32::try_from(calls.max(1)).unwrap_or(u32::MAX)
 }
 
@@ -106,7 +109,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Result<Worker> {
-        Worker::start("shell", Command::new("sh").args(["-c", script]))
+        Worker::start("shell", Command::new("sh").args(["-c", script]), Duration::from_millis(50))
     }
 
     #[test]

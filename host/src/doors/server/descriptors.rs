@@ -5,15 +5,26 @@
 
 /// For everything that is no connection to the doors: the database, plugins, models, platforms, farewells.
 const KEPT: u64 = 512;
+/// Of those the ones that may be open before the doors are. Where there are more, they are kept besides: each plugin
+/// keeps the file of its machine code open.
+const OPEN_BEFORE: u64 = 64;
+/// For a host with very many plugins.
+const PLUGINS: u64 = 8192;
 /// A host with few descriptors keeps this share of them: it has some thirty open when it has nothing to do.
 const KEPT_SHARE: u64 = 2;
+
+/// Raises the process's own limit before plugins are loaded, as far as very many of them need it.
+pub fn make_room_for_plugins() {
+    raise(PLUGINS);
+}
 
 /// Raises the process's own limit as far as `connections_max` needs it. Returns how many connections there may
 /// be: fewer, and the log says so, where the system allows no more.
 pub fn make_room(connections_max: usize) -> usize {
-    let wanted = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(KEPT);
+    let besides = open().saturating_sub(OPEN_BEFORE);
+    let wanted = u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_add(KEPT + besides);
     let allowed = raise(wanted);
-    let room = room(allowed);
+    let room = room(allowed.saturating_sub(besides));
     if room >= connections_max {
         return connections_max;
     }
@@ -25,6 +36,12 @@ pub fn make_room(connections_max: usize) -> usize {
          (`ulimit -Hn`, `LimitNOFILE=`) or lower the key"
     );
     room
+}
+
+/// Descriptors that are open; none are known of where the system does not show them.
+fn open() -> u64 {
+    let shown = std::fs::read_dir("/proc/self/fd").map(Iterator::count);
+    shown.map_or(0, |shown| u64::try_from(shown).unwrap_or(0))
 }
 
 /// How many connections fit into so many descriptors.

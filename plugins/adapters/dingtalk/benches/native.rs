@@ -2,7 +2,7 @@
 //!
 //! The same crate, called natively over the SDK's doubles, which compute with secrets for real. It has to give every
 //! vector its verdict first. Then, told `CASE CALLS` on its standard input, it answers with the nanoseconds of CPU
-//! and of the clock on the wall.
+//! and of the clock on the wall. The longer message is made as `host/benches/plugins/vectors.rs` makes it.
 
 use parlor_dingtalk::DingTalk;
 use parlor_sdk::{HttpRequest, Reception, testing::Host};
@@ -14,7 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-const CASE: &str = "native";
+const CASES: [&str; 2] = ["native", "native-long"];
+/// Where a message's text stands in the body; the signature does not cover it.
+const PLACE: &str = "/text/content";
+const LONG_BYTES: usize = 16 << 10;
+const WORDS: &str = "and so on 等等 ";
 
 fn main() {
     // `cargo bench` adds a flag of its own.
@@ -29,17 +33,31 @@ fn main() {
     let rows: Vec<&Json> = rows.iter().filter(|row| row["algo"] == *algorithm).collect();
     rows.iter().for_each(|row| check(row));
     assert!(rows.iter().any(|row| row["expected"]["accept"] == false), "no row is refused");
-    let accepted = rows.iter().find(|row| row["expected"]["accept"] == true).expect("a row is accepted");
+    let accepted = *rows.iter().find(|row| row["expected"]["accept"] == true).expect("a row is accepted");
 
-    let (host, request) = feed(accepted);
-    println!("{CASE}");
+    let long = lengthened(accepted);
+    check(&long);
+    println!("{}", CASES.join(" "));
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("what drives this writes lines");
-        let calls = line.strip_prefix(CASE).and_then(|rest| rest.trim().parse().ok());
-        let (cpu, wall) = time(&host, &request, calls.expect("`native CALLS`"));
+        let (case, calls) = line.split_once(' ').expect("`CASE CALLS`");
+        // One at a time: a new host takes the place of the thread's old one.
+        let (host, request) = feed(if case == CASES[1] { &long } else { accepted });
+        let (cpu, wall) = time(&host, &request, calls.trim().parse().expect("a number of calls"));
         println!("{} {}", cpu.as_nanos(), wall.as_nanos());
         std::io::stdout().flush().expect("what drives this reads");
     }
+}
+
+fn lengthened(row: &Json) -> Json {
+    let mut row = row.clone();
+    let body = row["inputs"]["body"].as_str().expect("a row has `body`");
+    let mut json: Json = serde_json::from_str(body).expect("a body is JSON");
+    let more = (LONG_BYTES - body.len()) / WORDS.len() + 1;
+    let text = json.pointer_mut(PLACE).expect("a body has a text");
+    *text = format!("{}{}", text.as_str().unwrap_or_default(), WORDS.repeat(more)).into();
+    row["inputs"]["body"] = json.to_string().into();
+    row
 }
 
 fn feed(row: &Json) -> (Host, HttpRequest) {
