@@ -1,6 +1,6 @@
 //! The adapter as the host serves it: a component, loaded, fitted for a channel, and called within its bounds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,12 +23,13 @@ use crate::sample::{SECRET, Sample};
 pub async fn load(parlor: &Path, plugin: &Path, sample: &Sample, cache: &Path) -> Result<Adapter> {
     let built = engine::build().map_err(|error| anyhow::anyhow!("{error:#}"))?;
     engine::tick(&built.engine).context("no thread for the plugins' deadlines")?;
-    let permits = Arc::new(Permits::new(built.instances_max));
+    let instances_max = built.instances_max;
     let cache = Cache::open(cache, [7; 32], parlor.to_owned())?;
     let loader = Loader::new(built, cache, Arc::new(|_| ()), Trust::anybody());
     let package = loader.read(plugin)?;
     let release = loader.load(package).await?;
     let name = release.manifest.name.clone();
+    let permits = Arc::new(Permits::new(instances_max, BTreeSet::from([name.clone()])));
     let reach = BTreeMap::from([(CHANNEL.into(), services(&release.manifest, sample))]);
     let shelf = Arc::new(Shelf::default());
     shelf.put(Serving { stable: Arc::new(Fitted::new(release, reach)), candidate: None });
