@@ -35,13 +35,13 @@ impl Deployments {
     /// # Errors
     /// If the folder or the store cannot be read.
     pub async fn begin(&self, folder: &Path, used: &BTreeSet<String>) -> anyhow::Result<Misfits> {
-        let packages = self.read_folder(folder)?;
+        let files = self.read_folder(folder)?;
         let installed = self.depot.plugins();
-        let names: BTreeSet<&String> = used.iter().chain(packages.keys()).chain(&installed).collect();
+        let names: BTreeSet<&String> = used.iter().chain(files.keys()).chain(&installed).collect();
         let mut misfits = Misfits::new();
         for name in names {
-            let package = packages.get(name);
-            let problems = match (self.ledger.read(name).await?, package) {
+            let package = files.get(name).and_then(|path| self.read_file(path));
+            let problems = match (self.ledger.read(name).await?, package.as_ref()) {
                 (Some(wanted), package) => self.begin_with(name, wanted, package).await?,
                 (None, Some(package)) => self.install_file(package).await?,
                 (None, None) => Vec::new(),
@@ -54,25 +54,36 @@ impl Deployments {
         Ok(misfits)
     }
 
-    /// The packages of the folder, by their plugins' names; the rest is rejected.
-    fn read_folder(&self, folder: &Path) -> anyhow::Result<BTreeMap<String, Package>> {
+    /// The files of the folder, by their plugins' names; the rest is rejected. Of a thousand plugins each is read again
+    /// when its turn comes: together they would fill the memory.
+    fn read_folder(&self, folder: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
         let files = wasm_files(folder).map_err(|error| {
             anyhow::anyhow!(
                 "cannot read the plugin folder `{}`; make it, or name another one by `plugins.folder`: {error}",
                 folder.display()
             )
         })?;
-        let mut packages = BTreeMap::new();
+        let mut named = BTreeMap::new();
         for path in files {
-            match self.loader.read(&path) {
-                Ok(package) if packages.contains_key(&package.manifest.name) => {
-                    self.reject(path, LoadError::SecondOfItsName(package.manifest.name));
-                }
-                Ok(package) => drop(packages.insert(package.manifest.name.clone(), package)),
-                Err(error) => self.reject(path, error.into()),
+            let Some(name) = self.read_file(&path).map(|package| package.manifest.name) else { continue };
+            if named.contains_key(&name) {
+                self.reject(path, LoadError::SecondOfItsName(name));
+            } else {
+                named.insert(name, path);
             }
         }
-        Ok(packages)
+        Ok(named)
+    }
+
+    /// None: it is none, and rejected.
+    fn read_file(&self, path: &Path) -> Option<Package> {
+        match self.loader.read(path) {
+            Ok(package) => Some(package),
+            Err(error) => {
+                self.reject(path.to_owned(), error.into());
+                None
+            }
+        }
     }
 
     /// Brings up what was wanted when the host ended, or if that is not to be had the folder's file.
@@ -82,7 +93,8 @@ impl Deployments {
         wanted: Wanted,
         package: Option<&Package>,
     ) -> Result<Vec<String>, StoreError> {
-        if let Some(package) = package.filter(|package| wanted.knows(&package.digest)) {
+        let is_lost = |package: &&Package| wanted.knows(&package.digest) && !self.depot.has(&package.digest);
+        if let Some(package) = package.filter(is_lost) {
             drop(self.depot.keep(package.clone()));
         }
         let is_new = package.is_some_and(|package| self.is_new(name, &wanted, &package.digest));
