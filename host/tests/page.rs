@@ -65,7 +65,8 @@ fn needed(variable: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_works_in_a_real_browser() {
     let model = Model::start().await;
-    let settings = model.join(Settings::new()).set("chat", json!({ "open_page": true }));
+    let settings = model.join_as("local", Settings::new()).set("default_model", "local");
+    let settings = settings.set("chat", json!({ "open_page": true }));
     let open = Host::start(&settings).await;
     let closed = Host::start(&settings.set("chat", json!({ "open_page": false }))).await;
     let world = json!({
