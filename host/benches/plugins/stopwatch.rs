@@ -34,7 +34,13 @@ impl Stopwatch {
     }
 }
 
+/// Set by who counts instructions instead, by a tool that hides the page on which the kernel shows its clocks.
+const COUNTED: &str = "PARLOR_BENCH_COUNTED";
+
 fn cpu() -> Duration {
+    if std::env::var_os(COUNTED).is_some() {
+        return Duration::ZERO;
+    }
     let now = clock_gettime(ClockId::ThreadCPUTime);
     let parts = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
     let (Ok(seconds), Ok(nanoseconds)) = parts else { return Duration::ZERO };

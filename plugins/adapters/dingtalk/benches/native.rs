@@ -15,6 +15,8 @@ use std::{
 };
 
 const CASES: [&str; 2] = ["native", "native-long"];
+/// Set by who counts instructions instead, by a tool that hides the page on which the kernel shows its clocks.
+const COUNTED: &str = "PARLOR_BENCH_COUNTED";
 /// Where a message's text stands in the body; the signature does not cover it.
 const PLACE: &str = "/text/content";
 const LONG_BYTES: usize = 16 << 10;
@@ -95,6 +97,9 @@ fn time(host: &Host, request: &HttpRequest, calls: u32) -> (Duration, Duration) 
 }
 
 fn cpu() -> Duration {
+    if std::env::var_os(COUNTED).is_some() {
+        return Duration::ZERO;
+    }
     let now = clock_gettime(ClockId::ThreadCPUTime);
     let parts = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
     let (Ok(seconds), Ok(nanoseconds)) = parts else { return Duration::ZERO };
