@@ -4,6 +4,7 @@
 //! damaged and not told of before it stays so. What a host has seen of its folder it notes beside its releases: at a
 //! start only what is new since then is installed, so that a release that was rolled back does not come back by itself.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -66,10 +67,9 @@ impl Deployments {
         let mut named = BTreeMap::new();
         for path in files {
             let Some(name) = self.read_file(&path).map(|package| package.manifest.name) else { continue };
-            if named.contains_key(&name) {
-                self.reject(path, LoadError::SecondOfItsName(name));
-            } else {
-                named.insert(name, path);
+            match named.entry(name) {
+                Entry::Occupied(first) => self.reject(path, LoadError::SecondOfItsName(first.key().clone())),
+                Entry::Vacant(free) => drop(free.insert(path)),
             }
         }
         Ok(named)
