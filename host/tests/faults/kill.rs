@@ -95,8 +95,18 @@ impl Scene {
         }
         scene.all_answered().await;
         scene.busy = began.elapsed();
-        scene.host.kill();
+        scene.kill();
         scene
+    }
+
+    /// What people see may not be recorded as sent yet, after any kill.
+    fn kill(&mut self) {
+        self.host.kill();
+        for message in messages_in(&self.host, SENDING) {
+            let texts = self.talks.iter().flat_map(|talk| &talk.texts);
+            let hit = texts.filter(|text| message.contains(text.as_str()));
+            hit.for_each(|text| *self.sending.entry(text.clone()).or_default() += 1);
+        }
     }
 
     /// Twenty messages, in conversations of this round.
@@ -134,16 +144,11 @@ impl Scene {
         }
         let sayings = self.say(number);
         tokio::time::sleep(dice.below(self.busy)).await;
-        self.host.kill();
+        self.kill();
         if self.unanswered() > 0 {
             self.kills_in_work += 1;
         } else {
             self.busy = self.busy * 3 / 4;
-        }
-        for message in messages_in(&self.host, SENDING) {
-            let texts = self.talks.iter().flat_map(|talk| &talk.texts);
-            let hit = texts.filter(|text| message.contains(text.as_str()));
-            hit.for_each(|text| *self.sending.entry(text.clone()).or_default() += 1);
         }
         tokio::spawn(async move {
             for saying in sayings {
