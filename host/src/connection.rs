@@ -35,7 +35,8 @@ pub use status::{Report, State, Status};
 #[async_trait]
 pub trait Speaker: Send + Sync + std::fmt::Debug {
     async fn dial(&self, memory: &[u8]) -> Result<Endpoint, Fault>;
-    async fn opened(&self, memory: &[u8]) -> Result<Outcome, Fault>;
+    /// `context` is that of the endpoint that was dialled.
+    async fn opened(&self, memory: &[u8], context: &[u8]) -> Result<Outcome, Fault>;
     async fn hear(&self, memory: &[u8], frame: Frame) -> Result<Outcome, Fault>;
     async fn heartbeat(&self, memory: &[u8]) -> Result<Outcome, Fault>;
     async fn closed(&self, memory: &[u8], why: Closure) -> Result<Outcome, Fault>;

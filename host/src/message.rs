@@ -111,7 +111,9 @@ pub struct Tool {
     pub description: String,
     /// JSON Schema.
     pub parameters: String,
-    /// Calls must keep to the schema, where a backend can hold a model to it.
+    #[serde(default)]
+    pub extra: Extra,
+    /// The host's own: calls must keep to the schema, where a backend can hold a model to it.
     #[serde(default)]
     pub strict: bool,
 }
@@ -122,6 +124,8 @@ pub struct ToolCall {
     pub name: String,
     /// JSON.
     pub arguments: String,
+    #[serde(default)]
+    pub extra: Extra,
 }
 
 /// One entry of a prompt or of a conversation's history.
@@ -133,12 +137,20 @@ pub struct Utterance {
     pub tool_calls: Vec<ToolCall>,
     #[serde(default)]
     pub tool_call_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra: Extra,
 }
 
 impl Utterance {
     /// An utterance of nothing but text.
     pub fn text(role: Role, text: impl Into<String>) -> Self {
-        Self { role, content: vec![Content::Text(text.into())], tool_calls: Vec::new(), tool_call_id: None }
+        Self {
+            role,
+            content: vec![Content::Text(text.into())],
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            extra: Vec::new(),
+        }
     }
 
     /// Its text parts, joined by line breaks; attachments are left out.

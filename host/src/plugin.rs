@@ -65,7 +65,8 @@ pub struct Inquiry {
 
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    pub text: String,
+    /// Its text alone as long as it is not finished.
+    pub reply: Reply,
     pub finished: bool,
     pub asked: u32,
 }
@@ -93,6 +94,8 @@ pub enum Delivered {
 pub struct Endpoint {
     pub url: String,
     pub headers: Vec<(String, String)>,
+    /// What the adapter gets back once this socket is open.
+    pub context: Vec<u8>,
 }
 
 impl std::fmt::Debug for Endpoint {

@@ -46,6 +46,15 @@ async fn what_comes_in_during_a_commit_is_stored_together_and_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_socket_is_told_what_its_own_dialling_brought() {
+    let scene = Scene::with([Attempt::Unreached]).await;
+    let first = scene.line().await;
+    drop(first);
+    scene.line().await;
+    assert_eq!(scene.speaker.contexts(), ["dialled 2", "dialled 3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_stored_is_not_acknowledged_and_the_socket_stays() {
     let scene = Scene::start().await;
     let mut line = scene.line().await;

@@ -282,6 +282,7 @@ fn full_prompt() -> Prompt {
             name: "look".to_owned(),
             description: "looks".to_owned(),
             parameters: "{\"type\":\"object\"}".to_owned(),
+            extra: Vec::new(),
             strict: false,
         }],
         tool_choice: Some("look".to_owned()),
@@ -338,7 +339,7 @@ fn call_part(part: &Value) -> Value {
 }
 
 fn tool_call(id: &str, name: &str, arguments: &str) -> ToolCall {
-    ToolCall { id: id.to_owned(), name: name.to_owned(), arguments: arguments.to_owned() }
+    ToolCall { id: id.to_owned(), name: name.to_owned(), arguments: arguments.to_owned(), extra: Vec::new() }
 }
 
 #[tokio::test(start_paused = true)]

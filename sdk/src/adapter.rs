@@ -27,10 +27,11 @@ pub trait Adapter: Default {
         Ok(message)
     }
 
-    /// The response to an [`Inquiry`]; no snapshot if no such reply is known.
+    /// The response to an [`Inquiry`]; no snapshot if no such reply is known. May call HTTP, within the
+    /// time that the platform waits.
     fn present(&self, context: &[u8], snapshot: Option<Snapshot>) -> Presentation {
         let _ = context;
-        let text = snapshot.map(|snapshot| snapshot.text).unwrap_or_default();
+        let text = snapshot.map(|snapshot| snapshot.reply.text).unwrap_or_default();
         Presentation::complete(HttpResponse::text(200, text))
     }
 
@@ -132,8 +133,8 @@ pub struct Inquiry {
 /// A reply as far as it got.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// The text so far.
-    pub text: String,
+    /// Its text alone as long as it is not finished; then without any if nothing came.
+    pub reply: Reply,
     /// Nothing more comes.
     pub finished: bool,
     /// How often this message was asked for, this time included.

@@ -21,12 +21,13 @@ pub trait Connection: Adapter {
     /// the kind says that a retry cannot help.
     fn dial(&self, memory: &[u8]) -> Result<Endpoint, Fault>;
 
-    /// A socket is open. What it sends goes out before anything is heard.
+    /// A socket is open. What it sends goes out before anything is heard. `context` is that of the
+    /// [`Endpoint`] which led to it.
     ///
     /// # Errors
     /// The host closes the socket and dials again.
-    fn opened(&self, memory: &[u8]) -> Result<Outcome, Fault> {
-        let _ = memory;
+    fn opened(&self, memory: &[u8], context: &[u8]) -> Result<Outcome, Fault> {
+        let _ = (memory, context);
         Ok(Outcome::default())
     }
 
@@ -45,7 +46,8 @@ pub trait Connection: Adapter {
         Ok(Outcome::default())
     }
 
-    /// The last open socket has ended, or an attempt at one failed. The host dials again unless an
+    /// The last open socket has ended, or an attempt at one failed; not told of a socket that was given
+    /// up by an action, nor of one that has a successor. The host dials again unless an
     /// [`Action::Stop`] says otherwise.
     ///
     /// # Errors
@@ -64,12 +66,14 @@ pub struct Endpoint {
     pub url: String,
     /// For the handshake.
     pub headers: Vec<(String, String)>,
+    /// Handed to [`Connection::opened`]: what the registration told of this very socket.
+    pub context: Vec<u8>,
 }
 
 impl Endpoint {
-    /// No headers of its own.
+    /// No headers and no context of its own.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), headers: Vec::new() }
+        Self { url: url.into(), ..Self::default() }
     }
 }
 
@@ -96,7 +100,7 @@ pub enum Closure {
 /// What the host shall do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Send this now.
+    /// Send this now, on the socket that the call was about.
     Send(Frame),
     /// Store what a person wrote.
     Message(Box<Message>),
@@ -105,7 +109,7 @@ pub enum Action {
     /// Send this once all messages of the same outcome are stored safely, and not at all if that
     /// fails.
     Acknowledge(Frame),
-    /// Answer what waits under this correlation; no host serves that yet.
+    /// Answer who waits under this correlation; nobody does yet.
     Resolve(String, Frame),
     /// Call [`Connection::heartbeat`] every so many milliseconds; 0 ends that.
     HeartbeatEvery(u64),

@@ -58,7 +58,7 @@ pub struct Attachment {
     pub name: Option<String>,
     /// Its media type, such as `image/png`.
     pub media_type: Option<String>,
-    /// What [`Adapter::locate`](crate::Adapter::locate) or the host finds the bytes by.
+    /// What [`Adapter::locate`](crate::Adapter::locate) finds the bytes by.
     pub reference: String,
     /// More about it.
     pub extra: Extra,
@@ -110,6 +110,8 @@ pub struct Tool {
     pub description: String,
     /// JSON Schema of its arguments.
     pub parameters: String,
+    /// More about it.
+    pub extra: Extra,
 }
 
 /// A model's wish to use a tool.
@@ -121,6 +123,8 @@ pub struct ToolCall {
     pub name: String,
     /// JSON text of the arguments.
     pub arguments: String,
+    /// More about it: hand it back with the call's result.
+    pub extra: Extra,
 }
 
 /// One entry of a prompt or of a history.
@@ -134,6 +138,8 @@ pub struct Utterance {
     pub tool_calls: Vec<ToolCall>,
     /// The call that this answers.
     pub tool_call_id: Option<String>,
+    /// More about it.
+    pub extra: Extra,
 }
 
 impl Utterance {

@@ -16,6 +16,8 @@ pub enum SecretError {
     Malformed,
     /// The input does not verify or decrypt.
     Rejected,
+    /// It cannot be had at the moment: a retry may help.
+    Unavailable,
 }
 
 impl From<SecretError> for Fault {
@@ -25,6 +27,7 @@ impl From<SecretError> for Fault {
             SecretError::NotSet => Self::other("a secret is not set: add it to the channel's `secrets`"),
             SecretError::Malformed => Self::other("a secret is not of the form that the platform uses"),
             SecretError::Rejected => Self::unauthorized("the signature or the ciphertext is wrong"),
+            SecretError::Unavailable => Self::unavailable("a secret cannot be had at the moment"),
         }
     }
 }

@@ -26,10 +26,10 @@ impl Adapter {
         Ok((endpoint, stable.services.http.clone()))
     }
 
-    pub async fn opened(&self, memory: &[u8]) -> Result<Outcome, AdapterError> {
+    pub async fn opened(&self, memory: &[u8], context: &[u8]) -> Result<Outcome, AdapterError> {
         let _permit = self.reception_permit().await;
         let stable = self.stable();
-        Ok(stable.fitted.release.opened(stable.quick_services(), memory).await??)
+        Ok(stable.fitted.release.opened(stable.quick_services(), memory, context).await??)
     }
 
     pub async fn hear(&self, memory: &[u8], frame: Frame) -> Result<Outcome, AdapterError> {

@@ -67,8 +67,8 @@ impl Speaker for Voice {
         Ok(endpoint)
     }
 
-    async fn opened(&self, memory: &[u8]) -> Result<Outcome, Fault> {
-        self.ask(async |adapter| adapter.opened(memory).await).await
+    async fn opened(&self, memory: &[u8], context: &[u8]) -> Result<Outcome, Fault> {
+        self.ask(async |adapter| adapter.opened(memory, context).await).await
     }
 
     async fn hear(&self, memory: &[u8], frame: Frame) -> Result<Outcome, Fault> {

@@ -282,7 +282,7 @@ async fn survives_bytes(bench: &Bench) -> Finding {
                 let updated = release.update(open(), &to, checkpoint, &reply.text).await;
                 updated.map_err(|error| format!("`update`: {error}"))?.ok();
             }
-            let snapshot = Snapshot { text: reply.text.clone(), finished: true, asked: 1 };
+            let snapshot = Snapshot { reply: reply.clone(), finished: true, asked: 1 };
             let presented = release.present(bench.shut(&way.test), &bytes, Some(snapshot)).await;
             presented.map_err(|error| format!("`present`: {error}"))?;
         }
@@ -337,8 +337,9 @@ async fn presents(bench: &Bench) -> Finding {
         };
         present(None).await?;
         let text = numbered(SHORT);
-        present(Some(Snapshot { text: text.clone(), finished: false, asked: 1 })).await?;
-        let last = present(Some(Snapshot { text: text.clone(), finished: true, asked: 2 })).await?;
+        present(Some(Snapshot { reply: Reply::text(text.clone()), finished: false, asked: 1 })).await?;
+        let last =
+            present(Some(Snapshot { reply: Reply::text(text.clone()), finished: true, asked: 2 })).await?;
         if last.complete {
             let body = last.response.map(|response| response.body).unwrap_or_default();
             let found = first_numbers([super::wording::texts(&body)]);

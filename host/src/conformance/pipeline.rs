@@ -181,7 +181,12 @@ async fn survives_failures(bench: &Bench) -> Finding {
 }
 
 async fn survives_odd_completions(bench: &Bench) -> Finding {
-    let call = ToolCall { id: "c".to_owned(), name: "rm".to_owned(), arguments: "{\"a\":".to_owned() };
+    let call = ToolCall {
+        id: "c".to_owned(),
+        name: "rm".to_owned(),
+        arguments: "{\"a\":".to_owned(),
+        extra: Vec::new(),
+    };
     let odd = [
         completion(""),
         completion(" \n"),

@@ -39,10 +39,16 @@ enum Failed {
     Unreached(String),
 }
 
+/// What an attempt brought: a socket, and what the adapter knows of it by dialling.
+struct Opened {
+    socket: Socket,
+    context: Vec<u8>,
+}
+
 /// What the driver waits for beside frames and times.
 #[derive(Default)]
 struct Underway {
-    attempt: Option<BoxFuture<'static, Result<Socket, Failed>>>,
+    attempt: Option<BoxFuture<'static, Result<Opened, Failed>>>,
     commit: Option<BoxFuture<'static, Result<(), NotTaken>>>,
     /// What is being stored.
     units: Vec<Unit>,
@@ -195,14 +201,14 @@ impl Driver {
         }
     }
 
-    async fn attempted(&mut self, attempt: Result<Socket, Failed>) {
+    async fn attempted(&mut self, attempt: Result<Opened, Failed>) {
         match attempt {
-            Ok(socket) => self.opened(socket).await,
+            Ok(opened) => self.opened(opened).await,
             Err(failed) => self.failed(failed).await,
         }
     }
 
-    async fn opened(&mut self, socket: Socket) {
+    async fn opened(&mut self, Opened { socket, context }: Opened) {
         let id = LineId(self.next_line);
         self.next_line += 1;
         let line = Line::start(id, &self.own.channel, socket, self.events.clone(), &self.own.drain);
@@ -215,7 +221,7 @@ impl Driver {
         self.count_sockets();
         self.own.metrics.platform_connection_attempt(&self.own.channel, "opened");
         tracing::info!(channel = %self.own.channel, replaced, "connection open");
-        let outcome = self.own.speaker.opened(&self.memory.now).await;
+        let outcome = self.own.speaker.opened(&self.memory.now, &context).await;
         let is_well = outcome.is_ok();
         self.apply(Some(id), outcome, "its opening failed").await;
         if !is_well {
@@ -480,12 +486,14 @@ impl Driver {
 }
 
 /// Registers and opens a socket.
-async fn attempt(own: Connection, memory: Vec<u8>) -> Result<Socket, Failed> {
-    let endpoint = own.speaker.dial(&memory).await.map_err(Failed::Fault)?;
-    own.opener.open(endpoint).await.map_err(|why| match why {
-        NotOpened::Refused(response) => Failed::Refused(response),
-        NotOpened::Failed(failure) => Failed::Unreached(failure.reason),
-    })
+async fn attempt(own: Connection, memory: Vec<u8>) -> Result<Opened, Failed> {
+    let mut endpoint = own.speaker.dial(&memory).await.map_err(Failed::Fault)?;
+    let context = std::mem::take(&mut endpoint.context);
+    match own.opener.open(endpoint).await {
+        Ok(socket) => Ok(Opened { socket, context }),
+        Err(NotOpened::Refused(response)) => Err(Failed::Refused(response)),
+        Err(NotOpened::Failed(failure)) => Err(Failed::Unreached(failure.reason)),
+    }
 }
 
 impl Failed {

@@ -78,12 +78,12 @@ impl Turns {
     ) -> Result<HttpResponse, Unpresented> {
         let reply = self.wait_for_reply(channel, id, wait, heard).await?;
         let snapshot = match &reply {
-            Waited::Reply(reply) => Some((reply.text.clone(), true)),
-            Waited::Pending => Some((heard.borrow().text.clone(), false)),
+            Waited::Reply(reply) => Some((reply.clone(), true)),
+            Waited::Pending => Some((Reply::text(heard.borrow().text.clone()), false)),
             Waited::Unknown => None,
         };
         let asked = self.asked(channel, id).await;
-        let snapshot = snapshot.map(|(text, finished)| Snapshot { text, finished, asked });
+        let snapshot = snapshot.map(|(reply, finished)| Snapshot { reply, finished, asked });
         let presentation = adapter.present(context, snapshot).await?;
         if !presentation.complete && !self.inbox.is_store() && !matches!(reply, Waited::Unknown) {
             self.let_go(&(channel.name.clone(), id.to_owned())).await?;

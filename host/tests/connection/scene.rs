@@ -72,12 +72,19 @@ pub struct Script {
     attempts: Mutex<VecDeque<Attempt>>,
     dialled: Mutex<Vec<Instant>>,
     heard: AtomicUsize,
+    /// What `opened` was handed.
+    contexts: Mutex<Vec<String>>,
     closures: Mutex<Vec<String>>,
 }
 
 impl Script {
     pub fn heard(&self) -> usize {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// What was learnt by dialling, as each socket that opened was told it.
+    pub fn contexts(&self) -> Vec<String> {
+        self.contexts.lock().unwrap().clone()
     }
 
     /// How the connection ended, in a word each.
@@ -117,18 +124,24 @@ impl Script {
 #[async_trait]
 impl Speaker for Script {
     async fn dial(&self, _memory: &[u8]) -> Result<Endpoint, Fault> {
-        self.dialled.lock().unwrap().push(Instant::now());
+        let mut dialled = self.dialled.lock().unwrap();
+        dialled.push(Instant::now());
         let mut attempts = self.attempts.lock().unwrap();
         match attempts.front().cloned() {
             Some(Attempt::NotAdmitted(fault)) => {
                 attempts.pop_front();
                 Err(fault)
             }
-            _ => Ok(Endpoint { url: "wss://events.example.com/".to_owned(), headers: Vec::new() }),
+            _ => Ok(Endpoint {
+                url: "wss://events.example.com/".to_owned(),
+                headers: Vec::new(),
+                context: format!("dialled {}", dialled.len()).into_bytes(),
+            }),
         }
     }
 
-    async fn opened(&self, _memory: &[u8]) -> Result<Outcome, Fault> {
+    async fn opened(&self, _memory: &[u8], context: &[u8]) -> Result<Outcome, Fault> {
+        self.contexts.lock().unwrap().push(String::from_utf8(context.to_vec()).unwrap());
         Ok(Outcome::default())
     }
 

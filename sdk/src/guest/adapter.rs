@@ -62,7 +62,7 @@ impl<T: Adapter> wit::Guest for Export<T> {
 
 both_ways!(wit::Acceptance, Acceptance, record { response, messages, withdrawn });
 both_ways!(wit::Inquiry, Inquiry, record { messages, message_id, wait_ms, context });
-both_ways!(wit::Snapshot, Snapshot, record { text, finished, asked });
+both_ways!(wit::Snapshot, Snapshot, record { reply, finished, asked });
 both_ways!(wit::Presentation, Presentation, record { response, complete, checkpoint, again_within_ms });
 
 fn delivered_wit(delivered: Delivered) -> wit::Delivered {

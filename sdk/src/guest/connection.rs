@@ -12,11 +12,12 @@ use crate::connection::{Action, Closure, Connection, Endpoint, Frame, Outcome};
 impl<T: Connection> wit::Guest for Export<T> {
     fn dial(memory: Vec<u8>) -> Result<wit::Endpoint, Fault> {
         let dialled = adapter::<T>().dial(&memory);
-        dialled.map(|Endpoint { url, headers }| wit::Endpoint { url, headers }).map_err(Into::into)
+        let told = |Endpoint { url, headers, context }| wit::Endpoint { url, headers, context };
+        dialled.map(told).map_err(Into::into)
     }
 
-    fn opened(memory: Vec<u8>) -> Result<wit::Outcome, Fault> {
-        told(adapter::<T>().opened(&memory))
+    fn opened(memory: Vec<u8>, context: Vec<u8>) -> Result<wit::Outcome, Fault> {
+        told(adapter::<T>().opened(&memory, &context))
     }
 
     fn hear(memory: Vec<u8>, frame: WitFrame) -> Result<wit::Outcome, Fault> {

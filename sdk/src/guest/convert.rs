@@ -115,9 +115,9 @@ both_ways!(wit::Sender, Sender, record { id, name, extra });
 both_ways!(wit::MediaKind, MediaKind, enum { Image, Audio, Video, File, Other });
 both_ways!(wit::Attachment, Attachment, record { kind, name, media_type, reference, extra });
 both_ways!(wit::Role, Role, enum { System, User, Assistant, Tool });
-both_ways!(wit::Tool, Tool, record { name, description, parameters });
-both_ways!(wit::ToolCall, ToolCall, record { id, name, arguments });
-both_ways!(wit::Utterance, Utterance, record { role, content, tool_calls, tool_call_id });
+both_ways!(wit::Tool, Tool, record { name, description, parameters, extra });
+both_ways!(wit::ToolCall, ToolCall, record { id, name, arguments, extra });
+both_ways!(wit::Utterance, Utterance, record { role, content, tool_calls, tool_call_id, extra });
 both_ways!(
     wit::Message,
     Message,

@@ -68,6 +68,7 @@ fn secret_error(error: wit::secrets::SecretError) -> SecretError {
         wit::secrets::SecretError::NotSet => SecretError::NotSet,
         wit::secrets::SecretError::Malformed => SecretError::Malformed,
         wit::secrets::SecretError::Rejected => SecretError::Rejected,
+        wit::secrets::SecretError::Unavailable => SecretError::Unavailable,
     }
 }
 

@@ -116,7 +116,7 @@ fn call(mut call: Table) -> Result<ToolCall, Complaint> {
 
 fn called(function: &mut Table, id: String) -> Result<ToolCall, Complaint> {
     let name = function.needed_text("name")?;
-    Ok(ToolCall { id, name, arguments: function.needed_text("arguments")? })
+    Ok(ToolCall { id, name, arguments: function.needed_text("arguments")?, extra: Vec::new() })
 }
 
 /// A text, or parts of text; of an assistant also those by which it refused.

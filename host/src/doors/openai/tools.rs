@@ -49,6 +49,7 @@ fn tool(mut tool: Table) -> Result<Tool, Complaint> {
         name: function.name("name")?,
         description: function.text("description")?.unwrap_or_default(),
         parameters: function.schema("parameters")?.unwrap_or_else(|| NO_PARAMETERS.to_owned()),
+        extra: Vec::new(),
         strict: function.flag("strict")?.unwrap_or_default(),
     };
     function.close()?;

@@ -233,10 +233,11 @@ fn arguments_text(arguments: Value) -> String {
 /// The contract promises JSON; a tool without parameters may be called with nothing at all.
 fn whole(call: Call) -> Result<ToolCall, Flaw> {
     let Call { id, name, arguments, .. } = call;
-    if arguments.trim().is_empty() {
-        return Ok(ToolCall { id, name, arguments: "{}".to_owned() });
+    let arguments = if arguments.trim().is_empty() { "{}".to_owned() } else { arguments };
+    if !is_json(&arguments) {
+        return Err(Flaw::Arguments(name));
     }
-    if is_json(&arguments) { Ok(ToolCall { id, name, arguments }) } else { Err(Flaw::Arguments(name)) }
+    Ok(ToolCall { id, name, arguments, extra: Vec::new() })
 }
 
 fn is_json(text: &str) -> bool {

@@ -66,9 +66,11 @@ macro_rules! same_record {
 same_record!(types::HttpResponse, message::HttpResponse, { status, headers, body: into });
 same_record!(types::Sender, message::Sender, { id, name, extra });
 same_record!(types::Attachment, message::Attachment, { kind: into, name, media_type, reference, extra });
-same_record!(types::Tool, message::Tool, { name, description, parameters }, own { strict });
-same_record!(types::ToolCall, message::ToolCall, { id, name, arguments });
-same_record!(types::Utterance, message::Utterance, { role: into, content: each, tool_calls: each, tool_call_id });
+same_record!(types::Tool, message::Tool, { name, description, parameters, extra }, own { strict });
+same_record!(types::ToolCall, message::ToolCall, { id, name, arguments, extra });
+same_record!(types::Utterance, message::Utterance, {
+    role: into, content: each, tool_calls: each, tool_call_id, extra,
+});
 same_record!(types::Reply, message::Reply, { text, title, suggestions, attachments: each, extra });
 same_record!(types::Message, message::Message, {
     id, conversation, group, scope: into, sender: into, addressed, text, quoted, attachments: each, context: each,
@@ -154,7 +156,7 @@ impl From<made::Reception> for Reception {
 
 impl From<Snapshot> for made::Snapshot {
     fn from(from: Snapshot) -> Self {
-        Self { text: from.text, finished: from.finished, asked: from.asked }
+        Self { reply: from.reply.into(), finished: from.finished, asked: from.asked }
     }
 }
 
@@ -198,7 +200,7 @@ impl From<message::Frame> for types::Frame {
 
 impl From<wire::Endpoint> for Endpoint {
     fn from(from: wire::Endpoint) -> Self {
-        Self { url: from.url, headers: from.headers }
+        Self { url: from.url, headers: from.headers, context: from.context }
     }
 }
 

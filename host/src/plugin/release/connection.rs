@@ -27,10 +27,12 @@ impl Release {
         &self,
         services: Services,
         memory: &[u8],
+        context: &[u8],
     ) -> Result<Result<Outcome, Fault>, CallError> {
         let (mut store, bindings) = self.connected(services).await?;
         let call = bindings.parlor_plugin_connection();
-        let outcome = self.watch("opened", &mut store, async |store| call.call_opened(store, memory).await);
+        let outcome =
+            self.watch("opened", &mut store, async |store| call.call_opened(store, memory, context).await);
         Ok(outcome.await?.map(Into::into).map_err(Into::into))
     }
 

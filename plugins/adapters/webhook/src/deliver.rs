@@ -63,9 +63,9 @@ pub fn present(context: &[u8], snapshot: Option<Snapshot>) -> Presentation {
     // Without a snapshot there is nothing to wait for: the pipelines stayed silent, or it was long ago.
     let snapshot = snapshot.unwrap_or(Snapshot { finished: true, ..Snapshot::default() });
     if snapshot.finished {
-        return Presentation::complete(HttpResponse::json(200, &address.answer(&snapshot.text, true)));
+        return Presentation::complete(HttpResponse::json(200, &address.answer(&snapshot.reply.text, true)));
     }
-    let response = HttpResponse::json(202, &address.answer(&snapshot.text, false));
+    let response = HttpResponse::json(202, &address.answer(&snapshot.reply.text, false));
     Presentation {
         response: Some(response),
         again_within_ms: (*flag == 0).then_some(AGAIN_WITHIN_MS),

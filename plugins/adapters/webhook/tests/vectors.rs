@@ -229,7 +229,7 @@ fn a_reply_is_presented_whole_or_as_far_as_it_is() {
     let host = host(text(row, "inputs", "secret")).setting("wait_ms", "5000");
     let inquiry = receive(&host, &HttpRequest::post(text(row, "inputs", "raw_body"))).unwrap();
     assert_eq!(inquiry.wait_ms, 5000);
-    let snapshot = |finished| Snapshot { text: "4\"2".into(), finished, asked: 1 };
+    let snapshot = |finished| Snapshot { reply: Reply::new("4\"2"), finished, asked: 1 };
     let whole = Webhook.present(&inquiry.context, Some(snapshot(true)));
     let response = whole.response.unwrap();
     assert!(whole.complete);

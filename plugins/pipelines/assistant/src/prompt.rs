@@ -60,6 +60,7 @@ fn shown(utterance: &Utterance) -> Utterance {
     Utterance {
         tool_calls: utterance.tool_calls.clone(),
         tool_call_id: utterance.tool_call_id.clone(),
+        extra: utterance.extra.clone(),
         ..Utterance::new(utterance.role, utterance.text())
     }
 }

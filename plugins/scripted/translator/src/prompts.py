@@ -31,4 +31,4 @@ def translation(text: str, language: str, model: str | None) -> Prompt:
 
 
 def _utterance(role: Role, text: str) -> Utterance:
-    return Utterance(role=role, content=[Content_Text(text)], tool_calls=[], tool_call_id=None)
+    return Utterance(role=role, content=[Content_Text(text)], tool_calls=[], tool_call_id=None, extra=[])

@@ -57,7 +57,7 @@ impl Adapter for Fickle {
     }
 
     fn present(&self, _context: &[u8], snapshot: Option<Snapshot>) -> Presentation {
-        let text = snapshot.map(|snapshot| snapshot.text).unwrap_or_default();
+        let text = snapshot.map(|snapshot| snapshot.reply.text).unwrap_or_default();
         let label = settings::get_or("label", String::new()).unwrap_or_default();
         let body = object([("text", text.into()), ("release", label.into())]);
         Presentation {

@@ -49,7 +49,7 @@ impl Adapter for Wayward {
     }
 
     fn present(&self, _context: &[u8], snapshot: Option<Snapshot>) -> Presentation {
-        let mut text = snapshot.map(|snapshot| snapshot.text).unwrap_or_default();
+        let mut text = snapshot.map(|snapshot| snapshot.reply.text).unwrap_or_default();
         if sins("presents a half") {
             text.truncate(text.len() / 2);
         }
