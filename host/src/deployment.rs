@@ -115,7 +115,7 @@ pub struct Deployments {
     /// Changes of the store's that this host has seen through.
     settled: AtomicI64,
     /// As this host last read or wrote it.
-    wanted: Mutex<BTreeMap<String, Wanted>>,
+    wanted: Mutex<BTreeMap<String, Arc<Wanted>>>,
     /// Plugins that serve otherwise than wanted here, and why.
     troubles: Mutex<BTreeMap<String, Trouble>>,
     /// Files that do not serve.
@@ -307,15 +307,16 @@ impl Deployments {
         }
     }
 
-    /// What the stable release may do: it serves here, or its file is to be had, or it is written down.
+    /// What the stable release may do: it serves here, or it is written down, or its file is to be had.
     async fn stable_manifest(&self, plugin: &str, wanted: &Wanted) -> Option<Manifest> {
         let serving = self.shelf.release(plugin).filter(|serving| serving.digest == wanted.stable);
         if let Some(serving) = serving {
             return Some(serving.manifest.clone());
         }
-        match self.package(&wanted.stable).await {
-            Ok(package) => Some(package.manifest),
-            Err(_) => Manifest::parse(wanted.manifest.as_deref()?).ok(),
+        let written = wanted.manifest.as_deref().and_then(|text| Manifest::parse(text).ok());
+        match written {
+            Some(manifest) => Some(manifest),
+            None => self.package(&wanted.stable).await.ok().map(|package| package.manifest),
         }
     }
 
@@ -392,7 +393,7 @@ impl Deployments {
 
     async fn write(&self, plugin: &str, mut wanted: Wanted) -> Result<(), NotDeployed> {
         self.ledger.write(plugin, &mut wanted).await?;
-        let before = self.all_wanted().remove(plugin).unwrap_or_default();
+        let before = self.wanted(plugin);
         self.depot.mark(plugin);
         self.remember(plugin, wanted);
         let forgotten = self.forget(before.digests().map(str::to_owned));
@@ -412,12 +413,25 @@ impl Deployments {
     }
 
     fn remember(&self, plugin: &str, wanted: Wanted) {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(plugin.to_owned(), wanted);
+        let mut all = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(plugin.to_owned(), Arc::new(wanted));
     }
 
-    /// What shall serve, by plugin, as far as this host knows.
-    pub fn all_wanted(&self) -> BTreeMap<String, Wanted> {
+    /// What shall serve a plugin's name, as far as this host knows; nothing if it was never installed.
+    pub fn wanted(&self, plugin: &str) -> Arc<Wanted> {
+        let all = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(plugin).cloned().unwrap_or_default()
+    }
+
+    /// The same of all plugins.
+    fn all_wanted(&self) -> BTreeMap<String, Arc<Wanted>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a release's file is kept, for whichever plugin.
+    fn is_wanted(&self, digest: &str) -> bool {
+        let all = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().any(|wanted| wanted.digests().any(|kept| kept == digest))
     }
 
     /// Why a plugin does not serve as wanted on this host; none if it does.
@@ -443,10 +457,7 @@ impl Deployments {
 
     /// Deletes the files that this host has of releases that nobody can go back to any more; tells of which.
     fn forget(&self, digests: impl IntoIterator<Item = String>) -> Vec<String> {
-        let wanted = self.all_wanted();
-        let is_kept =
-            |digest: &String| wanted.values().any(|wanted| wanted.digests().any(|kept| kept == digest));
-        let forgotten: Vec<String> = digests.into_iter().filter(|digest| !is_kept(digest)).collect();
+        let forgotten: Vec<String> = digests.into_iter().filter(|digest| !self.is_wanted(digest)).collect();
         for digest in &forgotten {
             self.depot.forget(digest);
             self.loader.forget(digest);

@@ -158,6 +158,8 @@ async fn channels_and_plugins_are_shown_without_a_secret() {
     let one = viewer.get(&format!("/plugins/{}", platform.adapter())).await;
     assert_eq!((one["used_by"].clone(), one["kind"].clone()), (json!(["team"]), json!("adapter")));
     assert_eq!(one["digest"].as_str().unwrap().len(), 64);
+    let listed = plugins["items"].as_array().unwrap().iter().find(|listed| listed["name"] == one["name"]);
+    assert_eq!(listed.unwrap()["deployment"], one["deployment"], "the list tells all that serves");
     assert!(one["egress"].as_array().unwrap().iter().all(|to| to["to"].is_string()), "{one}");
     assert_eq!(viewer.status(Method::GET, "/plugins/none").await, 404);
 

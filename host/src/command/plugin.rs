@@ -16,9 +16,8 @@ mod keys;
 mod list;
 mod new;
 mod pack;
-mod promote;
-mod rollback;
 mod sign;
+mod step;
 mod test;
 mod trust;
 mod verify;
@@ -59,9 +58,9 @@ pub enum Plugin {
     /// Try a release beside the stable one, change its share, or end the trial
     Candidate(candidate::Candidate),
     /// Make the release on trial the stable one
-    Promote(promote::Promote),
+    Promote(step::Step),
     /// Go back to the release before the stable one
-    Rollback(rollback::Rollback),
+    Rollback(step::Step),
 }
 
 pub async fn run(config: &Path, plugin: Plugin, log: &str) -> anyhow::Result<()> {
@@ -81,7 +80,7 @@ pub async fn run(config: &Path, plugin: Plugin, log: &str) -> anyhow::Result<()>
         Plugin::Install(wanted) => install::run(config, &wanted).await,
         Plugin::Approve(wanted) => approve::run(config, &wanted).await,
         Plugin::Candidate(wanted) => candidate::run(config, &wanted).await,
-        Plugin::Promote(wanted) => promote::run(config, &wanted).await,
-        Plugin::Rollback(wanted) => rollback::run(config, &wanted).await,
+        Plugin::Promote(wanted) => step::run(config, &wanted, "promote").await,
+        Plugin::Rollback(wanted) => step::run(config, &wanted, "rollback").await,
     }
 }

@@ -13,7 +13,7 @@ use super::entry::Viewer;
 use super::{Console, Refusal, missing};
 use crate::clock::rfc3339;
 use crate::config::mouth::{self, Mouth};
-use crate::deployment::Figures;
+use crate::deployment::{self, Figures};
 use crate::doors::problem::Problem;
 use crate::plugin::Release;
 use crate::plugin::manifest::{Egress, EgressHost, Kind, Manifest, Secret};
@@ -50,6 +50,7 @@ pub struct Plugin {
     signed_by: Option<SignedBy>,
     /// Channels that use it.
     used_by: Vec<String>,
+    deployment: Deployment,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,7 +78,6 @@ pub struct PluginDetail {
     /// JSON Schema of its settings.
     #[schema(value_type = Object)]
     settings: Value,
-    deployment: Deployment,
 }
 
 /// Which releases of a plugin serve, served and may serve.
@@ -163,11 +163,11 @@ struct Destination {
     (status = 200, body = Plugins), (status = 401, body = Refusal), (status = 403, body = Refusal),
 ))]
 pub async fn list(_: Viewer, State(console): State<Arc<Console>>) -> Json<Plugins> {
-    let releases = console.shelf.names().into_iter().filter_map(|name| console.shelf.release(&name));
+    let serving = console.shelf.names().into_iter().filter_map(|name| console.shelf.serving(&name));
     let rejected = console.deployments.rejected().into_iter();
     let rejected = rejected.map(|(file, reason)| Rejected { file, reason });
     Json(Plugins {
-        items: releases.map(|release| plugin(&console, &release)).collect(),
+        items: serving.map(|serving| plugin(&console, &serving)).collect(),
         allow_unsigned: console.config.plugins.allow_unsigned,
         rejected: rejected.collect(),
     })
@@ -186,10 +186,10 @@ pub async fn one(
     Named(name): Named<String>,
 ) -> Result<Json<PluginDetail>, Problem> {
     let serving = console.shelf.serving(&name).ok_or_else(|| missing("plugin"))?;
-    let release = &serving.stable.release;
-    let Manifest { contract, license, limits, secrets, egress, settings, .. } = &release.manifest;
+    let manifest = &serving.stable.release.manifest;
+    let Manifest { contract, license, limits, secrets, egress, settings, .. } = manifest;
     Ok(Json(PluginDetail {
-        plugin: plugin(&console, release),
+        plugin: plugin(&console, &serving),
         contract: contract.clone(),
         license: license.clone(),
         memory_bytes: limits.memory_bytes,
@@ -197,12 +197,11 @@ pub async fn one(
         secrets: secrets.iter().map(NeededSecret::of).collect(),
         egress: egress.iter().map(Destination::of).collect(),
         settings: settings.json().clone(),
-        deployment: deployment(&console, &name, &serving),
     }))
 }
 
 fn deployment(console: &Console, name: &str, serving: &Serving) -> Deployment {
-    let wanted = console.deployments.all_wanted().remove(name).unwrap_or_default();
+    let wanted = console.deployments.wanted(name);
     let standing = |release: &Release| {
         let Figures { calls, bad, faults, other_steps, p95 } = console.deployments.figures(&release.digest);
         Standing {
@@ -223,20 +222,18 @@ fn deployment(console: &Console, name: &str, serving: &Serving) -> Deployment {
             Share::Shadow => None,
         },
     };
-    let quarantined = wanted.quarantined.into_iter();
     Deployment {
         stable: standing(&serving.stable.release),
         candidate: serving.candidate.as_ref().map(trial),
-        previous: wanted.previous,
-        waiting: wanted.waiting.map(|waiting| Waiting { digest: waiting.digest, asks: waiting.asks }),
-        quarantined: quarantined
-            .map(|it| Quarantined { digest: it.digest, reason: it.reason, at: rfc3339(it.at) })
-            .collect(),
+        previous: wanted.previous.clone(),
+        waiting: wanted.waiting.as_ref().map(Waiting::of),
+        quarantined: wanted.quarantined.iter().map(Quarantined::of).collect(),
         trouble: console.deployments.trouble(name),
     }
 }
 
-fn plugin(console: &Console, release: &Release) -> Plugin {
+fn plugin(console: &Console, serving: &Serving) -> Plugin {
+    let release = &serving.stable.release;
     let Manifest { name, kind, version, description, .. } = &release.manifest;
     let uses = |mouth: &Mouth<'_>| mouth.plugins().any(|used| used == name);
     let users = mouth::all(&console.config).into_iter().filter(uses);
@@ -251,6 +248,20 @@ fn plugin(console: &Console, release: &Release) -> Plugin {
         description: description.clone(),
         signed_by: release.provenance.signer().map(SignedBy::of),
         used_by: users.map(|mouth| mouth.name).collect(),
+        deployment: deployment(console, name, serving),
+    }
+}
+
+impl Waiting {
+    fn of(waiting: &deployment::Waiting) -> Self {
+        Waiting { digest: waiting.digest.clone(), asks: waiting.asks.clone() }
+    }
+}
+
+impl Quarantined {
+    fn of(quarantined: &deployment::Quarantined) -> Self {
+        let deployment::Quarantined { digest, reason, at } = quarantined;
+        Quarantined { digest: digest.clone(), reason: reason.clone(), at: rfc3339(*at) }
     }
 }
 

@@ -44,8 +44,7 @@ impl Deployments {
         for name in self.shelf.names().into_iter().chain(due.iter().cloned()).collect::<BTreeSet<_>>() {
             let Some(wanted) = self.ledger.read(&name).await? else { continue };
             newest = newest.max(wanted.version);
-            let known = self.all_wanted().get(&name).map(|known| known.version);
-            if known == Some(wanted.version) && !due.contains(&name) {
+            if wanted.version == self.wanted(&name).version && !due.contains(&name) {
                 continue;
             }
             if let Err(error) = self.converge_on(&name, wanted).await {
@@ -70,7 +69,7 @@ impl Deployments {
         if now.is_none_or(|now| now.version != wanted.version) {
             return Ok(());
         }
-        let before = self.all_wanted().remove(plugin).unwrap_or_default();
+        let before = self.wanted(plugin);
         self.remember(plugin, wanted);
         if let Some(serving) = ready.transpose()? {
             self.put(plugin, serving);

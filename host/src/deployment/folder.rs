@@ -4,7 +4,6 @@
 //! damaged and not told of before it stays so. What a host has seen of its folder it notes beside its releases: at a
 //! start only what is new since then is installed, so that a release that was rolled back does not come back by itself.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -31,48 +30,53 @@ type Look = (u64, Option<SystemTime>);
 
 impl Deployments {
     /// Brings up what is wanted, and what is new in the folder since; what is still missing then, from the sources.
-    /// `used` are the plugins that the configuration names. Returned is what keeps plugins from serving the channels that use them.
+    /// `used` are the plugins that the configuration names. Returned is what keeps plugins from serving the channels
+    /// that use them.
     ///
     /// # Errors
     /// If the folder or the store cannot be read.
     pub async fn begin(&self, folder: &Path, used: &BTreeSet<String>) -> anyhow::Result<Misfits> {
-        let files = self.read_folder(folder)?;
-        let installed = self.depot.plugins();
-        let names: BTreeSet<&String> = used.iter().chain(files.keys()).chain(&installed).collect();
-        let mut misfits = Misfits::new();
-        for name in names {
-            let package = files.get(name).and_then(|path| self.read_file(path));
-            let problems = match (self.ledger.read(name).await?, package.as_ref()) {
-                (Some(wanted), package) => self.begin_with(name, wanted, package).await?,
-                (None, Some(package)) => self.install_file(package).await?,
-                (None, None) => Vec::new(),
-            };
-            if self.shelf.serving(name).is_none() && !problems.is_empty() && used.contains(name) {
-                misfits.insert(name.clone(), problems);
+        let mut misfits = self.begin_files(folder).await?;
+        for name in used.iter().cloned().chain(self.depot.plugins()) {
+            if misfits.contains_key(&name) {
+                continue;
             }
+            let problems = self.begin_one(&name, None).await?;
+            misfits.insert(name, problems);
         }
+        misfits.retain(|name, problems| used.contains(name) && !problems.is_empty());
         self.bring_missing(used, &mut misfits).await?;
         Ok(misfits)
     }
 
-    /// The files of the folder, by their plugins' names; the rest is rejected. Of a thousand plugins each is read again
-    /// when its turn comes: together they would fill the memory.
-    fn read_folder(&self, folder: &Path) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-        let files = wasm_files(folder).map_err(|error| {
-            anyhow::anyhow!(
-                "cannot read the plugin folder `{}`; make it, or name another one by `plugins.folder`: {error}",
-                folder.display()
-            )
-        })?;
-        let mut named = BTreeMap::new();
-        for path in files {
-            let Some(name) = self.read_file(&path).map(|package| package.manifest.name) else { continue };
-            match named.entry(name) {
-                Entry::Occupied(first) => self.reject(path, LoadError::SecondOfItsName(first.key().clone())),
-                Entry::Vacant(free) => drop(free.insert(path)),
+    /// Brings up the plugins that have a file in the folder; the other files are rejected. Returned are all of these
+    /// plugins, also those that nothing keeps from serving. Each file is read once, and gone from the memory before the
+    /// next one: a thousand together would fill it.
+    async fn begin_files(&self, folder: &Path) -> anyhow::Result<Misfits> {
+        let mut begun = Misfits::new();
+        for path in files(folder)? {
+            let Some(package) = self.read_file(&path) else { continue };
+            let name = package.manifest.name.clone();
+            if begun.contains_key(&name) {
+                self.reject(path, LoadError::SecondOfItsName(name));
+                continue;
             }
+            let problems = self.begin_one(&name, Some(&package)).await?;
+            begun.insert(name, problems);
         }
-        Ok(named)
+        Ok(begun)
+    }
+
+    /// Brings up one plugin, by its file in the folder if it has one. Returned is what keeps it from serving the
+    /// channels that use it.
+    async fn begin_one(&self, name: &str, package: Option<&Package>) -> Result<Vec<String>, StoreError> {
+        let problems = match (self.ledger.read(name).await?, package) {
+            (Some(wanted), package) => self.begin_with(name, wanted, package).await?,
+            (None, Some(package)) => self.install_file(package).await?,
+            (None, None) => Vec::new(),
+        };
+        let serves = self.shelf.serving(name).is_some();
+        Ok(if serves { Vec::new() } else { problems })
     }
 
     /// None: it is none, and rejected.
@@ -142,8 +146,8 @@ impl Deployments {
         Ok(problems)
     }
 
-    /// Serves the folder's file though another one is wanted: that one cannot be had here. If it asks for more than that
-    /// one, it has to wait here as well.
+    /// Serves the folder's file though another one is wanted: that one cannot be had here. If it asks for more than
+    /// that one, it has to wait here as well.
     async fn serve_file(&self, wanted: &Wanted, package: &Package) -> Vec<String> {
         match self.fitted(&package.manifest.name, package.clone()).await {
             Ok(fitted) if !self.asks(wanted, &fitted.release).await.is_empty() => {
@@ -158,9 +162,14 @@ impl Deployments {
     }
 
     /// Follows the folder and the sources, and beside them the other nodes and the figures, until it is dropped: a
-    /// file that takes a minute to compile keeps no bad release in service.
+    /// file that takes a minute to compile, or to hand over, keeps no bad release in service.
     pub async fn follow(self: Arc<Self>, folder: PathBuf) {
-        tokio::join!(self.follow_folder(&folder), self.follow_sources(), self.follow_the_rest());
+        tokio::join!(
+            self.follow_folder(&folder),
+            self.follow_sources(),
+            self.hand_all_over(),
+            self.follow_the_rest()
+        );
     }
 
     async fn follow_folder(&self, folder: &Path) {
@@ -172,7 +181,6 @@ impl Deployments {
     }
 
     async fn follow_the_rest(&self) {
-        self.hand_all_over().await;
         loop {
             tokio::time::sleep(JUDGED_EVERY).await;
             self.judge().await;
@@ -196,7 +204,8 @@ impl Deployments {
             match self.look_into(path).await {
                 Ok(()) => drop(looks.insert(path.clone(), *look)),
                 Err(error) => {
-                    tracing::error!(file = %path.display(), error = telemetry::chain(&error), "a plugin file is looked at again")
+                    let error = telemetry::chain(&error);
+                    tracing::error!(file = %path.display(), error, "a plugin file is looked at again");
                 }
             }
         }
@@ -249,11 +258,21 @@ impl Deployments {
     }
 }
 
+/// The plugin files of the folder.
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    wasm_files(folder).map_err(|error| {
+        anyhow::anyhow!(
+            "cannot read the plugin folder `{}`; make it, or name another one by `plugins.folder`: {error}",
+            folder.display()
+        )
+    })
+}
+
 /// Why nothing serves where the wanted release cannot be had and the folder's asks for more.
 fn not_let_in(plugin: &str) -> String {
     format!(
-        "plugin `{plugin}`: the file in the plugin folder asks for more than the release that shall serve, which this host \
-         does not have; put that one's file into the folder, or bring the new one to a node that serves by \
+        "plugin `{plugin}`: the file in the plugin folder asks for more than the release that shall serve, which this \
+         host does not have; put that one's file into the folder, or bring the new one to a node that serves by \
          `parlor plugin install --approve`"
     )
 }

@@ -143,8 +143,7 @@ impl Deployments {
 
     /// Whether a release is wanted and its file is not here.
     fn is_missed(&self, digest: &str) -> bool {
-        let wanted = self.all_wanted();
-        !self.depot.has(digest) && wanted.values().any(|wanted| wanted.digests().any(|kept| kept == digest))
+        self.is_wanted(digest) && !self.depot.has(digest)
     }
 
     /// Installs what a source has brought, unless it has brought it before. Returned are its plugin and what keeps it

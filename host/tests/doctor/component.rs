@@ -2,6 +2,8 @@
 //!
 //! Binary format: <https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>.
 
+use crate::support::leb128::unsigned;
+
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 /// One memory with pages of one byte: a proposal that the engine does not speak.
@@ -42,21 +44,10 @@ fn custom(bytes: &mut Vec<u8>, name: &str, data: &[u8]) {
 
 fn section(bytes: &mut Vec<u8>, id: u8, content: &[u8]) {
     bytes.push(id);
-    bytes.extend(length(content.len()));
+    bytes.extend(unsigned(content.len()));
     bytes.extend(content);
 }
 
 fn text(text: &str) -> Vec<u8> {
-    [length(text.len()), text.as_bytes().to_vec()].concat()
-}
-
-/// LEB128
-fn length(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while number > 0x7f {
-        bytes.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-    bytes
+    [unsigned(text.len()), text.as_bytes().to_vec()].concat()
 }

@@ -397,24 +397,58 @@ async fn a_server_that_is_killed_loses_nothing_that_was_acknowledged() {
     assert!(turns <= acknowledged.len() + 16, "and no more than were on their way");
 }
 
+/// Until another bound is set the server takes no more; 0 is none.
+fn bound_memory(server: &Server, bytes: u64) {
+    let mut config = redis::cmd("CONFIG");
+    config.arg("SET").arg("maxmemory").arg(bytes).exec(&mut server.line()).unwrap();
+}
+
+fn used_memory(server: &Server) -> u64 {
+    let info: String = redis::cmd("INFO").arg("memory").query(&mut server.line()).unwrap();
+    info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap()
+}
+
 #[tokio::test]
 async fn a_full_server_stores_nothing_and_heals_without_a_restart() {
     let folder = quick_folder();
     let server = Server::start(folder.path(), &["--appendonly", "yes"]);
     let store = join(unhurried(&[server.url()], "t", Arc::new(SystemClock))).await;
-    let mut line = server.line();
-    let mut bound = |bytes: &str| {
-        let mut config = redis::cmd("CONFIG");
-        config.arg("SET").arg("maxmemory").arg(bytes).exec(&mut line).unwrap();
-    };
-    bound("1");
+    bound_memory(&server, 1);
     let refused =
         store.accept(CHANNEL, SystemClock.now(), vec![incoming("c", "1"), incoming("c", "2")]).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    bound("0");
+    bound_memory(&server, 0);
     assert_eq!(store.message(CHANNEL, "1").await.unwrap(), None, "not half a batch");
     assert_eq!(store.queue().await.unwrap().unfinished, 0);
     assert_eq!(take_in(&store, SystemClock.now(), "c", "1").await.unwrap(), Acceptance::New);
+}
+
+/// For how many seconds the file of the one release is kept; -1: until it is dropped.
+fn seconds_left(server: &Server) -> i64 {
+    let mut line = server.line();
+    let files: Vec<String> = redis::cmd("KEYS").arg("{t:*}:f:*").query(&mut line).unwrap();
+    assert_eq!(files.len(), 1, "{files:?}");
+    redis::cmd("TTL").arg(&files[0]).query(&mut line).unwrap()
+}
+
+/// The server is full in the midst of a file, and nobody comes to leave the rest there.
+#[tokio::test]
+async fn a_release_that_never_becomes_whole_goes_by_itself() {
+    let folder = quick_folder();
+    let server = Server::start(folder.path(), &["--appendonly", "yes"]);
+    let store = join(unhurried(&[server.url()], "t", Arc::new(SystemClock))).await;
+    let (digest, bytes) = ("ab".repeat(32), vec![7; 8 << 20]);
+    bound_memory(&server, used_memory(&server) + (2 << 20));
+    let refused = store.keep_release(&digest, &bytes).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    bound_memory(&server, 0);
+    assert!(store.lacks_release(&digest).await.unwrap(), "it is not whole");
+    let left = seconds_left(&server);
+    assert!((1..=3600).contains(&left), "{left}");
+    for _ in 0..2 {
+        store.keep_release(&digest, &bytes).await.unwrap();
+        assert_eq!(seconds_left(&server), -1, "what is whole stays");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use parlor::plugin::pack::pack;
 use parlor::plugin::sections::outermost;
 use wasmparser::BinaryReader;
 
+use super::leb128::unsigned;
+
 /// Sections by their numbers: a core module in a component, and within it the types of its functions and their code.
 const MODULE: u8 = 1;
 const FUNCTIONS: u8 = 3;
@@ -72,7 +74,7 @@ fn longer(module: &[u8], function: &[u8]) -> Vec<u8> {
 fn one_more(list: &[u8], entry: &[u8]) -> Vec<u8> {
     let mut reader = BinaryReader::new(list, 0);
     let count = reader.read_var_u32().unwrap();
-    [&unsigned(count + 1)[..], &list[reader.original_position()..], entry].concat()
+    [&unsigned(count as usize + 1)[..], &list[reader.original_position()..], entry].concat()
 }
 
 /// Stores numbers that hang on this one, which no compiler leaves out, and then gives up. Nobody calls it.
@@ -84,27 +86,16 @@ fn function(number: u32) -> Vec<u8> {
         body.extend([&[0x41][..], &signed(4 * at), &[0x41], &signed(value), &[0x36, 2, 0]].concat());
     }
     body.extend([0x00, 0x0b]); // unreachable, end
-    [unsigned(u32::try_from(body.len()).unwrap()), body].concat()
+    [unsigned(body.len()), body].concat()
 }
 
 fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    [&[id][..], &unsigned(u32::try_from(content.len()).unwrap()), content].concat()
+    [&[id][..], &unsigned(content.len()), content].concat()
 }
 
-/// LEB128: seven bits a byte, the lowest first.
-fn unsigned(mut rest: u32) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while rest > 0x7f {
-        bytes.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest as u8);
-    bytes
-}
-
-/// The same of a signed number that is none below zero: its highest bit is no sign.
+/// LEB128 of a signed number that is none below zero: its highest bit is no sign.
 fn signed(number: u32) -> Vec<u8> {
-    let mut bytes = unsigned(number);
+    let mut bytes = unsigned(number as usize);
     let last = bytes.last_mut().expect("a number has a byte");
     if *last & 0x40 != 0 {
         *last |= 0x80;

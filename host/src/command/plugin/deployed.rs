@@ -15,8 +15,10 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(240);
 const SHORT: usize = 12;
 
 /// All that serves, and the files that do not.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Host {
+    /// As the door calls them in its list.
+    #[serde(rename(deserialize = "items"))]
     pub plugins: Vec<Plugin>,
     pub rejected: Vec<Rejected>,
     /// Plugins serve that no trusted key has signed.
@@ -89,19 +91,6 @@ pub struct Quarantined {
     pub at: String,
 }
 
-/// The door's list, of which this is what the names are for.
-#[derive(Deserialize)]
-struct Listed {
-    items: Vec<Named>,
-    rejected: Vec<Rejected>,
-    allow_unsigned: bool,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-}
-
 impl Release {
     /// Version and digest.
     pub fn told(&self) -> String {
@@ -120,12 +109,7 @@ pub fn lines(asks: &[String]) -> String {
 }
 
 pub async fn all(door: &Door) -> anyhow::Result<Host> {
-    let listed: Listed = door.get(&[PLUGINS]).await?;
-    let mut plugins = Vec::new();
-    for Named { name } in listed.items {
-        plugins.push(one(door, &name).await?);
-    }
-    Ok(Host { plugins, rejected: listed.rejected, allow_unsigned: listed.allow_unsigned })
+    door.get(&[PLUGINS]).await
 }
 
 pub async fn one(door: &Door, name: &str) -> anyhow::Result<Plugin> {

@@ -1,4 +1,5 @@
-//! `parlor plugin rollback`: the release before the stable one serves again. Nothing is compiled for it.
+//! `parlor plugin promote` and `rollback`: the candidate becomes the stable release, or the one before serves again.
+//! Nothing is compiled for either.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use crate::auth::Role;
 use crate::command::door::{Door, Entry};
 
 #[derive(Debug, clap::Args)]
-pub struct Rollback {
+pub struct Step {
     /// The plugin
     name: String,
     #[command(flatten)]
@@ -19,9 +20,10 @@ pub struct Rollback {
     json: bool,
 }
 
-pub async fn run(config: &Path, wanted: &Rollback) -> anyhow::Result<()> {
+/// `step` is what the door calls it.
+pub async fn run(config: &Path, wanted: &Step, step: &str) -> anyhow::Result<()> {
     let door = Door::open(config, &wanted.entry, Role::Operator)?;
-    let url = deployed::at(&door, &[&wanted.name, "rollback"])?;
+    let url = deployed::at(&door, &[&wanted.name, step])?;
     let plugin = changed(&door, &wanted.name, change(&door, Method::POST, url)).await?;
     deployed::tell(&plugin, wanted.json)
 }
