@@ -6,7 +6,7 @@
 //! One task a channel (`drive`) makes every call of the adapter and keeps its memory; each open socket has a task of
 //! its own (`line`), which reads no further than the driver takes. What is heard is committed in order, as much at a
 //! time as has come in (`queue`), and acknowledged only then. The socket stays open while the plugin is replaced: the
-//! driver holds no release. It knows neither stores nor turns nor manifests: what it needs of the host stands behind
+//! driver holds no release, and asks after each swap whether a socket is wanted still. It knows neither stores nor turns nor manifests: what it needs of the host stands behind
 //! the traits below, and `app` puts them together.
 
 mod backoff;
@@ -19,6 +19,7 @@ mod status;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::drain::Drain;
@@ -34,6 +35,9 @@ pub use status::{Report, State, Status};
 /// The state machine that speaks the platform: the channel's adapter, in the release that serves at each call.
 #[async_trait]
 pub trait Speaker: Send + Sync + std::fmt::Debug {
+    /// Whether it keeps a socket.
+    fn connects(&self) -> bool;
+
     async fn dial(&self, memory: &[u8]) -> Result<Endpoint, Fault>;
     /// `context` is that of the endpoint that was dialled.
     async fn opened(&self, memory: &[u8], context: &[u8]) -> Result<Outcome, Fault>;
@@ -70,6 +74,8 @@ pub struct Connection {
     pub speaker: Arc<dyn Speaker>,
     pub opener: Arc<dyn Opener>,
     pub intake: Arc<dyn Intake>,
+    /// Tells of each time at which the speaker may have changed its mind about a socket.
+    pub swaps: watch::Receiver<()>,
     /// The adapter's memory is kept here.
     pub memory: Arc<dyn Memory>,
     pub status: Arc<Status>,
@@ -80,10 +86,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Keeps a socket open until the host drains; then what was heard is committed and acknowledged, and the socket
+    /// Keeps a socket open, as long as the adapter wants one, until the host drains; then what was heard is committed and acknowledged, and the socket
     /// closed.
     pub fn start(self) {
         let drain = self.drain.clone();
+        // At once, so that nobody takes a host for ready that has not tried yet.
+        if self.speaker.connects() {
+            self.status.set(State::Dialling);
+        }
         drop(drain.spawn(format!("connection of {}", self.channel), drive::drive(self)));
     }
 }

@@ -227,6 +227,25 @@ async fn a_stopped_connection_waits_for_an_operator() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_that_keeps_no_socket_closes_it_and_one_that_does_opens_it() {
+    let scene = Scene::start().await;
+    let mut line = scene.line().await;
+    scene.speaker.swap(false);
+    assert_eq!(line.closed().await, Some(1000));
+    tokio::time::sleep(LONG * 100).await;
+    scene.status.dial();
+    tokio::time::sleep(LONG).await;
+    assert_eq!((scene.dials(), scene.status.report()), (1, None), "no operator asks in vain for one");
+    scene.speaker.swap(true);
+    let mut line = scene.line().await;
+    line.say("m1").await;
+    assert_eq!(line.hears().await, "ack m1");
+    scene.speaker.swap(true);
+    line.say("m2").await;
+    assert_eq!((line.hears().await.as_str(), scene.dials()), ("ack m2", 2), "it outlives other releases");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_operators_wish_closes_nothing() {
     let scene = Scene::start().await;
     let mut line = scene.line().await;

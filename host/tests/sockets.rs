@@ -129,7 +129,7 @@ fn of(egress: &Egress) -> Arc<Gate> {
 }
 
 fn endpoint(url: &str) -> Endpoint {
-    Endpoint { url: url.to_owned(), headers: Vec::new() }
+    Endpoint { url: url.to_owned(), headers: Vec::new(), context: Vec::new() }
 }
 
 /// What a plugin sees of the answer to its registration.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use support::{Callback, Gateway, Host, Model, Platform, Settings, client, eventually};
+use support::distinct::Original;
+use support::{Callback, Gateway, Host, Model, Platform, Settings, client, eventually, plugins};
 
 /// Long enough for a second answer to show up if there were one.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -66,6 +67,16 @@ impl Scene {
         let response = client().request(method, url).bearer_auth(token).send().await.unwrap();
         let status = response.status().as_u16();
         (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
+    }
+
+    /// Installs a release as an administrator does.
+    async fn install(&self, release: Vec<u8>) {
+        let token = self.host.token_with(&["--role", "admin"]);
+        let install = client().post(self.host.admin_url("/api/v1/admin/plugins")).bearer_auth(token);
+        let install = install.header("content-type", "application/wasm").body(release);
+        let response = install.send().await.unwrap();
+        let (status, told) = (response.status(), response.text().await.unwrap());
+        assert!(status.is_success() && told.contains("serves"), "{status}: {told}");
     }
 
     async fn connection(&self) -> Value {
@@ -364,18 +375,36 @@ async fn a_release_that_is_swapped_hears_the_next_frame_of_the_same_socket() {
     let first = scene.push("ann", "canary before");
     scene.gateway.taken(&first.id).await;
     scene.sees("ann", 1).await;
-    let token = scene.host.token_with(&["--role", "admin"]);
-    let install = client().post(scene.host.admin_url("/api/v1/admin/plugins")).bearer_auth(token);
-    let install =
-        install.header("content-type", "application/wasm").body(another_release(scene.platform.adapter()));
-    let response = install.send().await.unwrap();
-    let (status, told) = (response.status(), response.text().await.unwrap());
-    assert!(status.is_success() && told.contains("serves"), "{status}: {told}");
+    scene.install(another_release(scene.platform.adapter())).await;
     scene.push("ann", "canary after");
     assert_eq!(
         scene.sees("ann", 2).await,
         [Model::answer_to("canary before"), Model::answer_to("canary after")]
     );
     assert_eq!((scene.gateway.registrations(), scene.gateway.lines_max()), (1, 1), "the socket is the same");
+    scene.is_sound();
+}
+
+/// The adapter with sockets in other modes than its own author has them in.
+fn release_that_connects(modes: &str) -> Vec<u8> {
+    let manifest = include_str!("../../plugins/adapters/dingtalk/plugin.toml");
+    let original = Original::read(&plugins(), "dingtalk", manifest);
+    original.release(&[("connects = { mode = \"stream\" }", modes)])
+}
+
+#[tokio::test]
+async fn a_release_with_other_sockets_closes_and_opens_them_without_a_restart() {
+    let scene = Scene::start().await;
+    scene.install(release_that_connects("connects = { mode = \"webhook\" }")).await;
+    scene.gateway.has_lines(0).await;
+    assert_eq!(
+        (scene.connection().await, scene.operator(http::Method::POST, "/channels/team/dial").await.0),
+        (Value::Null, 404)
+    );
+    let (status, _) = scene.operator(http::Method::POST, "/plugins/dingtalk/rollback").await;
+    assert_eq!(status, 200);
+    scene.gateway.has_lines(1).await;
+    scene.push("ann", "canary again");
+    assert_eq!(scene.sees("ann", 1).await, [Model::answer_to("canary again")]);
     scene.is_sound();
 }

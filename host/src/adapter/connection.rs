@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::{Adapter, AdapterError, FITTED, Speaker};
 use crate::message::Frame;
 use crate::plugin::services::Http;
@@ -16,6 +18,11 @@ impl Adapter {
         let settings =
             settings.filter_map(|(name, json)| Some((name.clone(), serde_json::from_str(json).ok()?)));
         stable.fitted.release.manifest.does_connect(&settings.collect())
+    }
+
+    /// Tells when another release may serve, which may keep a socket where this one keeps none.
+    pub fn swaps(&self) -> watch::Receiver<()> {
+        self.shelf.swaps()
     }
 
     /// Where to connect, and the way out that keeps the ticket. It may ask the platform first.

@@ -1,4 +1,4 @@
-//! The channels whose adapters keep a socket: each stage behind what `connection` asks for.
+//! The channels whose adapters may keep a socket: each stage behind what `connection` asks for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +15,13 @@ use crate::plugin::{Closure, Endpoint, Outcome};
 use crate::telemetry;
 use crate::turn::{Channel, Turns};
 
-/// The connections of a host, by channel.
+/// The connections of a host, by channel. A release that keeps no socket may be followed by one that does.
 pub fn all(turns: &Arc<Turns>) -> BTreeMap<Arc<str>, Connection> {
-    let connects = |channel: &&Arc<Channel>| channel.adapter.as_ref().is_some_and(Adapter::does_connect);
-    let channels = turns.channels.values().filter(connects);
-    channels.map(|channel| (channel.name.clone(), connection(turns, channel.clone()))).collect()
+    let spoken = turns.channels.values().filter_map(|channel| Some((channel, channel.adapter.as_ref()?)));
+    spoken.map(|(channel, adapter)| (channel.name.clone(), connection(turns, channel, adapter))).collect()
 }
 
-fn connection(turns: &Arc<Turns>, channel: Arc<Channel>) -> Connection {
+fn connection(turns: &Arc<Turns>, channel: &Arc<Channel>, adapter: &Adapter) -> Connection {
     let voice = Arc::new(Voice { channel: channel.clone(), way_out: Mutex::default() });
     let memory = StoredMemory::of_connection(&channel.name, turns.store.clone(), turns.clock.clone());
     Connection {
@@ -30,6 +29,7 @@ fn connection(turns: &Arc<Turns>, channel: Arc<Channel>) -> Connection {
         speaker: voice.clone(),
         opener: voice,
         intake: Arc::new(Door { turns: turns.clone(), channel: channel.name.clone() }),
+        swaps: adapter.swaps(),
         memory: Arc::new(memory),
         status: Arc::new(Status::default()),
         clock: turns.clock.clone(),
@@ -48,9 +48,12 @@ struct Voice {
 }
 
 impl Voice {
+    fn adapter(&self) -> &Adapter {
+        self.channel.adapter.as_ref().expect("only a channel with an adapter has a connection")
+    }
+
     async fn ask<T>(&self, call: impl AsyncFnOnce(&Adapter) -> Result<T, AdapterError>) -> Result<T, Fault> {
-        let adapter = self.channel.adapter.as_ref().expect("only a channel with an adapter has a connection");
-        call(adapter).await.map_err(|error| {
+        call(self.adapter()).await.map_err(|error| {
             if !matches!(error, AdapterError::Fault(_)) {
                 tracing::error!(channel = %self.channel.name, error = telemetry::chain(&error), "the adapter failed");
             }
@@ -61,6 +64,10 @@ impl Voice {
 
 #[async_trait]
 impl Speaker for Voice {
+    fn connects(&self) -> bool {
+        self.adapter().does_connect()
+    }
+
     async fn dial(&self, memory: &[u8]) -> Result<Endpoint, Fault> {
         let (endpoint, way_out) = self.ask(async |adapter| adapter.dial(memory).await).await?;
         *self.way_out.lock().unwrap_or_else(PoisonError::into_inner) = Some(way_out);

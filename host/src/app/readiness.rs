@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::rfc3339;
-use crate::connection::{State as Connected, Status};
+use crate::connection::{Report, State as Connected, Status};
 use crate::doors::health::{Check, Readiness};
 use crate::model::Model;
 use crate::model::breaker::Standing;
@@ -31,7 +31,9 @@ impl Readiness for State {
             let detail = ready.clone().err().unwrap_or_else(|| standing(&**model));
             Check { name: format!("model {name}"), ok: ready.is_ok(), detail }
         }));
-        checks.extend(self.connections.iter().map(|(name, status)| connection(name, status)));
+        checks.extend(
+            self.connections.iter().filter_map(|(name, status)| Some(connection(name, &status.report()?))),
+        );
         checks
     }
 
@@ -94,13 +96,13 @@ fn release(release: &Release, role: &'static str) -> Served {
 
 /// A host is ready once its first attempt at each socket has ended, so that a roll-out goes on when the new host
 /// hears. A platform that is away later takes no other channel out of service.
-fn connection(channel: &str, status: &Status) -> Check {
-    let report = status.report();
+fn connection(channel: &str, report: &Report) -> Check {
     let detail = match &report.state {
         Connected::Dialling => "dials its platform".to_owned(),
         Connected::Open { since } => format!("open since {}", rfc3339(*since)),
         Connected::Pausing { until, why } => format!("no socket until {}: {why}", rfc3339(*until)),
         Connected::Stopped { why } => format!("stopped until an operator acts: {why}"),
+        Connected::Unwanted => "none is wanted".to_owned(),
         Connected::Ended => "closed: the host drains".to_owned(),
     };
     Check { name: format!("connection {channel}"), ok: report.is_tried, detail }

@@ -55,6 +55,16 @@ struct Underway {
     memory: Option<BoxFuture<'static, Result<(), MemoryError>>>,
 }
 
+/// Whether there shall be a socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Connected,
+    /// Not until an operator acts.
+    Stopped,
+    /// Not until a release comes that keeps one.
+    Unwanted,
+}
+
 struct Driver {
     own: Connection,
     memory: Remembered,
@@ -66,22 +76,36 @@ struct Driver {
     backoff: Backoff,
     /// When to dial; none: not wanted, or under way.
     dial_at: Option<Instant>,
-    /// Until an operator acts.
-    is_stopped: bool,
+    wish: Wish,
     /// When replaced sockets are let go.
     let_go_at: Option<Instant>,
     heartbeat: Option<(Duration, Instant)>,
     events: mpsc::Sender<Event>,
 }
 
-/// Keeps a socket open until the host drains.
-pub(super) async fn drive(connection: Connection) {
+/// Keeps a socket open, while one is wanted, until the host drains.
+pub(super) async fn drive(mut connection: Connection) {
     let status = connection.status.clone();
+    if !is_wanted(&mut connection).await {
+        return;
+    }
+    status.set(State::Dialling);
     let memory = remember(&connection).await;
     let (events, heard) = mpsc::channel(EVENTS_MAX);
     Driver::new(connection, memory, events).run(heard).await;
     status.note_sockets(0);
     status.set(State::Ended);
+}
+
+/// Waits for a release that keeps a socket; false: the host drains.
+async fn is_wanted(connection: &mut Connection) -> bool {
+    while !connection.speaker.connects() {
+        tokio::select! {
+            () = connection.drain.cancelled() => return false,
+            swapped = connection.swaps.changed() => if swapped.is_err() { return false },
+        }
+    }
+    true
 }
 
 /// Without its memory it would begin where it began once: it waits for the store.
@@ -112,7 +136,7 @@ impl Driver {
             queue: Queue::default(),
             backoff: Backoff::default(),
             dial_at: Some(Instant::now()),
-            is_stopped: false,
+            wish: Wish::Connected,
             let_go_at: None,
             heartbeat: None,
             events,
@@ -122,6 +146,7 @@ impl Driver {
     async fn run(mut self, mut heard: mpsc::Receiver<Event>) {
         let mut underway = Underway::default();
         let (drain, status) = (self.own.drain.clone(), self.own.status.clone());
+        let mut swaps = self.own.swaps.clone();
         while !drain.draining() {
             self.begin_what_is_due(&mut underway);
             let next = self.next_time(&underway);
@@ -142,6 +167,7 @@ impl Driver {
                 Some(event) = heard.recv(), if self.queue.has_room() => self.happened(event).await,
                 () = at(next) => self.passed().await,
                 () = status.asked_to_dial() => self.asked_to_dial(&underway),
+                Ok(()) = swaps.changed() => self.swapped(),
             }
         }
         self.leave(underway).await;
@@ -152,7 +178,7 @@ impl Driver {
         if underway.commit.is_none() {
             self.begin_commit(underway);
         }
-        if self.is_stopped {
+        if self.wish != Wish::Connected {
             underway.attempt = None;
         }
         let now = Instant::now();
@@ -194,11 +220,38 @@ impl Driver {
 
     /// An operator's wish is no reason to close what is open.
     fn asked_to_dial(&mut self, underway: &Underway) {
-        if self.current.is_none() && underway.attempt.is_none() {
+        if self.wish != Wish::Unwanted && self.current.is_none() && underway.attempt.is_none() {
             tracing::info!(channel = %self.own.channel, "an operator asked for the connection");
-            self.is_stopped = false;
-            self.dial_at = Some(Instant::now());
+            self.connect();
         }
+    }
+
+    /// Another release may keep a socket where the last one kept none, and none where that one did.
+    fn swapped(&mut self) {
+        match (self.own.speaker.connects(), self.wish) {
+            (true, Wish::Unwanted) => {
+                tracing::info!(channel = %self.own.channel, "the release that serves now keeps a connection");
+                self.connect();
+            }
+            (false, Wish::Connected | Wish::Stopped) => {
+                tracing::info!(channel = %self.own.channel, "the release that serves now keeps no connection");
+                self.rest(Wish::Unwanted);
+                self.own.status.set(State::Unwanted);
+            }
+            (true, Wish::Connected | Wish::Stopped) | (false, Wish::Unwanted) => {}
+        }
+    }
+
+    fn connect(&mut self) {
+        self.wish = Wish::Connected;
+        self.dial_at = Some(Instant::now());
+    }
+
+    /// Closes what is open, and dials no more.
+    fn rest(&mut self, wish: Wish) {
+        self.hang_up();
+        self.dial_at = None;
+        self.wish = wish;
     }
 
     async fn attempted(&mut self, attempt: Result<Opened, Failed>) {
@@ -249,7 +302,7 @@ impl Driver {
     }
 
     fn dial_again(&mut self, pause: Duration, why: &str) {
-        if self.is_stopped {
+        if self.wish != Wish::Connected {
             return;
         }
         tracing::warn!(channel = %self.own.channel, pause_ms = pause.as_millis() as u64, why, "no connection; it is dialled again");
@@ -391,9 +444,7 @@ impl Driver {
 
     fn stop(&mut self, fault: &Fault) {
         tracing::error!(channel = %self.own.channel, reason = fault.reason, "the connection is stopped until an operator acts");
-        self.hang_up();
-        self.dial_at = None;
-        self.is_stopped = true;
+        self.rest(Wish::Stopped);
         self.own.status.set(State::Stopped { why: fault.reason.clone() });
     }
 

@@ -22,6 +22,8 @@ pub enum State {
     Stopped {
         why: String,
     },
+    /// The release that serves keeps no socket.
+    Unwanted,
     /// The host drains.
     Ended,
 }
@@ -34,6 +36,7 @@ impl State {
             State::Open { .. } => "open",
             State::Pausing { .. } => "pausing",
             State::Stopped { .. } => "stopped",
+            State::Unwanted => "unwanted",
             State::Ended => "ended",
         }
     }
@@ -42,7 +45,7 @@ impl State {
     pub fn why(&self) -> Option<&str> {
         match self {
             State::Pausing { why, .. } | State::Stopped { why } => Some(why),
-            State::Dialling | State::Open { .. } | State::Ended => None,
+            State::Dialling | State::Open { .. } | State::Unwanted | State::Ended => None,
         }
     }
 }
@@ -73,7 +76,7 @@ pub struct Status {
 impl Default for Status {
     fn default() -> Self {
         let report = Report {
-            state: State::Dialling,
+            state: State::Unwanted,
             opened: 0,
             sockets: 0,
             frames: 0,
@@ -85,8 +88,10 @@ impl Default for Status {
 }
 
 impl Status {
-    pub fn report(&self) -> Report {
-        self.lock().clone()
+    /// None as long as no socket is wanted.
+    pub fn report(&self) -> Option<Report> {
+        let report = self.lock();
+        (report.state != State::Unwanted).then(|| report.clone())
     }
 
     /// Dials at once, also where the connection was stopped. Nothing happens while a socket is open.

@@ -143,13 +143,14 @@ pub async fn one(
 
 impl Channel {
     fn of(mouth: &Mouth<'_>, console: &Console, queue: store::Queue) -> Self {
+        let report = console.connections.get(mouth.name.as_str()).and_then(|status| status.report());
         Channel {
             name: mouth.name.clone(),
             door: mouth.door.into(),
             adapter: mouth.adapter.map(str::to_owned),
             pipelines: mouth.pipelines.to_vec(),
             model: mouth.model.cloned(),
-            connection: console.connections.get(mouth.name.as_str()).map(|status| Connection::of(status)),
+            connection: report.map(|report| Connection::of(&report)),
             running: console.turns.running.count(Some(&mouth.name)),
             queue: queue.into(),
         }

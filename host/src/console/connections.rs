@@ -11,7 +11,7 @@ use super::asked::Named;
 use super::entry::Operator;
 use super::{Console, Refusal, missing, unavailable};
 use crate::clock::rfc3339;
-use crate::connection::{self, Status};
+use crate::connection::{self, Report};
 use crate::doors::problem::Problem;
 use crate::store::oversight::Act;
 
@@ -43,8 +43,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn of(status: &Status) -> Self {
-        let report = status.report();
+    pub fn of(report: &Report) -> Self {
         let (since, until) = match report.state {
             connection::State::Open { since } => (Some(since), None),
             connection::State::Pausing { until, .. } => (None, Some(until)),
@@ -75,7 +74,8 @@ pub async fn dial(
     State(console): State<Arc<Console>>,
     Named(channel): Named<String>,
 ) -> Result<StatusCode, Problem> {
-    let status = console.connections.get(channel.as_str()).ok_or_else(|| missing("connection"))?;
+    let status = console.connections.get(channel.as_str()).filter(|status| status.report().is_some());
+    let status = status.ok_or_else(|| missing("connection"))?;
     let now = console.turns.clock.now();
     console.turns.store.act(now, &Act::Dial { channel }, &actor).await.map_err(unavailable)?;
     status.dial();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::message::Favour;
 use crate::plugin::release::Release;
@@ -89,11 +90,14 @@ fn place(conversation: &str) -> u8 {
 
 /// The plugins that serve one host.
 #[derive(Default)]
-pub struct Shelf(ArcSwap<BTreeMap<String, Arc<Serving>>>);
+pub struct Shelf {
+    serving: ArcSwap<BTreeMap<String, Arc<Serving>>>,
+    swaps: watch::Sender<()>,
+}
 
 impl std::fmt::Debug for Shelf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.0.load().iter()).finish()
+        f.debug_map().entries(self.serving.load().iter()).finish()
     }
 }
 
@@ -102,24 +106,30 @@ impl Shelf {
     pub fn put(&self, serving: Serving) {
         let serving = Arc::new(serving);
         let name = serving.stable.release.manifest.name.clone();
-        self.0.rcu(|all| {
+        self.serving.rcu(|all| {
             let mut all = BTreeMap::clone(all);
             all.insert(name.clone(), serving.clone());
             all
         });
+        self.swaps.send_replace(());
+    }
+
+    /// Tells of each swap from now on.
+    pub fn swaps(&self) -> watch::Receiver<()> {
+        self.swaps.subscribe()
     }
 
     /// What serves this name now.
     pub fn serving(&self, name: &str) -> Option<Arc<Serving>> {
-        self.0.load().get(name).cloned()
+        self.serving.load().get(name).cloned()
     }
 
     /// The stable release of this name.
     pub fn release(&self, name: &str) -> Option<Arc<Release>> {
-        Some(self.0.load().get(name)?.stable.release.clone())
+        Some(self.serving.load().get(name)?.stable.release.clone())
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.0.load().keys().cloned().collect()
+        self.serving.load().keys().cloned().collect()
     }
 }

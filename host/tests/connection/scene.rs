@@ -4,7 +4,7 @@
 //! what they say; `count m…` counts messages in the memory, `silent m…` does so without an acknowledgement.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,6 +74,9 @@ pub struct Script {
     heard: AtomicUsize,
     /// What `opened` was handed.
     contexts: Mutex<Vec<String>>,
+    /// The release that serves keeps no socket.
+    is_webhook: AtomicBool,
+    swaps: watch::Sender<()>,
     closures: Mutex<Vec<String>>,
 }
 
@@ -85,6 +88,12 @@ impl Script {
     /// What was learnt by dialling, as each socket that opened was told it.
     pub fn contexts(&self) -> Vec<String> {
         self.contexts.lock().unwrap().clone()
+    }
+
+    /// Another release serves from now on.
+    pub fn swap(&self, keeps_a_socket: bool) {
+        self.is_webhook.store(!keeps_a_socket, Ordering::Relaxed);
+        self.swaps.send_replace(());
     }
 
     /// How the connection ended, in a word each.
@@ -123,6 +132,10 @@ impl Script {
 
 #[async_trait]
 impl Speaker for Script {
+    fn connects(&self) -> bool {
+        !self.is_webhook.load(Ordering::Relaxed)
+    }
+
     async fn dial(&self, _memory: &[u8]) -> Result<Endpoint, Fault> {
         let mut dialled = self.dialled.lock().unwrap();
         dialled.push(Instant::now());
@@ -330,6 +343,7 @@ impl Scene {
             speaker: speaker.clone(),
             opener: Arc::new(Pipes { script: speaker.clone(), lines: sender }),
             intake: inbox.clone(),
+            swaps: speaker.swaps.subscribe(),
             memory: memory.clone(),
             status: status.clone(),
             clock: Arc::new(FixedClock(0)),
@@ -370,7 +384,7 @@ impl Scene {
     }
 
     pub fn report(&self) -> Report {
-        self.status.report()
+        self.status.report().expect("a socket is wanted")
     }
 
     /// The memory as it would be read after a restart.
