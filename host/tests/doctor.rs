@@ -17,7 +17,7 @@ use std::process::{Command, Output};
 
 use endpoint::Endpoint;
 use serde_json::{Value, json};
-use support::{Envelope, Host, Platform, Settings, plugins};
+use support::{Envelope, Host, Platform, Settings, client, plugins};
 
 /// What came of one examination.
 struct Told {
@@ -447,6 +447,27 @@ async fn a_plugin_built_for_another_contract_is_found() {
     let folder = folder_with("spare.wasm", &other);
     let told = at_rest(&settings.set("plugins.folder", folder.path().to_str().unwrap())).await;
     told.warns("plugin", &["spare.wasm", "built for contract `0.9`"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_was_uploaded_is_not_missed() {
+    let (_platform, _endpoint, settings) = sound().await;
+    let empty = tempfile::tempdir().unwrap();
+    let folder = empty.path().to_str().unwrap();
+    let mut host = Host::start(&Settings::new().set("plugins.folder", folder)).await;
+    let token = host.token_with(&["--role", "admin"]);
+    for entry in fs::read_dir(plugins()).unwrap() {
+        let upload = client().post(host.admin_url("/api/v1/admin/plugins")).bearer_auth(&token);
+        let upload = upload.header("content-type", "application/wasm");
+        let answer = upload.body(fs::read(entry.unwrap().path()).unwrap()).send().await.unwrap();
+        assert!(answer.status().is_success(), "{:?}", answer.text().await);
+    }
+    host.terminate();
+    host.ended().await;
+    let settings = settings.set("plugins.folder", folder);
+    look_by(&host, &settings).await.is_silent();
+    fs::remove_dir_all(host.data().join("releases")).unwrap();
+    look_by(&host, &settings).await.fails("channel", &["no plugin `"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,17 +4,21 @@
 //! It works in a folder of its own and changes nothing in the data folder, so that it may run beside a host.
 //! Compiled plugins are taken from there if they are there.
 
-use std::path::Path;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use super::fit::Fitter;
-use super::{COMPILED, Parts, loader, wiring};
+use super::{COMPILED, Parts, RELEASES, loader, wiring};
 use crate::config::Config;
+use crate::config::mouth;
 use crate::deployment::Fit as _;
 use crate::egress::Egress;
-use crate::plugin::loader::Rejected;
+use crate::plugin::Release;
+use crate::plugin::loader::{Loader, Rejected, wasm_files};
 use crate::plugin::manifest::Manifest;
 use crate::store::sqlite::SqliteStore;
 use crate::store::vault::{KEY_FILE, Vault};
@@ -22,7 +26,7 @@ use crate::store::vault::{KEY_FILE, Vault};
 /// What came out.
 #[derive(Debug)]
 pub struct Examined {
-    /// Files of the plugin folder that do not serve.
+    /// Files that do not serve, of the plugin folder and of releases that came otherwise.
     pub rejected: Vec<Rejected>,
     /// What keeps channels from serving, a sentence each.
     pub problems: Vec<String>,
@@ -42,8 +46,14 @@ pub async fn examine(config: &Arc<Config>, parts: &Parts, scratch: &Path) -> any
     let loader = loader(config, scratch, parts, &vault, Arc::new(|_| ()))?;
     let folder = &config.plugins.folder;
     let loaded = loader.load_folder(folder).await;
-    let (releases, rejected) =
+    let (mut releases, mut rejected) =
         loaded.with_context(|| format!("cannot read the plugin folder `{}`", folder.display()))?;
+    for loaded in installed(config, &loader, &releases).await {
+        match loaded {
+            Ok(release) => releases.push(release),
+            Err(not) => rejected.push(not),
+        }
+    }
     let fitter = Fitter {
         config: config.clone(),
         place: parts.place,
@@ -59,6 +69,35 @@ pub async fn examine(config: &Arc<Config>, parts: &Parts, scratch: &Path) -> any
     let loaded: Vec<_> = manifests.iter().map(|manifest| manifest.name.clone()).collect();
     problems.extend(wiring::problems(config, &loaded));
     Ok(Examined { rejected, problems, manifests, unsigned })
+}
+
+/// The newest release of each plugin that a channel names and the folder lacks: it was uploaded, or a source brought it.
+async fn installed(
+    config: &Config,
+    loader: &Loader,
+    of_folder: &[Arc<Release>],
+) -> Vec<Result<Arc<Release>, Rejected>> {
+    let mouths = mouth::all(config);
+    let mut missed: BTreeSet<&str> = mouths.iter().flat_map(|mouth| mouth.plugins()).collect();
+    of_folder.iter().for_each(|release| drop(missed.remove(&*release.manifest.name)));
+    let mut loaded = Vec::new();
+    for path in newest_first(&config.data.join(RELEASES)) {
+        if missed.is_empty() {
+            break;
+        }
+        let Ok(package) = loader.read(&path) else { continue };
+        if missed.remove(&*package.manifest.name) {
+            loaded.push(loader.load(package).await.map_err(|source| Rejected { path, source }));
+        }
+    }
+    loaded
+}
+
+/// The files of a folder that may not be there.
+fn newest_first(folder: &Path) -> Vec<PathBuf> {
+    let mut files = wasm_files(folder).unwrap_or_default();
+    files.sort_by_key(|path| Reverse(std::fs::metadata(path).and_then(|file| file.modified()).ok()));
+    files
 }
 
 /// What is not taken over is compiled anew: this saves time and nothing else.
