@@ -170,7 +170,9 @@ pub struct Message {
     pub id: String,
     /// The ordered thread this belongs to.
     pub conversation: String,
-    pub group: Option<String>,
+    /// Messages of one album share it.
+    #[serde(default)]
+    pub album: Option<String>,
     pub scope: Scope,
     pub sender: Sender,
     /// The bot itself was named or written to directly.
@@ -180,8 +182,9 @@ pub struct Message {
     pub attachments: Vec<Attachment>,
     /// History that the caller brought along: untrusted.
     pub context: Vec<Utterance>,
-    /// Milliseconds since the Unix epoch, by the platform's clock.
-    pub sent_at: Option<u64>,
+    /// Since the Unix epoch, by the platform's clock.
+    #[serde(default, rename = "sent_at")]
+    pub sent_at_ms: Option<u64>,
     /// Where the reply goes: opaque to the host, encrypted at rest.
     #[serde(skip)]
     pub address: Vec<u8>,
@@ -220,7 +223,7 @@ impl Message {
         Self {
             id,
             conversation,
-            group: None,
+            album: None,
             scope: Scope::Direct,
             sender: Sender { id: person.to_owned(), name: None, extra: Vec::new() },
             addressed: true,
@@ -228,7 +231,7 @@ impl Message {
             quoted: None,
             attachments: Vec::new(),
             context: Vec::new(),
-            sent_at: None,
+            sent_at_ms: None,
             address: Vec::new(),
             extra: Vec::new(),
             wishes: None,
@@ -289,6 +292,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Whether there is nothing in it that could be sent.
+    pub fn is_nothing(&self) -> bool {
+        self.text.trim().is_empty() && self.attachments.is_empty()
+    }
+
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }

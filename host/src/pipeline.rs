@@ -318,7 +318,7 @@ mod tests {
         let message = Message {
             id: "m".to_owned(),
             conversation: "c".to_owned(),
-            group: None,
+            album: None,
             scope: Scope::Direct,
             sender: Sender { id: "u".to_owned(), name: None, extra: Vec::new() },
             addressed: true,
@@ -326,7 +326,7 @@ mod tests {
             quoted: None,
             attachments: Vec::new(),
             context: Vec::new(),
-            sent_at: None,
+            sent_at_ms: None,
             address: Vec::new(),
             extra: Vec::new(),
             wishes: None,

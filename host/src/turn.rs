@@ -53,7 +53,7 @@ use crate::config::{Meanwhile, ReplyVia, Stale};
 use crate::conversation::{self, Account, End, Heard, Key, Listeners};
 use crate::drain::Drain;
 use crate::limits::Limits;
-use crate::message::{Favour, Message, Reply};
+use crate::message::{Favour, Message, Reply, Sender};
 use crate::model::Model;
 use crate::pipeline::Stage;
 use crate::random::Random;
@@ -323,6 +323,7 @@ impl Turns {
         let enriched = adapter.enrich(message.clone()).await?;
         // What a turn is known by stays as it was stored, or a restart would deliver another one.
         let Message { id, conversation, sender, address, wishes, favour, .. } = message;
+        let sender = Sender { id: sender.id, ..enriched.sender };
         Ok(Message { id, conversation, sender, address, wishes, favour, ..enriched })
     }
 

@@ -453,7 +453,7 @@ async fn what_is_meant_for_an_hour_stays_at_it_when_the_host_stops_meanwhile() {
     const HOUR: u64 = 3_600_000;
     let (store, folder) = fresh();
     let mut later = Incoming { due_at: Some(NOW + 5 * HOUR), ..incoming("c", "1") };
-    later.message.sent_at = Some(NOW);
+    later.message.sent_at_ms = Some(NOW);
     store.accept(JOBS, NOW, vec![later]).await.unwrap();
     drop(store);
     // As a host that was stopped does, and one whose clock was set back then.

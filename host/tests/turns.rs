@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Envelope, Host, Model, Platform, Settings, Way, client, eventually};
+use support::{Envelope, Host, Model, Platform, Settings, Way, client, eventually, fickle};
 
 /// Long enough for a second answer to show up if there were one.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -276,6 +276,27 @@ async fn who_could_not_wait_asks_again_and_gets_the_answer() {
     eventually("the second turn asks", || (model.times_asked("canary and then") == 1).then_some(())).await;
     let prompt = model.asked().last().unwrap().to_string();
     assert!(prompt.contains("answer to <canary slow>"), "what was handed over is history: {prompt}");
+}
+
+/// WeChat's way: the platform hangs up after a few seconds and asks the same again, and what it is told meanwhile a
+/// person would see.
+#[tokio::test]
+async fn a_line_is_held_until_the_platform_hangs_up_and_asks_again() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("fickle.wasm"), fickle::release("first", "holds")).unwrap();
+    let settings = Settings::new()
+        .set("plugins.folder", folder.path().to_str().unwrap())
+        .set("models", json!({ "echo": { "backend": "echo" } }))
+        .set("default_model", "echo")
+        .set("channels.team", json!({ "adapter": "fickle", "pipelines": [] }));
+    let host = Host::start(&Settings { is_warm: false, ..settings }).await;
+    let said = json!({ "id": "m1", "conversation": "ann", "text": "hello again" });
+    let ask = || client().post(host.url("/webhook/team")).json(&said).timeout(MOMENT).send();
+    for _ in 0..2 {
+        assert!(ask().await.unwrap_err().is_timeout(), "the line is held");
+    }
+    let told: Value = ask().await.unwrap().json().await.unwrap();
+    assert_eq!(told["text"], "hello again");
 }
 
 #[tokio::test]

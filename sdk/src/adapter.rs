@@ -19,10 +19,11 @@ pub trait Adapter: Default {
     /// A fault refuses the request: not from the platform, or not understood.
     fn receive(&self, request: &HttpRequest) -> Result<Reception, Fault>;
 
-    /// After the commit and before the turn: what takes HTTP to find out.
+    /// After the commit and before the turn, at each attempt: what takes HTTP to find out. `id`,
+    /// `conversation`, `sender.id` and `address` stay as they were received.
     ///
     /// # Errors
-    /// The host goes on with the message as it was.
+    /// The attempt at the answer has failed: hand the message on as it is where you can do without.
     fn enrich(&self, message: Message) -> Result<Message, Fault> {
         Ok(message)
     }
@@ -55,8 +56,8 @@ pub trait Adapter: Default {
     }
 
     /// Sends the reply, one outward effect a call: [`Delivered::More`] is saved and handed back as
-    /// `checkpoint`. An empty `address` is the channel's default destination; `key` is the same at
-    /// each attempt of one reply.
+    /// `checkpoint`. An empty `address` is the channel's default destination; `key` is 32 hex digits, the
+    /// same at each call and attempt for one message. The reply has text or attachments.
     ///
     /// # Errors
     /// What the platform said.
@@ -71,7 +72,8 @@ pub trait Adapter: Default {
         Err(Fault::gone("this adapter answers in the response alone"))
     }
 
-    /// Where an attachment's bytes are. May call HTTP; the host downloads, within its limits.
+    /// Where an attachment's bytes are. May call HTTP. A host that keeps attachments downloads them,
+    /// within its limits.
     ///
     /// # Errors
     /// No such attachment, or what the platform said.
@@ -124,7 +126,7 @@ pub struct Inquiry {
     pub messages: Vec<Message>,
     /// The message whose reply is asked for.
     pub message_id: String,
-    /// How long the host may wait for a finished reply before it presents what there is.
+    /// How long the host may wait for a finished reply before it presents what there is; a minute at most.
     pub wait_ms: u32,
     /// Handed to [`Adapter::present`].
     pub context: Vec<u8>,
@@ -144,13 +146,14 @@ pub struct Snapshot {
 /// How an inquiry is answered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Presentation {
-    /// None holds the line until the platform hangs up and asks again.
+    /// None holds the line until the platform hangs up and asks again, for ten seconds at most.
     pub response: Option<HttpResponse>,
-    /// With this response, once written, the whole reply is handed over.
+    /// This response hands over the whole reply; it counts with a finished snapshot alone.
     pub complete: bool,
     /// For the delivery that sends the rest.
     pub checkpoint: Vec<u8>,
-    /// If nobody asks within it, a delivery sends what is left; none: at once.
+    /// If no response hands over the rest within it, a delivery sends it; none: at once. The wait of who
+    /// asks again is part of it.
     pub again_within_ms: Option<u32>,
 }
 

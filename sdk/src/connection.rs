@@ -37,7 +37,7 @@ pub trait Connection: Adapter {
     /// The frame is passed over, unacknowledged, and the memory stays as it was.
     fn hear(&self, memory: &[u8], frame: Frame) -> Result<Outcome, Fault>;
 
-    /// As often as an [`Action::HeartbeatEvery`] asked for it.
+    /// As often as an [`Action::HeartbeatEveryMs`] asked for it.
     ///
     /// # Errors
     /// Nothing is done.
@@ -93,7 +93,7 @@ pub enum Closure {
     Refused(HttpResponse),
     /// Its code and reason.
     Closed(u16, String),
-    /// It broke, or was silent for too long.
+    /// It broke, was silent for too long, or could not be reached.
     Lost,
 }
 
@@ -112,10 +112,10 @@ pub enum Action {
     /// Answer who waits under this correlation; nobody does yet.
     Resolve(String, Frame),
     /// Call [`Connection::heartbeat`] every so many milliseconds; 0 ends that.
-    HeartbeatEvery(u64),
+    HeartbeatEveryMs(u64),
     /// The platform is about to close this socket: dial a new one, then hear this one out.
     Replace(String),
-    /// Close this socket and dial again.
+    /// Close this socket and dial again; passed over of one that has a successor.
     Reconnect(String),
     /// Do not dial again until an operator acts.
     Stop(Fault),
@@ -124,7 +124,7 @@ pub enum Action {
 /// What comes of a call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// In order.
+    /// In order, at most 256; of `Replace`, `Reconnect` and `Stop` the last one counts.
     pub actions: Vec<Action>,
     /// None keeps the old.
     pub memory: Option<Vec<u8>>,

@@ -176,12 +176,13 @@ impl Utterance {
 /// One verified message from a platform.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
-    /// The platform's own id. Retries carry the same id: the host drops duplicates by it.
+    /// Made of the platform's own ids, and unique on the channel: where the platform counts by chat, the
+    /// chat is part of it. Retries carry the same one: the host drops duplicates by it.
     pub id: String,
     /// The ordered thread this belongs to; history and ordering follow it.
     pub conversation: String,
-    /// Messages of one album share it; the host gathers them into one turn.
-    pub group: Option<String>,
+    /// Messages of one album share it: a host may gather them into one turn.
+    pub album: Option<String>,
     /// Who can read along.
     pub scope: Scope,
     /// Who wrote it.
@@ -196,8 +197,8 @@ pub struct Message {
     pub attachments: Vec<Attachment>,
     /// History that the caller brings along; untrusted, never `system`.
     pub context: Vec<Utterance>,
-    /// Milliseconds since the Unix epoch, by the platform's clock.
-    pub sent_at: Option<u64>,
+    /// Since the Unix epoch, by the platform's clock.
+    pub sent_at_ms: Option<u64>,
     /// Opaque to the host, encrypted at rest; handed back when the reply is delivered.
     pub address: Vec<u8>,
     /// More about it.

@@ -28,7 +28,9 @@ pub trait Pipeline: Default + 'static {
         Ok(Step::Say(Reply::new(completion?.text)))
     }
 
-    /// Text streams by. What is held back comes out of a later call or of [`Pipeline::finish`].
+    /// Text streams by, of this stage's own question or from a later stage. What is held back may come
+    /// out of a later call; the whole text comes to [`Pipeline::resume`] where the question was this
+    /// stage's own, else to [`Pipeline::finish`].
     ///
     /// # Errors
     /// As for [`Pipeline::begin`].
@@ -36,8 +38,10 @@ pub trait Pipeline: Default + 'static {
         Ok(Flow::Show(delta))
     }
 
-    /// The stream is over; `reply.text` is all that this stage was given. [`Step::Say`] has the
-    /// whole text as it shall stand, [`Step::Ask`] asks once more.
+    /// A later stage, or the model that no stage asked, has said its reply, streamed or not: as
+    /// `finish` of the later stages left it, whatever their filters showed. [`Step::Pass`] leaves it,
+    /// [`Step::Say`] and [`Step::Reset`] have the whole text as it shall stand, [`Step::Ask`] asks once
+    /// more, [`Step::Ignore`] stays silent; [`Step::Next`] fails the turn.
     ///
     /// # Errors
     /// As for [`Pipeline::begin`].
@@ -51,7 +55,7 @@ pub trait Pipeline: Default + 'static {
 pub struct Turn {
     /// The channel's name in the configuration.
     pub channel: String,
-    /// The adapter's name.
+    /// The adapter's name; empty at the host's own doors.
     pub platform: String,
     /// What was said.
     pub message: Message,
@@ -84,7 +88,7 @@ pub struct Prompt {
     pub messages: Vec<Utterance>,
     /// Tools that it may ask for.
     pub tools: Vec<Tool>,
-    /// Which tool it must ask for.
+    /// `auto`, `none`, `required`, or the name of the tool that it must ask for.
     pub tool_choice: Option<String>,
     /// Bound of the answer.
     pub max_tokens: Option<u32>,
@@ -94,7 +98,7 @@ pub struct Prompt {
     pub stop: Vec<String>,
     /// JSON Schema that the answer must satisfy.
     pub response_schema: Option<String>,
-    /// The same prompt may be answered from the cache.
+    /// A host with a cache may answer the same prompt from it.
     pub cacheable: bool,
     /// False: the text is for this stage alone; no filter, no update.
     pub show: bool,

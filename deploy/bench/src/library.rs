@@ -38,7 +38,7 @@ fn handed_out(message: Message) -> message::Message {
     message::Message {
         id: message.id,
         conversation: message.conversation,
-        group: message.group,
+        album: message.album,
         scope: if message.scope == Scope::Group { message::Scope::Group } else { message::Scope::Direct },
         sender: message::Sender {
             id: message.sender.id,
@@ -50,7 +50,7 @@ fn handed_out(message: Message) -> message::Message {
         quoted: message.quoted,
         attachments: Vec::new(),
         context: Vec::new(),
-        sent_at: message.sent_at,
+        sent_at_ms: message.sent_at_ms,
         address: message.address,
         extra: message.extra,
         wishes: None,

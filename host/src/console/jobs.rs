@@ -209,7 +209,7 @@ impl Job {
             conversation,
             state,
             person: record.message.sender.id,
-            created_at: record.message.sent_at.map(rfc3339),
+            created_at: record.message.sent_at_ms.map(rfc3339),
             at,
             due_at: rfc3339(record.due_at),
             ended_at: record.ended_at.map(rfc3339),

@@ -127,7 +127,7 @@ impl Output for Message {
     fn bound(&mut self) -> Result<(), TooMuch> {
         bytes("message.id", &self.id, ID_BYTES_MAX)?;
         bytes("message.conversation", &self.conversation, ID_BYTES_MAX)?;
-        bytes("message.group", self.group.as_deref().unwrap_or_default(), ID_BYTES_MAX)?;
+        bytes("message.album", self.album.as_deref().unwrap_or_default(), ID_BYTES_MAX)?;
         bytes("message.sender.id", &self.sender.id, ID_BYTES_MAX)?;
         bytes("message.sender.name", self.sender.name.as_deref().unwrap_or_default(), ID_BYTES_MAX)?;
         bytes("message.text", &self.text, TEXT_BYTES_MAX)?;

@@ -122,7 +122,7 @@ pub fn read_message(
     let Written { mut message, settled, via, replayed } =
         serde_json::from_str::<Written<Message>>(json).map_err(|_| "the stored message cannot be read")?;
     message.address = read_address(vault, channel, id, address)?;
-    message.sent_at = message.sent_at.filter(|_| !replayed);
+    message.sent_at_ms = message.sent_at_ms.filter(|_| !replayed);
     let via = via.map(|via| via.unseal(vault, channel, id).ok_or(UNSEALED)).transpose()?;
     Ok(Told { message, settled, via })
 }

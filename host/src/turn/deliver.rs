@@ -15,9 +15,14 @@ const PARTS_MAX: u32 = 200;
 
 impl Turns {
     /// Sends the reply from the checkpoint on, or completes the card in which it grew; returns the platform's
-    /// ids of what was sent.
+    /// ids of what was sent. No adapter is asked to send nothing.
     pub(super) async fn deliver(&self, turn: &Turn, reply: &Reply) -> Result<Vec<String>, TurnError> {
         let Some((adapter, address)) = turn.mouth() else { return Ok(Vec::new()) };
+        if reply.is_nothing() && !turn.may_have_left_a_card() {
+            return Ok(Vec::new());
+        }
+        let cut_off = reply.is_nothing().then(|| turn.cut_off());
+        let reply = cut_off.as_ref().unwrap_or(reply);
         turn.card.rest().await;
         let mut checkpoint = turn.card.checkpoint().to_vec();
         let key = turn.delivery_key();

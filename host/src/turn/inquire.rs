@@ -18,6 +18,8 @@ use crate::telemetry;
 
 /// The longest that any platform keeps a request open.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// No platform that asks again hangs up later than this after the adapter has stopped waiting.
+const HELD_MAX: Duration = Duration::from_secs(10);
 /// A delivery of what was not presented starts this much after the wait, so that both never send.
 const HOLD_MARGIN: Duration = Duration::from_secs(10);
 /// How long the number of times that a platform asked is remembered.
@@ -90,7 +92,19 @@ impl Turns {
             return Err(Unpresented::NotKept(NotKept::Unfinished));
         }
         self.record(channel, id, said, request_id, reply, &presentation).await?;
-        Ok(presentation.response.unwrap_or_else(|| ingress::problem(503, "not ready, ask again")))
+        match presentation.response {
+            Some(response) => Ok(response),
+            None => Ok(self.hold_the_line().await),
+        }
+    }
+
+    /// The platform hangs up when it has waited long enough, and asks again.
+    async fn hold_the_line(&self) -> HttpResponse {
+        tokio::select! {
+            () = tokio::time::sleep(HELD_MAX) => {}
+            () = self.drain.cancelled() => {}
+        }
+        ingress::problem(503, "not ready, ask again")
     }
 
     /// The finished reply, at once if it is stored, else when the turn says it or the wait is over.

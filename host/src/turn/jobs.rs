@@ -201,7 +201,7 @@ pub fn hour_of(job: &TurnRecord) -> Option<&str> {
 
 fn job(message: Message, reply: Reply, via: Via, request_id: &str, now: Millis) -> Incoming {
     Incoming {
-        message: Message { sent_at: Some(now), ..conversation::outliving_line(message) },
+        message: Message { sent_at_ms: Some(now), ..conversation::outliving_line(message) },
         request_id: request_id.to_owned(),
         hold_delivery_until: None,
         settled: Some(reply),

@@ -67,7 +67,7 @@ impl Turns {
         let new_session = session_id.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
         let conversation = conversation_of(person, &new_session);
         let message = Message::direct(message_id.clone(), conversation, person, query.clone());
-        let message = Message { sent_at: Some(self.clock.now()), ..conversation::outliving_line(message) };
+        let message = Message { sent_at_ms: Some(self.clock.now()), ..conversation::outliving_line(message) };
         let stored = self.store_messages(channel, vec![message], request_id, None).await;
         if stored.map_err(not_stored)? == "new" {
             let standing = Standing::UnderWay { heard, is_new: true, place };

@@ -50,6 +50,6 @@ fn age_of(waiting: &Waiting, now: Millis) -> Duration {
 
 fn age(message: &Message, received_at: Millis, now: Millis) -> Duration {
     let earliest = received_at.saturating_sub(u64::try_from(SENT_BEFORE_MAX.as_millis()).unwrap_or(u64::MAX));
-    let sent_at = message.sent_at.filter(|sent_at| (earliest..received_at).contains(sent_at));
+    let sent_at = message.sent_at_ms.filter(|sent_at| (earliest..received_at).contains(sent_at));
     Duration::from_millis(now.saturating_sub(sent_at.unwrap_or(received_at)))
 }

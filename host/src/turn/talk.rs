@@ -83,7 +83,7 @@ impl Turns {
         }
         let message_id = message.id.clone();
         let heard = self.listeners.listen((channel.name.clone(), message_id.clone()));
-        let message = Message { sent_at: Some(self.clock.now()), ..message };
+        let message = Message { sent_at_ms: Some(self.clock.now()), ..message };
         let stored = self.store_messages(channel, vec![message], request_id, None).await;
         stored.map_err(not_stored)?;
         Ok(Talking { message_id, heard })

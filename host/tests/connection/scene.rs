@@ -32,7 +32,7 @@ pub fn message(id: &str) -> Message {
     Message {
         id: id.to_owned(),
         conversation: "all".to_owned(),
-        group: None,
+        album: None,
         scope: Scope::Direct,
         sender: Sender { id: "ann".to_owned(), name: None, extra: Vec::new() },
         addressed: true,
@@ -40,7 +40,7 @@ pub fn message(id: &str) -> Message {
         quoted: None,
         attachments: Vec::new(),
         context: Vec::new(),
-        sent_at: None,
+        sent_at_ms: None,
         address: Vec::new(),
         extra: Vec::new(),
         wishes: Default::default(),

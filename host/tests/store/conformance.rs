@@ -144,7 +144,7 @@ pub fn message(conversation: &str, id: &str) -> Message {
     Message {
         id: id.to_owned(),
         conversation: conversation.to_owned(),
-        group: Some("group".to_owned()),
+        album: Some("album".to_owned()),
         scope: Scope::Group,
         sender: Sender { id: "u1".to_owned(), name: Some("Ada".to_owned()), extra: extra.clone() },
         addressed: true,
@@ -152,7 +152,7 @@ pub fn message(conversation: &str, id: &str) -> Message {
         quoted: None,
         attachments: Vec::new(),
         context: vec![Utterance::text(Role::User, "before")],
-        sent_at: Some(NOW - 5),
+        sent_at_ms: Some(NOW - 5),
         address: format!("address of {id}").into_bytes(),
         extra,
         favour: Favour::Candidate,

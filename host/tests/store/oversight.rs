@@ -75,7 +75,7 @@ pub async fn a_dead_letter_is_replayed_from_where_it_stood(store: &dyn Store) {
         (1, 0, later),
         "as if it had come just now"
     );
-    let replayed = Message { sent_at: None, ..incoming("c", "1").message };
+    let replayed = Message { sent_at_ms: None, ..incoming("c", "1").message };
     assert_eq!(again.message, replayed, "with its address, and as old as its replay");
     let dies_again = Ending::Dead { reason: "again".to_owned() };
     store.finish(again.lease, later, &dies_again, &[]).await.unwrap();

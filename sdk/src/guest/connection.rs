@@ -77,7 +77,7 @@ impl From<Action> for wit::Action {
             Action::Withdrawn(id) => Self::Withdrawn(id),
             Action::Acknowledge(frame) => Self::Acknowledge(frame.into()),
             Action::Resolve(correlation, frame) => Self::Resolve((correlation, frame.into())),
-            Action::HeartbeatEvery(ms) => Self::HeartbeatEvery(ms),
+            Action::HeartbeatEveryMs(ms) => Self::HeartbeatEveryMs(ms),
             Action::Replace(reason) => Self::Replace(reason),
             Action::Reconnect(reason) => Self::Reconnect(reason),
             Action::Stop(fault) => Self::Stop(fault.into()),

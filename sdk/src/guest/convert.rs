@@ -124,7 +124,7 @@ both_ways!(
     record {
         id,
         conversation,
-        group,
+        album,
         scope,
         sender,
         addressed,
@@ -132,7 +132,7 @@ both_ways!(
         quoted,
         attachments,
         context,
-        sent_at,
+        sent_at_ms,
         address,
         extra,
     }

@@ -73,8 +73,8 @@ same_record!(types::Utterance, message::Utterance, {
 });
 same_record!(types::Reply, message::Reply, { text, title, suggestions, attachments: each, extra });
 same_record!(types::Message, message::Message, {
-    id, conversation, group, scope: into, sender: into, addressed, text, quoted, attachments: each, context: each,
-    sent_at, address, extra,
+    id, conversation, album, scope: into, sender: into, addressed, text, quoted, attachments: each, context: each,
+    sent_at_ms, address, extra,
 }, own { wishes, favour });
 same_record!(line::Prompt, message::Prompt, {
     model, messages: each, tools: each, tool_choice, max_tokens, temperature, stop, response_schema, cacheable, show,
@@ -228,8 +228,8 @@ impl From<wire::Action> for Action {
             wire::Action::Withdrawn(id) => Self::Withdrawn(id),
             wire::Action::Acknowledge(frame) => Self::Acknowledge(frame.into()),
             wire::Action::Resolve((correlation, frame)) => Self::Resolve(correlation, frame.into()),
-            wire::Action::HeartbeatEvery(0) => Self::HeartbeatEvery(None),
-            wire::Action::HeartbeatEvery(ms) => Self::HeartbeatEvery(Some(Duration::from_millis(ms))),
+            wire::Action::HeartbeatEveryMs(0) => Self::HeartbeatEvery(None),
+            wire::Action::HeartbeatEveryMs(ms) => Self::HeartbeatEvery(Some(Duration::from_millis(ms))),
             wire::Action::Replace(reason) => Self::Replace(reason),
             wire::Action::Reconnect(reason) => Self::Reconnect(reason),
             wire::Action::Stop(fault) => Self::Stop(fault.into()),

@@ -93,7 +93,7 @@ impl Turn {
     /// When one that was replayed was sent is not told.
     fn told(&self) -> Message {
         let message = self.message.clone();
-        Message { sent_at: message.sent_at.filter(|_| !self.is_replayed), ..message }
+        Message { sent_at_ms: message.sent_at_ms.filter(|_| !self.is_replayed), ..message }
     }
 
     fn conversation(&self) -> Conversation {

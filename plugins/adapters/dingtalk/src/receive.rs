@@ -69,7 +69,7 @@ impl Callback<'_> {
         message.sender.name = self.body.text("senderNick").map(str::to_owned);
         message.scope = self.scope();
         message.addressed = self.is_addressed();
-        message.sent_at = self.body.get("createAt").and_then(Value::as_u64);
+        message.sent_at_ms = self.body.get("createAt").and_then(Value::as_u64);
         message.address = self.address().encode();
         message.extra = self.extra();
         message.attachments = said.attachments;

@@ -164,7 +164,7 @@ fn every_sample_is_read() {
         assert_eq!(message.scope == Scope::Group, group);
         assert!(message.addressed);
         assert_eq!(message.conversation, row["inputs"]["body"]["conversationId"].as_str().unwrap());
-        assert_eq!(message.sent_at, row["inputs"]["body"]["createAt"].as_u64());
+        assert_eq!(message.sent_at_ms, row["inputs"]["body"]["createAt"].as_u64());
         if let Some(texts) = expected["text_list"].as_array() {
             let text: String = texts.iter().map(|text| text.as_str().unwrap()).collect();
             assert_eq!(message.text, text.trim());

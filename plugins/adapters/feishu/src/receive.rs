@@ -86,7 +86,7 @@ impl Incoming<'_> {
         message.attachments = said.attachments;
         message.scope = self.scope();
         message.addressed = self.is_addressed(&mentions)?;
-        message.sent_at = self.text("create_time").and_then(whole_number);
+        message.sent_at_ms = self.text("create_time").and_then(whole_number);
         message.address = self.address().encode();
         message.sender.extra = self.sender_extra();
         message.extra = vec![("message_type".to_owned(), kind.to_owned())];

@@ -95,7 +95,7 @@ fn a_row_that_is_accepted_is_the_message_that_was_sent() {
     assert_eq!(message.id, "om_5ce6d572455d361153b7cb51da133945");
     assert_eq!(message.conversation, "oc_5ce6d572455d361153b7xx51da133945/omt_d4be107c616");
     assert_eq!((message.text.as_str(), message.addressed), ("hello", true));
-    assert_eq!((message.scope, message.sent_at), (Scope::Group, Some(1_609_073_151_345)));
+    assert_eq!((message.scope, message.sent_at_ms), (Scope::Group, Some(1_609_073_151_345)));
     assert_eq!(message.sender.id, "ou_84aad35d084aa403a838cf73ee18467");
     let extra = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert!(message.sender.extra.contains(&extra("user_id", "e33ggbyz")));

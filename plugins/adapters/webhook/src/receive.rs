@@ -46,7 +46,7 @@ fn signed_envelope(request: &HttpRequest) -> Result<Message, Fault> {
     let mut message = read_envelope(&envelope)?.ok_or_else(|| {
         Fault::invalid("the envelope needs `header.message_id` and `payload.query` as text")
     })?;
-    message.sent_at = Some(sent_at);
+    message.sent_at_ms = Some(sent_at);
     Ok(message)
 }
 

@@ -64,7 +64,7 @@ function read_message(update, message) {
     quoted: message.quote?.text ?? message.reply_to_message?.text ?? message.reply_to_message?.caption ?? null,
     attachments: attachments(message),
     context: [],
-    sentAt: message.date * 1000,
+    sentAtMs: message.date * 1000,
     address: write({ chat, thread, replyTo: isPrivate ? undefined : message.message_id }),
     extra: [],
   };

@@ -57,6 +57,10 @@ impl Adapter for Fickle {
     }
 
     fn present(&self, _context: &[u8], snapshot: Option<Snapshot>) -> Presentation {
+        let mood = settings::get_or("mood", String::new()).unwrap_or_default();
+        if mood == "holds" && snapshot.as_ref().is_some_and(|snapshot| snapshot.asked < 3) {
+            return Presentation { again_within_ms: Some(5_000), ..Presentation::default() };
+        }
         let text = snapshot.map(|snapshot| snapshot.reply.text).unwrap_or_default();
         let label = settings::get_or("label", String::new()).unwrap_or_default();
         let body = object([("text", text.into()), ("release", label.into())]);
