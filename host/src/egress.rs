@@ -45,7 +45,7 @@ pub use wire::RESPONSE_BYTES_MAX;
 use destination::{Destination, denied};
 use fill::Values;
 use rate::Rates;
-use scrub::Scrubber;
+use scrub::{Hidden, Scrubber};
 use ticket::Tickets;
 use token::{Tokens, Used};
 use wire::{Wire, unsent};
@@ -337,13 +337,21 @@ impl Gate {
     fn scrubber(&self, values: &Values) -> Scrubber {
         let put_in =
             values.iter().filter(|(what, _)| matches!(what, Placeholder::Token(_) | Placeholder::Ticket(_)));
-        let put_in = put_in.map(|(_, value)| value.clone());
-        let names = self.manifest.secrets.iter().map(|secret| &*secret.name);
-        let secrets = names.filter_map(|name| self.secrets.for_egress(name).ok()).map(str::to_owned);
+        let put_in = put_in.map(|(_, value)| value.as_str());
         let used = self.used.lock().expect("nothing panics while it holds the tokens");
-        let tokens = used.values().map(|used| used.value.clone());
-        let all: Vec<String> = put_in.chain(secrets).chain(tokens).collect();
-        Scrubber::new(all.iter().map(String::as_str))
+        let tokens = used.values().map(|used| &*used.value);
+        Scrubber::new(self.hidden_secrets().chain(put_in.chain(tokens).map(Hidden::from)))
+    }
+
+    /// The secrets that requests may hold, each as far as it is one.
+    fn hidden_secrets(&self) -> impl Iterator<Item = Hidden<'_>> {
+        self.manifest.secrets.iter().filter_map(move |secret| {
+            let value = self.secrets.for_egress(&secret.name).ok()?;
+            Some(match &secret.public_until {
+                Some(mark) => Hidden::behind(mark, value),
+                None => value.into(),
+            })
+        })
     }
 
     async fn token(&self, name: &str) -> Result<String, HttpFailure> {
