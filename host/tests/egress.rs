@@ -576,6 +576,51 @@ async fn a_stale_token_is_dropped_but_not_the_one_minted_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_call_expires_no_token_but_the_one_that_it_used() {
+    let platform = Platform::start(minting()).await;
+    let gate = gate(&platform);
+    let (early, idle, late) = (gate.for_a_call(), gate.for_a_call(), gate.for_a_call());
+    early.send(with_token()).await.expect("an answer");
+    pass(Duration::from_secs(60)).await;
+    idle.expire_token("access");
+    late.send(with_token()).await.expect("an answer");
+    assert_eq!(
+        platform.last().headers["x-token"],
+        "token-1",
+        "a call that used none says nothing of another's"
+    );
+    late.expire_token("access");
+    late.send(with_token()).await.expect("an answer");
+    pass(Duration::from_secs(60)).await;
+    early.expire_token("access");
+    late.send(with_token()).await.expect("an answer");
+    assert_eq!(platform.last().headers["x-token"], "token-2", "a late word about the first");
+    late.expire_token("access");
+    late.send(with_token()).await.expect("an answer");
+    assert_eq!(platform.last().headers["x-token"], "token-3", "its own it does expire");
+}
+
+#[tokio::test]
+async fn a_token_that_one_call_used_is_said_to_no_other() {
+    let (mint, kept) = (minting(), Mutex::new(String::new()));
+    let platform = Platform::start(move |seen: &Seen| {
+        if seen.uri.starts_with("/mint") {
+            return mint(seen);
+        }
+        let mut kept = kept.lock().expect("unpoisoned");
+        if let Some(token) = seen.headers.get("x-token") {
+            kept.clone_from(token);
+        }
+        answer(200, kept.clone())
+    })
+    .await;
+    let gate = gate(&platform);
+    gate.for_a_call().send(with_token()).await.expect("an answer");
+    let told = gate.for_a_call().send(get("https://api.example.com/v1/a")).await.expect("an answer");
+    assert_eq!(told.body, "***");
+}
+
+#[tokio::test]
 async fn a_platform_that_does_not_mint_is_not_hammered() {
     let platform =
         Platform::start(|seen: &Seen| answer(200, format!("{{\"code\":1,\"you\":{}}}", seen.body))).await;
