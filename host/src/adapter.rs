@@ -175,7 +175,7 @@ impl Speaker {
     /// Adds what takes HTTP to find out.
     pub async fn enrich(&self, message: Message) -> Result<Message, AdapterError> {
         let _permit = self.delivery_permit().await;
-        Ok(self.fitted.release.enrich(self.services.clone(), message).await??)
+        Ok(self.fitted.release.enrich(self.services.for_a_call(), message).await??)
     }
 
     /// The response to an inquiry.
@@ -185,7 +185,7 @@ impl Speaker {
         snapshot: Option<Snapshot>,
     ) -> Result<Presentation, AdapterError> {
         let _permit = self.delivery_permit().await;
-        Ok(self.fitted.release.present(self.services.clone(), context, snapshot).await?)
+        Ok(self.fitted.release.present(self.services.for_a_call(), context, snapshot).await?)
     }
 
     /// The shortest time between two updates of one reply; none if the platform cannot edit what was sent.

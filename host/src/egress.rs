@@ -1,9 +1,10 @@
 //! HTTP by permission: the only way out for a plugin.
 //!
-//! `Egress` is shared by all, `Gate` is one plugin on one channel. A request passes, in this order: the rules
-//! of the manifest (`destination`), placeholders and tokens (`fill`, `token`), the rate (`rate`), the caller's fence,
-//! the network (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber (`scrub`) and what keeps
-//! tickets (`ticket`). A long-lived socket (`socket`) is opened the same way. It knows no platform.
+//! `Egress` is shared by all, `Gate` is one plugin on one channel, and each call has one of its own. A request passes,
+//! in this order: the rules of the manifest (`destination`), placeholders and tokens (`fill`, `token`), the rate
+//! (`rate`), the caller's fence, the network (`network`, `wire`, `resolve`, `address`), and on its way back the scrubber
+//! (`scrub`) and what keeps tickets (`ticket`). A long-lived socket (`socket`) is opened the same way. It knows no
+//! platform.
 
 mod address;
 mod destination;
@@ -45,7 +46,7 @@ pub use wire::RESPONSE_BYTES_MAX;
 use destination::{Destination, denied};
 use fill::Values;
 use rate::Rates;
-use scrub::Scrubber;
+use scrub::{Hidden, Scrubber};
 use ticket::Tickets;
 use token::{Tokens, Used};
 use wire::{Wire, unsent};
@@ -114,7 +115,7 @@ impl Egress {
         secrets: Arc<Secrets>,
     ) -> Arc<Gate> {
         Arc::new(Gate {
-            scope: scope(manifest, settings, &secrets),
+            scope: scope(manifest, settings, &secrets).into(),
             manifest: Arc::new(manifest.clone()),
             settings: Arc::new(settings.clone()),
             secrets,
@@ -122,6 +123,7 @@ impl Egress {
             leaves_room: false,
             fence: None,
             used: Mutex::default(),
+            used_by_all: Arc::default(),
             tickets: Tickets::default(),
         })
     }
@@ -140,19 +142,21 @@ fn scope(manifest: &Manifest, settings: &BTreeMap<String, Value>, secrets: &Secr
     format!("{} {}", manifest.name, hex::encode(context.finish()))
 }
 
-/// HTTP and sockets for one plugin on one channel.
+/// HTTP and sockets for one plugin on one channel: for one of its calls, if it was made by `for_a_call`.
 pub struct Gate {
     manifest: Arc<Manifest>,
     settings: Arc<BTreeMap<String, Value>>,
     secrets: Arc<Secrets>,
-    scope: String,
+    scope: Arc<str>,
     shared: Arc<Shared>,
     /// It takes no more than its share of a rate, and waits for none.
     leaves_room: bool,
     /// Whoever sends may only as long as this holds.
     fence: Option<Arc<dyn Fence>>,
-    /// The token that was last used, by its name.
+    /// The token that this call used last, by its name.
     used: Mutex<BTreeMap<String, Used>>,
+    /// The value that any call on the channel used last: a service may say to one what it was sent by another.
+    used_by_all: Arc<Mutex<BTreeMap<String, String>>>,
     tickets: Tickets,
 }
 
@@ -203,6 +207,10 @@ impl Http for Gate {
         self.open_socket(endpoint).await
     }
 
+    fn for_a_call(&self) -> Arc<dyn Http> {
+        Arc::new(self.another())
+    }
+
     fn leaving_room(&self) -> Arc<dyn Http> {
         Arc::new(Gate { leaves_room: true, ..self.another() })
     }
@@ -223,6 +231,7 @@ impl Gate {
             leaves_room: self.leaves_room,
             fence: self.fence.clone(),
             used: Mutex::default(),
+            used_by_all: self.used_by_all.clone(),
             tickets: Tickets::default(),
         }
     }
@@ -337,13 +346,22 @@ impl Gate {
     fn scrubber(&self, values: &Values) -> Scrubber {
         let put_in =
             values.iter().filter(|(what, _)| matches!(what, Placeholder::Token(_) | Placeholder::Ticket(_)));
-        let put_in = put_in.map(|(_, value)| value.clone());
-        let names = self.manifest.secrets.iter().map(|secret| &*secret.name);
-        let secrets = names.filter_map(|name| self.secrets.for_egress(name).ok()).map(str::to_owned);
+        let put_in = put_in.map(|(_, value)| value.as_str());
         let used = self.used.lock().expect("nothing panics while it holds the tokens");
-        let tokens = used.values().map(|used| used.value.clone());
-        let all: Vec<String> = put_in.chain(secrets).chain(tokens).collect();
-        Scrubber::new(all.iter().map(String::as_str))
+        let used_by_all = self.used_by_all.lock().expect("nothing panics while it holds the tokens");
+        let tokens = used.values().map(|used| &used.value).chain(used_by_all.values()).map(String::as_str);
+        Scrubber::new(self.hidden_secrets().chain(put_in.chain(tokens).map(Hidden::from)))
+    }
+
+    /// The secrets that requests may hold, each as far as it is one.
+    fn hidden_secrets(&self) -> impl Iterator<Item = Hidden<'_>> {
+        self.manifest.secrets.iter().filter_map(move |secret| {
+            let value = self.secrets.for_egress(&secret.name).ok()?;
+            Some(match &secret.public_until {
+                Some(mark) => Hidden::behind(mark, value),
+                None => value.into(),
+            })
+        })
     }
 
     async fn token(&self, name: &str) -> Result<String, HttpFailure> {
@@ -354,6 +372,8 @@ impl Gate {
             shared.tokens.get(&*shared.network, &self.manifest.name, recipe, |what| self.plain(what)).await?;
         let value = used.value.clone();
         self.used.lock().expect("nothing panics while it holds the tokens").insert(name.to_owned(), used);
+        let mut used_by_all = self.used_by_all.lock().expect("nothing panics while it holds the tokens");
+        used_by_all.insert(name.to_owned(), value.clone());
         Ok(value)
     }
 }

@@ -69,8 +69,8 @@ impl Stage {
     async fn open(&self, turn: &PipelineTurn, favour: Favour) -> Result<Opened, PipelineError> {
         let serving = self.shelf.serving(&self.name).expect(FITTED);
         let fitted = serving.pick(&turn.message.conversation, favour);
-        let services = fitted.services(&self.channel).expect(FITTED);
-        let run = fitted.release.run(services.clone()).await;
+        let services = fitted.services(&self.channel).expect(FITTED).for_a_call();
+        let run = fitted.release.run(services).await;
         let run = run.map_err(|source| PipelineError::Call { plugin: self.name.clone(), source })?;
         Ok(Opened { name: self.name.clone(), run })
     }

@@ -391,6 +391,29 @@ async fn what_was_put_in_is_scrubbed_from_the_answer() {
     assert_eq!((&body["you"], &body["uri"]), (&json!("***"), &json!("/v1/?key=***")));
 }
 
+/// An answer that named the bot was no JSON any more: the bot's id stands in its token too.
+#[tokio::test]
+async fn the_public_part_of_a_secret_stays_in_the_answer() {
+    let echo = |seen: &Seen| {
+        let bot = json!({ "id": 1_234_567_890_u64, "is_bot": true });
+        answer(200, json!({ "from": bot, "uri": seen.uri, "cut": seen.uri[..30] }).to_string())
+    };
+    let platform = Platform::start(echo).await;
+    let text = MANIFEST.replacen("uses = [\"egress\"]", "uses = [\"egress\"]\npublic-until = \":\"", 1);
+    let manifest = Manifest::parse(&text).expect("a sound manifest");
+    let endpoints = BTreeMap::from([("https://api.example.com".to_owned(), url(&platform.origin))]);
+    let token = SecretString::from("1234567890:AAHdqTcvCH1vGWJxfSeofSAs0K5P");
+    let secrets = Secrets::new(&manifest, &BTreeMap::from([("key".to_owned(), token)]));
+    let egress = Egress::new(endpoints).expect("a client");
+    let gate = egress.gate(&manifest, &settings("https://nowhere.example.com/"), Arc::new(secrets));
+    let sent = gate.send(get("https://api.example.com/v1/bot${secret:key}/send")).await;
+    let body: Value = serde_json::from_slice(&sent.expect("an answer").body).expect("still JSON");
+    assert_eq!(platform.last().uri, "/v1/bot1234567890:AAHdqTcvCH1vGWJxfSeofSAs0K5P/send");
+    assert_eq!(body["from"], json!({ "id": 1_234_567_890_u64, "is_bot": true }));
+    assert_eq!(body["uri"], "/v1/bot***/send", "the whole of it does not come back");
+    assert_eq!(body["cut"], "/v1/bot1234567890:***", "nor the beginning of the rest");
+}
+
 #[tokio::test]
 async fn a_redirect_is_an_answer() {
     let redirect = |_: &Seen| {
@@ -550,6 +573,51 @@ async fn a_stale_token_is_dropped_but_not_the_one_minted_meanwhile() {
     gate.expire_token("access");
     gate.send(with_token()).await.expect("an answer");
     assert_eq!(platform.last().headers["x-token"], "token-2", "a late word about the first");
+}
+
+#[tokio::test]
+async fn a_call_expires_no_token_but_the_one_that_it_used() {
+    let platform = Platform::start(minting()).await;
+    let gate = gate(&platform);
+    let (early, idle, late) = (gate.for_a_call(), gate.for_a_call(), gate.for_a_call());
+    early.send(with_token()).await.expect("an answer");
+    pass(Duration::from_secs(60)).await;
+    idle.expire_token("access");
+    late.send(with_token()).await.expect("an answer");
+    assert_eq!(
+        platform.last().headers["x-token"],
+        "token-1",
+        "a call that used none says nothing of another's"
+    );
+    late.expire_token("access");
+    late.send(with_token()).await.expect("an answer");
+    pass(Duration::from_secs(60)).await;
+    early.expire_token("access");
+    late.send(with_token()).await.expect("an answer");
+    assert_eq!(platform.last().headers["x-token"], "token-2", "a late word about the first");
+    late.expire_token("access");
+    late.send(with_token()).await.expect("an answer");
+    assert_eq!(platform.last().headers["x-token"], "token-3", "its own it does expire");
+}
+
+#[tokio::test]
+async fn a_token_that_one_call_used_is_said_to_no_other() {
+    let (mint, kept) = (minting(), Mutex::new(String::new()));
+    let platform = Platform::start(move |seen: &Seen| {
+        if seen.uri.starts_with("/mint") {
+            return mint(seen);
+        }
+        let mut kept = kept.lock().expect("unpoisoned");
+        if let Some(token) = seen.headers.get("x-token") {
+            kept.clone_from(token);
+        }
+        answer(200, kept.clone())
+    })
+    .await;
+    let gate = gate(&platform);
+    gate.for_a_call().send(with_token()).await.expect("an answer");
+    let told = gate.for_a_call().send(get("https://api.example.com/v1/a")).await.expect("an answer");
+    assert_eq!(told.body, "***");
 }
 
 #[tokio::test]

@@ -40,6 +40,7 @@ name = "robot_token"
 why = "addresses the group"
 uses = ["egress"]
 required = false
+public-until = ":"
 
 [[egress]]
 host = "api.example.com"
@@ -111,6 +112,8 @@ fn a_whole_manifest_is_read_as_written() {
     assert_eq!(manifest.limits, Limits { memory_bytes: 8 << 20, time: Duration::from_millis(500) });
     assert_eq!(manifest.secrets[0].uses, [SecretUse::Hmac, SecretUse::Egress]);
     assert!(manifest.secrets[0].required && !manifest.secrets[1].required);
+    assert_eq!(manifest.secrets[0].public_until, None);
+    assert_eq!(manifest.secrets[1].public_until.as_deref(), Some(":"));
     let egress = &manifest.egress[0];
     assert_eq!(egress.host, EgressHost::Name { host: "api.example.com".to_owned(), port: None });
     let place = Place {
@@ -240,6 +243,22 @@ fn each_wrong_permission_says_what_to_do() {
         ),
         ("[[secrets]]\nname = \"s\"\nwhy = \"w\"", "say in `uses`"),
         ("[[secrets]]\nname = \"s\"\nwhy = \"w\"\nuses = [\"sign\"]", "`sign` is none of `equals`"),
+        (
+            "[[secrets]]\nname = \"s\"\nwhy = \"w\"\nuses = [\"egress\"]\npublic-until = \"\"",
+            "`public-until`: `` is no mark: write 1 to 4 ASCII signs",
+        ),
+        (
+            "[[secrets]]\nname = \"s\"\nwhy = \"w\"\nuses = [\"egress\"]\npublic-until = \"b\"",
+            "no letters or digits",
+        ),
+        (
+            "[[secrets]]\nname = \"s\"\nwhy = \"w\"\nuses = [\"egress\"]\npublic-until = \"：\"",
+            "`：` is no mark",
+        ),
+        (
+            "[[secrets]]\nname = \"s\"\nwhy = \"w\"\nuses = [\"hmac\"]\npublic-until = \":\"",
+            "add `egress` to `uses`",
+        ),
         (
             "[[tokens]]\nname = \"t\"\nmethod = \"GET\"\nurl = \"http://a.example.com/\"\nvalue = \"/a\"\nlifetime = \"/b\"",
             "begin with `https://`",

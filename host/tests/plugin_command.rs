@@ -239,6 +239,7 @@ memory = "32MiB"
 name = "key"
 why = "opens the door"
 uses = ["egress"]
+public-until = ":"
 [[egress]]
 host = "api.example.com"
 methods = ["POST"]
@@ -281,19 +282,21 @@ fn check_compares_two_releases() {
     assert_told(
         &told,
         &[
-            "`key` for egress: opens the door",
+            "`key` for egress, public up to its first `:`: opens the door",
             "POST to `https://api.example.com/`, 20/1m of one limit key",
             "with the secret `key` in the header `authorization`",
             "it asks for more",
             "+ uses the secret `key` for egress: opens the door",
+            "+ sees the secret `key` up to its first `:` in what is answered",
             "+ sends POST to `https://api.example.com/`",
             "+ takes 32 MiB of memory, so far 16 MiB",
         ],
     );
     assert_told(&desk.does("check hush.wasm --against new.wasm"), &["asks for nothing more"]);
     let json: Value = serde_json::from_str(&desk.does("check new.wasm --against hush.wasm --json")).unwrap();
-    assert_eq!((&json["serves"], json["asks_for_more"].as_array().unwrap().len()), (&json!(true), 4));
+    assert_eq!((&json["serves"], json["asks_for_more"].as_array().unwrap().len()), (&json!(true), 5));
     assert_eq!(json["manifest"]["egress"][0]["to"], "https://api.example.com/");
+    assert_eq!(json["manifest"]["secrets"][0]["public_until"], ":");
 }
 
 #[test]

@@ -29,8 +29,10 @@ impl Adapter {
     pub async fn dial(&self, memory: &[u8]) -> Result<(Endpoint, Arc<dyn Http>), AdapterError> {
         let stable = self.stable();
         let _permit = stable.delivery_permit().await;
-        let endpoint = stable.fitted.release.dial(stable.services.clone(), memory).await??;
-        Ok((endpoint, stable.services.http.clone()))
+        let services = stable.services.for_a_call();
+        let way_out = services.http.clone();
+        let endpoint = stable.fitted.release.dial(services, memory).await??;
+        Ok((endpoint, way_out))
     }
 
     pub async fn opened(&self, memory: &[u8], context: &[u8]) -> Result<Outcome, AdapterError> {

@@ -64,6 +64,10 @@ impl Http for Watched {
         self.way_out.expire_token(name);
     }
 
+    fn for_a_call(&self) -> Arc<dyn Http> {
+        self.way_out.for_a_call()
+    }
+
     fn leaving_room(&self) -> Arc<dyn Http> {
         self.way_out.leaving_room()
     }

@@ -43,7 +43,7 @@ fn connection(turns: &Arc<Turns>, channel: &Arc<Channel>, adapter: &Adapter) -> 
 #[derive(Debug)]
 struct Voice {
     channel: Arc<Channel>,
-    /// That of the release which dialled last: it keeps the ticket.
+    /// That of the call which dialled last: it keeps the ticket.
     way_out: Mutex<Option<Arc<dyn Http>>>,
 }
 

@@ -195,6 +195,10 @@ impl Http for Forbidden {
         self.note();
     }
 
+    fn for_a_call(&self) -> Arc<dyn Http> {
+        Arc::new(NoHttp)
+    }
+
     fn leaving_room(&self) -> Arc<dyn Http> {
         Arc::new(NoHttp)
     }

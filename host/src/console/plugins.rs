@@ -147,6 +147,9 @@ struct NeededSecret {
     /// What it may serve, and nothing else.
     uses: Vec<&'static str>,
     required: bool,
+    /// All up to the first such text is no secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_until: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -278,6 +281,7 @@ impl NeededSecret {
             why: secret.why.clone(),
             uses: secret.uses.iter().map(|serves| serves.as_str()).collect(),
             required: secret.required,
+            public_until: secret.public_until.clone(),
         }
     }
 }

@@ -13,11 +13,26 @@ const FORM_BYTES_MIN: usize = 4;
 /// So much of a form's beginning or end is taken out too, where it has twice as much: a service may cut what it says
 /// back, and who pads what he sends chooses where. What is left of it is too short to be of use.
 const CUT_BYTES_MIN: usize = 8;
+const CUT_FORM_BYTES_MIN: usize = 2 * CUT_BYTES_MIN;
+
+/// A value that may not come back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hidden<'a> {
+    value: &'a str,
+    /// What of it is secret: all, or its end.
+    secret: &'a str,
+}
 
 /// The forms in which the values of one request may come back.
 #[derive(Default)]
 pub(super) struct Scrubber {
-    forms: Vec<Vec<u8>>,
+    forms: Vec<Form>,
+}
+
+struct Form {
+    bytes: Vec<u8>,
+    /// It begins with what is no secret: that stays where it stands alone.
+    begins_public: bool,
 }
 
 impl std::fmt::Debug for Scrubber {
@@ -26,13 +41,45 @@ impl std::fmt::Debug for Scrubber {
     }
 }
 
+impl<'a> From<&'a str> for Hidden<'a> {
+    fn from(value: &'a str) -> Self {
+        Self { value, secret: value }
+    }
+}
+
+impl<'a> Hidden<'a> {
+    /// What stands behind the mark is secret, if so much stands there that it is known again when it was cut.
+    pub(super) fn behind(mark: &str, value: &'a str) -> Self {
+        match value.split_once(mark) {
+            Some((_, secret)) if secret.len() >= CUT_FORM_BYTES_MIN => Self { value, secret },
+            _ => value.into(),
+        }
+    }
+
+    fn forms(self) -> Vec<Form> {
+        let begins_public = self.secret.len() < self.value.len();
+        let form = |bytes| Form { bytes, begins_public };
+        let mut all: Vec<Form> = forms(self.value).into_iter().map(form).collect();
+        if begins_public {
+            all.extend(forms(self.secret).into_iter().map(|bytes| Form { bytes, begins_public: false }));
+        }
+        all
+    }
+}
+
 impl Scrubber {
-    pub(super) fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut forms: Vec<Vec<u8>> = values.into_iter().flat_map(forms).collect();
-        forms.retain(|form| form.len() >= FORM_BYTES_MIN);
-        // The longest first, so that no form is cut up by one that is part of it.
-        forms.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
-        forms.dedup();
+    pub(super) fn new<'a>(values: impl IntoIterator<Item = Hidden<'a>>) -> Self {
+        let mut forms: Vec<Form> = values.into_iter().flat_map(Hidden::forms).collect();
+        forms.retain(|form| form.bytes.len() >= FORM_BYTES_MIN);
+        // The longest first, so that no form is cut up by one that is part of it. Of two that are the same the one that
+        // is wholly secret stays.
+        forms.sort_by(|one, other| {
+            let by_length = other.bytes.len().cmp(&one.bytes.len());
+            by_length
+                .then_with(|| one.bytes.cmp(&other.bytes))
+                .then_with(|| one.begins_public.cmp(&other.begins_public))
+        });
+        forms.dedup_by(|one, other| one.bytes == other.bytes);
         Self { forms }
     }
 
@@ -41,15 +88,16 @@ impl Scrubber {
     }
 
     pub(super) fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        let whole = self.forms.iter().fold(bytes.to_vec(), |bytes, form| replaced(bytes, form));
-        let long: Vec<&[u8]> =
-            self.forms.iter().map(Vec::as_slice).filter(|form| form.len() >= 2 * CUT_BYTES_MIN).collect();
-        if long.is_empty() {
+        let whole = self.forms.iter().fold(bytes.to_vec(), |bytes, form| replaced(bytes, &form.bytes));
+        let long = || self.forms.iter().filter(|form| form.bytes.len() >= CUT_FORM_BYTES_MIN);
+        let beginnings: Vec<&[u8]> =
+            long().filter(|form| !form.begins_public).map(|form| form.bytes.as_slice()).collect();
+        if beginnings.is_empty() {
             return whole;
         }
-        let reversed: Vec<Vec<u8>> = long.iter().map(|form| form.iter().rev().copied().collect()).collect();
+        let reversed: Vec<Vec<u8>> = long().map(|form| form.bytes.iter().rev().copied().collect()).collect();
         let ends: Vec<&[u8]> = reversed.iter().map(Vec::as_slice).collect();
-        let mut rest = without_beginnings(&whole, &long);
+        let mut rest = without_beginnings(&whole, &beginnings);
         rest.reverse();
         let mut rest = without_beginnings(&rest, &ends);
         rest.reverse();
@@ -175,7 +223,7 @@ mod tests {
 
     #[test]
     fn every_form_is_taken_out() {
-        let scrubber = Scrubber::new([SECRET]);
+        let scrubber = Scrubber::new([SECRET.into()]);
         let form: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
         for shown in [
             SECRET.to_owned(),
@@ -198,7 +246,7 @@ mod tests {
     #[test]
     fn what_a_service_cuts_is_taken_out_from_both_ends() {
         let secret = "Kz7/q2mPxW9+tL4rVb8n";
-        let scrubber = Scrubber::new([secret]);
+        let scrubber = Scrubber::new([secret.into()]);
         for at in CUT_BYTES_MIN..=secret.len() {
             assert_eq!(scrubber.text(&format!("xx{}", &secret[..at])), "xx***", "the first {at}");
             let end = &secret[secret.len() - at..];
@@ -213,9 +261,56 @@ mod tests {
         );
     }
 
+    /// Between what is no secret and the rest stands a colon.
+    const BOT: &str = "1234567890:AAHdqTcvCH1vGWJxfSeofSAs0K5P";
+
+    #[test]
+    fn what_stands_before_the_mark_stays_where_it_stands_alone() {
+        let scrubber = Scrubber::new([Hidden::behind(":", BOT)]);
+        for plain in ["{\"id\":1234567890,\"is_bot\":true}", "1234567890:", &hex::encode("1234567890")] {
+            assert_eq!(scrubber.text(plain), plain);
+        }
+        for hidden in [BOT, "AAHdqTcvCH1vGWJxfSeofSAs0K5P", &hex::encode(BOT)] {
+            assert_eq!(scrubber.text(&format!("<{hidden}>")), "<***>");
+        }
+        assert_eq!(
+            scrubber.text(&BOT.replace(':', "%3A")),
+            "1234567890%3A***",
+            "in a form that is not known"
+        );
+    }
+
+    #[test]
+    fn what_stands_behind_the_mark_is_taken_out_however_it_is_cut() {
+        let scrubber = Scrubber::new([Hidden::behind(":", BOT)]);
+        let at = BOT.find(':').expect("a mark") + 1;
+        let shows = |cut: &str| {
+            let shown = scrubber.text(cut);
+            let mut parts = (at..=BOT.len() - CUT_BYTES_MIN).map(|from| &BOT[from..from + CUT_BYTES_MIN]);
+            parts.any(|part| shown.contains(part) || shown.contains(&hex::encode(part)))
+        };
+        for cut in 0..=BOT.len() {
+            for text in [&BOT[..cut], &BOT[cut..]] {
+                assert!(!shows(text) && !shows(&hex::encode(text)), "{text}: {}", scrubber.text(text));
+            }
+        }
+        let encoded = STANDARD.encode(BOT);
+        assert_eq!(scrubber.text(&encoded[..44]), format!("{}***", &encoded[..15]));
+    }
+
+    #[test]
+    fn a_value_whose_mark_hides_too_little_is_wholly_secret() {
+        for value in ["1234567890-AAHdqTcvCH1v", "1234567890abcdef:AAHdqTcvCH1vGWJ", "1234567890abcdef:"] {
+            let scrubber = Scrubber::new([Hidden::behind(":", value)]);
+            assert_eq!(scrubber.text("\"1234567890\""), "\"***\"", "{value}");
+        }
+        let both = Scrubber::new([Hidden::behind(":", BOT), BOT.into()]);
+        assert_eq!(both.text("\"1234567890\""), "\"***\"", "another secret is the same");
+    }
+
     #[test]
     fn what_holds_nothing_stays_as_it_is() {
-        let scrubber = Scrubber::new([SECRET, "ab"]);
+        let scrubber = Scrubber::new([SECRET, "ab"].map(Hidden::from));
         assert_eq!(scrubber.bytes(b"ab \xff s3cr"), b"ab \xff s3cr");
     }
 }

@@ -13,7 +13,7 @@ use crate::message::HttpResponse;
 use crate::plugin::manifest::{Placeholder, Ticket};
 use crate::plugin::services::HttpFailure;
 
-/// The tickets of one plugin on one channel: the last one of each name.
+/// The tickets of one call: the last one of each name.
 #[derive(Default)]
 pub(super) struct Tickets(Mutex<BTreeMap<String, String>>);
 

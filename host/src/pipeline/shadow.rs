@@ -93,6 +93,10 @@ impl Http for Reach {
         self.refuse();
     }
 
+    fn for_a_call(&self) -> Arc<dyn Http> {
+        Arc::new(self.clone())
+    }
+
     fn leaving_room(&self) -> Arc<dyn Http> {
         Arc::new(self.clone())
     }

@@ -119,6 +119,9 @@ pub struct Secret {
     /// What `key-form.base64` may drop from the front, such as `whsec_`. It is fixed here, since a plugin
     /// that could try prefixes at will would spell the secret out.
     pub prefix: Option<String>,
+    /// All up to the first such text, and the text itself, is no secret: a platform names the bot by it in what it
+    /// answers, where it stays. A value without it is wholly secret.
+    pub public_until: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -314,7 +317,13 @@ fn read_secret(table: Table<'_>) -> Secret {
         uses,
         required: table.bool("required").unwrap_or(true),
         prefix: table.parsed("prefix", quantity::line),
+        public_until: table.parsed("public-until", quantity::mark),
     };
+    if secret.public_until.is_some() && !secret.uses.contains(&SecretUse::Egress) {
+        table.problem(
+            "`public-until` is for secrets that are put into requests: add `egress` to `uses`, or leave it out",
+        );
+    }
     table.finish();
     secret
 }

@@ -76,6 +76,8 @@ pub trait Http: Send + Sync + std::fmt::Debug {
     async fn send(&self, request: Outbound) -> Result<HttpResponse, HttpFailure>;
     /// The platform called the token stale: the next use mints a new one, unless somebody did meanwhile.
     fn expire_token(&self, name: &str);
+    /// The same way out for one call: the tokens that it used and the tickets that it was given are its own.
+    fn for_a_call(&self) -> Arc<dyn Http>;
     /// The same way out for what may be left undone: it leaves room in each rate for what may not.
     fn leaving_room(&self) -> Arc<dyn Http>;
     /// Opens a long-lived socket, for the host: no guest calls it.
@@ -126,6 +128,13 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
 }
 
+impl Services {
+    /// The same for one call, with a way out of its own.
+    pub fn for_a_call(&self) -> Services {
+        Services { http: self.http.for_a_call(), ..self.clone() }
+    }
+}
+
 /// Refuses every request: golden requests and `receive` run behind it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoHttp;
@@ -138,6 +147,10 @@ impl Http for NoHttp {
     }
 
     fn expire_token(&self, _name: &str) {}
+
+    fn for_a_call(&self) -> Arc<dyn Http> {
+        Arc::new(NoHttp)
+    }
 
     fn leaving_room(&self) -> Arc<dyn Http> {
         Arc::new(NoHttp)

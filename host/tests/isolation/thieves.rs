@@ -171,13 +171,18 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
+        Scene::with_public("").await
+    }
+
+    /// What goes out begins with this, which the manifest calls public where it ends with a colon.
+    async fn with_public(beginning: &str) -> Scene {
         let [guarded, sealing, sent, token] = [secret(), secret(), secret(), secret()];
         let (echo, origin) = Echo::start(&token).await;
         let model = Model::start().await;
         let channel = json!({
             "adapter": "unruly",
             "settings": { "planted": guarded },
-            "secrets": { "guarded": guarded, "sealing": sealing, "sent": sent },
+            "secrets": { "guarded": guarded, "sealing": sealing, "sent": format!("{beginning}{sent}") },
         });
         let settings = Settings::new()
             .set("plugins.folder", guests().to_str().unwrap())
@@ -234,6 +239,19 @@ async fn a_plugin_that_derives_secrets_through_the_operations_ends_with_nothing(
     }
     assert!(scene.told_by(&scene.host.log_text()).is_empty(), "the log tells");
     nothing_elsewhere(&scene);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_public_part_of_a_secret_gives_nothing_of_the_rest_away() {
+    let scene = Scene::with_public("1234567890:").await;
+    let echoes = FORMS.map(|form| ("echo", form)).into_iter();
+    for (way, argument) in echoes.chain([("cut-echo", ""), ("kept-echo", "")]) {
+        let found = scene.go(way, argument).await;
+        assert!(scene.told_by(&found).is_empty(), "the way `{way}` as {argument}: {found}");
+        assert!(found.contains("***"), "the destination told nothing back as {argument}: {found}");
+    }
+    assert!(scene.echo.found("cut-echo").contains("1234567890:***"), "what is public stays");
+    assert!(scene.told_by(&scene.host.log_text()).is_empty(), "the log tells");
 }
 
 /// The secret that goes out went to its places alone, and the others nowhere.

@@ -83,6 +83,11 @@ fn each_thing_that_is_more_is_told_in_a_line_of_its_own() {
         ("time = \"2s\"", "time = \"2500ms\"", "computes for 2500ms a call, so far 2s"),
         ("\"hmac\", ", "\"hmac\", \"digest\", ", "uses the secret `app_secret` for digest as well"),
         ("uses =", "prefix = \"SEC\"\nuses =", "drops `SEC` from the front of the secret `app_secret`"),
+        (
+            "uses =",
+            "public-until = \":\"\nuses =",
+            "sees the secret `app_secret` up to its first `:` in what is answered",
+        ),
         ("path = \"/v1/\"", "path = \"/\"", "sends POST to `https://api.example.com/`"),
         (
             "methods = [\"POST\"]\npath",
@@ -115,6 +120,17 @@ fn each_thing_that_is_more_is_told_in_a_line_of_its_own() {
     ] {
         assert_eq!(told(from, to, line), line, "{from} → {to}");
     }
+}
+
+#[test]
+fn each_mark_that_lays_another_part_of_a_secret_open_is_told() {
+    let until = |mark: &str| manifest(&HEAD.replace("uses =", &format!("public-until = \"{mark}\"\nuses =")));
+    let line =
+        |mark: &str| format!("sees the secret `app_secret` up to its first `{mark}` in what is answered");
+    assert_eq!(grown(&until(":"), &manifest(HEAD)), [""; 0]);
+    assert_eq!(grown(&until(":"), &until("-")), [line("-")]);
+    let first = grown(&manifest(HEAD).without_permissions(), &until(":"));
+    assert!(first.contains(&line(":")), "a new secret brings it along: {first:?}");
 }
 
 /// The one line that tells of a change; a change of a path brings its places along.

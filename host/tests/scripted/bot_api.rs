@@ -16,7 +16,9 @@ use tokio::net::TcpListener;
 
 use super::support::{Settings, client};
 
-pub const TOKEN: &str = "110201543:secret-canary-token";
+pub const TOKEN: &str = "1102015430:secret-canary-token";
+/// The bot's id, which its token begins with and which Telegram says in what it answers.
+const BOT: u64 = 1_102_015_430;
 pub const WORD: &str = "secret-canary-word";
 const UNITS_MAX: usize = 4096;
 const RATE: (usize, Duration) = (20, Duration::from_secs(60));
@@ -133,7 +135,9 @@ impl World {
             "editMessageText" => self.edit(request, text)?,
             _ => return Err(refusal(404, "Not Found: method not found")),
         }
-        Ok(json!({ "message_id": self.messages.len(), "date": 1_700_000_000, "chat": { "id": chat } }))
+        let bot = json!({ "id": BOT, "is_bot": true, "first_name": "Parlor" });
+        let (number, chat) = (self.messages.len(), json!({ "id": chat }));
+        Ok(json!({ "message_id": number, "from": bot, "date": 1_700_000_000, "chat": chat }))
     }
 
     fn count(&mut self, chat: i64) -> Result<(), (u16, Value)> {

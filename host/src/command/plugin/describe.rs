@@ -114,7 +114,9 @@ fn each(word: &str, whats: Vec<String>, row: &mut impl FnMut(&str, String)) {
 fn secret(secret: &Secret) -> String {
     let uses: Vec<&str> = secret.uses.iter().map(|serves| serves.as_str()).collect();
     let optional = if secret.required { "" } else { ", optional" };
-    format!("`{}` for {}{optional}: {}", secret.name, uses.join(", "), secret.why)
+    let public = secret.public_until.as_ref();
+    let public = public.map(|mark| format!(", public up to its first `{mark}`")).unwrap_or_default();
+    format!("`{}` for {}{optional}{public}: {}", secret.name, uses.join(", "), secret.why)
 }
 
 fn token(token: &Token) -> String {
@@ -176,7 +178,13 @@ fn manifest_json(manifest: &Manifest) -> Value {
 
 fn secret_json(secret: &Secret) -> Value {
     let uses: Vec<&str> = secret.uses.iter().map(|serves| serves.as_str()).collect();
-    json!({ "name": secret.name, "why": secret.why, "uses": uses, "required": secret.required })
+    json!({
+        "name": secret.name,
+        "why": secret.why,
+        "uses": uses,
+        "required": secret.required,
+        "public_until": secret.public_until,
+    })
 }
 
 fn token_json(token: &Token) -> Value {

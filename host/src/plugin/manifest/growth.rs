@@ -31,6 +31,7 @@ fn of_secret(old: Option<&Secret>, new: &Secret, lines: &mut Vec<String>) {
     let Some(old) = old else {
         let uses: Vec<&str> = new.uses.iter().map(|serves| serves.as_str()).collect();
         lines.push(format!("uses the secret `{}` for {}: {}", new.name, uses.join(", "), new.why));
+        of_public_part(None, new, lines);
         return;
     };
     let more: Vec<&str> =
@@ -40,6 +41,14 @@ fn of_secret(old: Option<&Secret>, new: &Secret, lines: &mut Vec<String>) {
     }
     if let Some(prefix) = new.prefix.as_ref().filter(|prefix| old.prefix.as_ref() != Some(prefix)) {
         lines.push(format!("drops `{prefix}` from the front of the secret `{}`", new.name));
+    }
+    of_public_part(old.public_until.as_deref(), new, lines);
+}
+
+/// Another mark may stand behind more of it.
+fn of_public_part(old: Option<&str>, new: &Secret, lines: &mut Vec<String>) {
+    if let Some(mark) = new.public_until.as_deref().filter(|mark| old != Some(*mark)) {
+        lines.push(format!("sees the secret `{}` up to its first `{mark}` in what is answered", new.name));
     }
 }
 

@@ -74,6 +74,19 @@ pub(super) fn line(text: &str) -> Result<String, String> {
     fits.then(|| text.to_owned()).ok_or_else(|| "write one line of at most 512 bytes".to_owned())
 }
 
+/// No platform divides by more.
+const MARK_BYTES_MAX: usize = 4;
+
+/// What divides a text: a few signs, and no letters or digits, which stand anywhere in it.
+pub(super) fn mark(text: &str) -> Result<String, String> {
+    let fits = (1..=MARK_BYTES_MAX).contains(&text.len()) && text.chars().all(|c| c.is_ascii_punctuation());
+    fits.then(|| text.to_owned()).ok_or_else(|| {
+        format!(
+            "`{text}` is no mark: write 1 to {MARK_BYTES_MAX} ASCII signs, no letters or digits, such as `:`"
+        )
+    })
+}
+
 /// A name that may stand in a placeholder.
 pub(super) fn word(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.len() <= 64 && text.chars().all(is_word);
