@@ -79,7 +79,7 @@ async fn installed(
 ) -> Vec<Result<Arc<Release>, Rejected>> {
     let mouths = mouth::all(config);
     let mut missed: BTreeSet<&str> = mouths.iter().flat_map(|mouth| mouth.plugins()).collect();
-    of_folder.iter().for_each(|release| drop(missed.remove(&*release.manifest.name)));
+    missed.retain(|name| of_folder.iter().all(|release| release.manifest.name != *name));
     let mut loaded = Vec::new();
     for path in newest_first(&config.data.join(RELEASES)) {
         if missed.is_empty() {
