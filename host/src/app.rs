@@ -92,6 +92,7 @@ pub struct Ground {
     pub loader: Arc<Loader>,
     pub tallies: Arc<Tallies>,
     pub store: Arc<dyn Store>,
+    /// Shares what it can by this store.
     pub egress: Egress,
     pub models: BTreeMap<String, Arc<dyn Model>>,
     pub metrics: Arc<Metrics>,
@@ -133,8 +134,10 @@ impl App {
         metrics.set_names(names(&config));
         let tallies = Arc::new(Tallies::new(parts.clock.clone()));
         let loader = Arc::new(loader(&config, data, &parts, &vault, witness(&metrics, &tallies))?);
-        let store = store::open(&config, &parts, vault).await?;
+        let sealing = store::vault(&config, &vault);
+        let store = store::open(&config, &parts, sealing.clone()).await?;
         let egress = Egress::new(config.endpoints.clone())?;
+        let egress = egress.sharing(store.clone(), parts.clock.clone(), sealing);
         let (models, problems) = wiring::models(&config);
         let ground = Ground { loader, tallies, store, egress, models, metrics };
         let (config, shelf) = (Arc::new(config), Arc::new(Shelf::default()));
@@ -429,7 +432,7 @@ fn fitter(config: &Arc<Config>, parts: &Parts, ground: &Ground) -> Fitter {
         place: parts.place,
         clock: parts.clock.clone(),
         store: ground.store.clone(),
-        egress: ground.egress.clone().sharing_rates(ground.store.clone(), parts.clock.clone()),
+        egress: ground.egress.clone(),
     }
 }
 

@@ -35,6 +35,7 @@ use crate::plugin::Endpoint;
 use crate::plugin::manifest::{Manifest, Placeholder};
 use crate::plugin::secrets::{SecretError, Secrets};
 use crate::plugin::services::{FailureKind, Fence, Http, HttpFailure, Outbound};
+use crate::store::vault::Vault;
 use crate::store::{Allowance, Store};
 
 pub use crate::plugin::services::{NotOpened, Socket, Stream};
@@ -76,7 +77,7 @@ pub struct Egress {
 #[derive(Debug)]
 struct Shared {
     network: Arc<dyn Network>,
-    tokens: Arc<Tokens>,
+    tokens: Tokens,
     rates: Rates,
 }
 
@@ -96,14 +97,15 @@ impl Egress {
 
     /// The same over something else than the wire.
     pub fn over(network: Arc<dyn Network>) -> Self {
-        let shared = Shared { network, tokens: Arc::default(), rates: Rates::default() };
+        let shared = Shared { network, tokens: Tokens::default(), rates: Rates::default() };
         Self { shared: Arc::new(shared) }
     }
 
-    /// The same with rates counted in a store, for all nodes that share it.
+    /// The same with rates counted and tokens kept in a store, for all nodes that share it. They have the same vault.
     #[must_use]
-    pub fn sharing_rates(self, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        let (network, tokens) = (self.shared.network.clone(), self.shared.tokens.clone());
+    pub fn sharing(self, store: Arc<dyn Store>, clock: Arc<dyn Clock>, vault: Vault) -> Self {
+        let network = self.shared.network.clone();
+        let tokens = Tokens::shared(store.clone(), clock.clone(), vault);
         Self { shared: Arc::new(Shared { network, tokens, rates: Rates::shared(store, clock) }) }
     }
 

@@ -1,5 +1,8 @@
 //! The way out of a plugin, against a real listener: what is allowed goes, what is not never connects.
 
+#[path = "egress/tokens.rs"]
+mod tokens;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,6 +27,7 @@ use parlor::plugin::secrets::Secrets;
 use parlor::plugin::services::{FailureKind, Http, HttpFailure, Outbound};
 use parlor::store::Store;
 use parlor::store::ephemeral::EphemeralStore;
+use parlor::store::vault::Vault;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
@@ -180,11 +184,15 @@ fn gate_of(egress: &Egress, manifest: &str, callback: &str) -> Arc<dyn Http> {
     egress.gate(&manifest, &settings(callback), Arc::new(Secrets::new(&manifest, &values)))
 }
 
-/// A gate whose every platform is this one.
-fn gate(platform: &Platform) -> Arc<dyn Http> {
+/// Every platform is this one.
+fn stand_ins(platform: &Platform) -> BTreeMap<String, Url> {
     let stand_in = |host: &str| (format!("https://{host}.example.com"), url(&platform.origin));
-    let endpoints = BTreeMap::from(["api", "slow", "auth"].map(stand_in));
-    gate_of(&Egress::new(endpoints).expect("a client"), MANIFEST, "https://nowhere.example.com/")
+    BTreeMap::from(["api", "slow", "auth"].map(stand_in))
+}
+
+fn gate(platform: &Platform) -> Arc<dyn Http> {
+    let egress = Egress::new(stand_ins(platform)).expect("a client");
+    gate_of(&egress, MANIFEST, "https://nowhere.example.com/")
 }
 
 fn url(text: &str) -> Url {
@@ -709,7 +717,9 @@ async fn a_rate_is_shared_by_all_who_share_a_store() {
     let gates: Vec<_> = (0..2)
         .map(|_| {
             let stand_in = BTreeMap::from([("https://slow.example.com".to_owned(), url(&platform.origin))]);
-            let egress = Egress::new(stand_in).expect("a client").sharing_rates(store.clone(), clock.clone());
+            let vault = Vault::derived(b"a secret that all nodes have", b"tokens");
+            let egress =
+                Egress::new(stand_in).expect("a client").sharing(store.clone(), clock.clone(), vault);
             gate_of(&egress, &manifest, "https://nowhere.example.com/").leaving_room()
         })
         .collect();

@@ -16,6 +16,8 @@ mod interleavings;
 mod proxy;
 #[path = "redis/server.rs"]
 mod server;
+#[path = "redis/tokens.rs"]
+mod tokens;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

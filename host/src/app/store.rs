@@ -12,7 +12,15 @@ use crate::store::redis::{Address, Options, RedisStore, Settings, TIMEOUT, Time}
 use crate::store::sqlite::SqliteStore;
 use crate::store::vault::Vault;
 
-/// `vault`: the data folder's own.
+/// What seals in the store. With Redis all nodes open alike what lies there, and they have no file in common; `own` is
+/// the data folder's.
+pub(super) fn vault(config: &Config, own: &Vault) -> Vault {
+    match &config.redis {
+        Some(_) => Vault::derived(config.auth.jwt_secret.expose_secret().as_bytes(), b"redis"),
+        None => own.clone(),
+    }
+}
+
 pub(super) async fn open(config: &Config, parts: &Parts, vault: Vault) -> anyhow::Result<Arc<dyn Store>> {
     let Some(redis) = &config.redis else {
         let store = SqliteStore::open(&config.data, vault)?;
@@ -31,12 +39,7 @@ pub(super) async fn open(config: &Config, parts: &Parts, vault: Vault) -> anyhow
         wait_replicas: redis.wait_replicas,
         options,
     };
-    Ok(Arc::new(RedisStore::connect(settings, shared_vault(config)).await?))
-}
-
-/// What all nodes open alike: they have no file in common.
-fn shared_vault(config: &Config) -> Vault {
-    Vault::derived(config.auth.jwt_secret.expose_secret().as_bytes(), b"redis")
+    Ok(Arc::new(RedisStore::connect(settings, vault).await?))
 }
 
 /// The servers that a configuration names.

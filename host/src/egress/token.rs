@@ -1,7 +1,10 @@
 //! Tokens after the manifest's recipes: minted once for all who wait, kept until shortly before their end.
 //!
-//! In memory of this process. A recipe with its values filled in is the key, so that channels with the same
-//! credentials share a token, and one whose secret was changed gets a new one.
+//! Those in use are in the memory of this process; in the store (`stock`) they lie for the other nodes and for the next
+//! start. A recipe with its values filled in is the key, so that channels with the same credentials share a token, and
+//! one whose secret was changed gets a new one.
+
+mod stock;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,9 +20,14 @@ use super::destination::denied;
 use super::escape;
 use super::network::{Network, Request};
 use super::wire::unsent;
+use crate::clock::Clock;
 use crate::message::HttpResponse;
 use crate::plugin::manifest::{Placeholder, Template, Token};
 use crate::plugin::services::{FailureKind, HttpFailure};
+use crate::store::vault::Vault;
+use crate::store::{Store, StoreError};
+
+use stock::{Place, Right, Stock};
 
 const MINT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A platform that refuses to mint is asked again after this, then after twice as long, and so on.
@@ -45,13 +53,15 @@ type Key = [u8; 32];
 pub(super) struct Tokens {
     slots: Mutex<BTreeMap<Key, Arc<Slot>>>,
     numbers: AtomicU64,
+    /// None: no store is shared.
+    stock: Option<Stock>,
 }
 
 #[derive(Default)]
 struct Slot {
     state: Mutex<State>,
-    /// Held by the one who mints.
-    minting: tokio::sync::Mutex<()>,
+    /// Held by the one who mints, in this process.
+    minting: tokio::sync::Mutex<Right>,
 }
 
 impl std::fmt::Debug for Slot {
@@ -63,6 +73,8 @@ impl std::fmt::Debug for Slot {
 #[derive(Default)]
 struct State {
     token: Option<Minted>,
+    /// The last one that was called stale: it may still lie in the store.
+    stale: Option<String>,
     refused: Option<Refused>,
 }
 
@@ -80,7 +92,21 @@ struct Refused {
     until: Instant,
 }
 
+/// A token as it comes, from its origin or out of the store.
+struct Obtained {
+    value: String,
+    /// How long ago it was minted.
+    age: Duration,
+    /// How long it is used from now on.
+    life: Duration,
+}
+
 impl Tokens {
+    /// Kept in a store too, for all nodes that share it and have the same vault.
+    pub(super) fn shared(store: Arc<dyn Store>, clock: Arc<dyn Clock>, vault: Vault) -> Self {
+        Self { stock: Some(Stock::new(store, clock, vault)), ..Self::default() }
+    }
+
     /// The token of this recipe, minted if there is none that lives.
     pub(super) async fn get(
         &self,
@@ -101,18 +127,21 @@ impl Tokens {
         if let Some(known) = slot.known(key) {
             return known;
         }
-        let _minting = slot.minting.lock().await;
+        let mut right = slot.minting.lock().await;
         if let Some(known) = slot.known(key) {
             return known;
         }
-        let minted = mint(network, recipe, request).await;
-        slot.settle(
-            minted.map(|(value, lifetime)| (value, lifetime, self.numbers.fetch_add(1, Ordering::Relaxed))),
-        );
+        let minted = mint(network, recipe, request);
+        let obtained = match self.stock.as_ref().map(|stock| stock.place(&key)) {
+            Some(place) => share(&place, &mut right, &slot, &recipe.name, minted).await,
+            None => minted.await,
+        };
+        slot.settle(obtained, self.numbers.fetch_add(1, Ordering::Relaxed));
         slot.known(key).unwrap_or_else(|| Err(unsent(FailureKind::Other, no_life(recipe))))
     }
 
-    /// Forgets a token that the platform called stale, unless a newer one stands there already.
+    /// Forgets a token that the platform called stale, unless a newer one stands there already, and does not take it
+    /// out of the store again.
     pub(super) fn expire(&self, used: &Used) {
         let slot =
             self.slots.lock().expect("nothing panics while it holds the slots").get(&used.key).cloned();
@@ -120,7 +149,7 @@ impl Tokens {
         let mut state = slot.state();
         let is_stale = |token: &Minted| token.number == used.number && token.at.elapsed() >= STALE_AGE_MIN;
         if state.token.as_ref().is_some_and(is_stale) {
-            state.token = None;
+            state.stale = state.token.take().map(|token| token.value);
         }
     }
 }
@@ -142,12 +171,13 @@ impl Slot {
         Some(Err(failure))
     }
 
-    fn settle(&self, minted: Result<(String, Duration, u64), HttpFailure>) {
+    fn settle(&self, obtained: Result<Obtained, HttpFailure>, number: u64) {
         let now = Instant::now();
         let mut state = self.state();
-        match minted {
-            Ok((value, lifetime, number)) => {
-                state.token = Some(Minted { value, number, at: now, until: now + lifetime });
+        match obtained {
+            Ok(Obtained { value, age, life }) => {
+                let at = now.checked_sub(age).unwrap_or(now);
+                state.token = Some(Minted { value, number, at, until: now + life });
                 state.refused = None;
             }
             Err(failure) => {
@@ -213,12 +243,34 @@ fn body_escape(headers: &[(String, String)]) -> fn(&str) -> String {
     }
 }
 
-/// A new token and how long it is used.
-async fn mint(
-    network: &dyn Network,
-    recipe: &Token,
-    request: Request,
-) -> Result<(String, Duration), HttpFailure> {
+/// The token that lies in the store, or else a new one, which lies there from now on. A store that fails is left alone:
+/// this node has a token of its own then.
+async fn share(
+    place: &Place<'_>,
+    right: &mut Right,
+    slot: &Slot,
+    name: &str,
+    minted: impl Future<Output = Result<Obtained, HttpFailure>>,
+) -> Result<Obtained, HttpFailure> {
+    let warn = |error: StoreError| tracing::warn!(token = name, error = %error, "a minted token is this node's alone");
+    let stale = slot.state().stale.clone();
+    match place.take(right, stale.as_deref()).await {
+        Ok(Some(token)) => return Ok(token),
+        Ok(None) => {}
+        Err(error) => {
+            warn(error);
+            return minted.await;
+        }
+    }
+    let minted = minted.await;
+    if let Err(error) = place.leave(right, minted.as_ref().ok()).await {
+        warn(error);
+    }
+    minted
+}
+
+/// A new token from its origin.
+async fn mint(network: &dyn Network, recipe: &Token, request: Request) -> Result<Obtained, HttpFailure> {
     let failed = |failure: HttpFailure| HttpFailure {
         reason: format!("the token `{}` cannot be minted: {}", recipe.name, failure.reason),
         // What the plugin asked for has not gone out.
@@ -229,7 +281,7 @@ async fn mint(
     read(recipe, &response).map_err(failed)
 }
 
-fn read(recipe: &Token, response: &HttpResponse) -> Result<(String, Duration), HttpFailure> {
+fn read(recipe: &Token, response: &HttpResponse) -> Result<Obtained, HttpFailure> {
     let status = response.status;
     if !(200..300).contains(&status) {
         let kind = if matches!(status, 429 | 503) { FailureKind::Throttled } else { FailureKind::Other };
@@ -242,7 +294,8 @@ fn read(recipe: &Token, response: &HttpResponse) -> Result<(String, Duration), H
     let value = answer.pointer(&recipe.value).and_then(Value::as_str).filter(|value| !value.is_empty());
     let missing = || format!("the answer has no text at `{}`: check the credentials", recipe.value);
     let value = value.ok_or_else(|| unsent(FailureKind::Other, missing()))?;
-    Ok((value.to_owned(), useful(recipe, lifetime(recipe, &answer)?)))
+    let life = useful(recipe, lifetime(recipe, &answer)?);
+    Ok(Obtained { value: value.to_owned(), age: Duration::ZERO, life })
 }
 
 fn lifetime(recipe: &Token, answer: &Value) -> Result<Duration, HttpFailure> {

@@ -2,7 +2,7 @@
 //!
 //! The key is 32 bytes in `host.key`, made at the first start and readable by its owner alone. Keys for
 //! single purposes are derived from it, so that no two uses share one. It does not know what it seals, nor
-//! the secrets of the configuration; `sqlite` seals addresses with it.
+//! the secrets of the configuration; stores seal addresses with it, and `egress` the tokens that it leaves there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

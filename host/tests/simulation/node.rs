@@ -24,6 +24,7 @@ use parlor::plugin::shelf::Share;
 use parlor::plugin::signature::Trust;
 use parlor::plugin::{Loader, Release, engine};
 use parlor::store::Store;
+use parlor::store::vault::Vault;
 use parlor::telemetry::Metrics;
 use serde_json::json;
 
@@ -152,7 +153,11 @@ impl Node {
         let ground = Ground {
             loader: plugins.loader.clone(),
             tallies: Arc::new(Tallies::new(clock.clone())),
-            egress: Egress::over(network).sharing_rates(store.clone(), clock),
+            egress: Egress::over(network).sharing(
+                store.clone(),
+                clock,
+                Vault::derived(b"a secret that all nodes have", b"simulation"),
+            ),
             store,
             models: [(MODEL.to_owned(), model)].into(),
             metrics: Arc::new(Metrics::new()),
