@@ -21,6 +21,8 @@ const TOKEN: &str = "token";
 const RIGHT: &str = "right";
 /// No mint takes longer: the right of a node that died while it minted ends by itself.
 const RIGHT_LIFE: Duration = MINT_TIMEOUT.saturating_add(Duration::from_secs(1));
+/// A mint takes milliseconds: whoever has waited this long for another node's does it himself. That node may have died.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Who waits for another node's token looks for it this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -57,13 +59,13 @@ pub(super) struct Place<'stock> {
 
 impl Place<'_> {
     /// The token that lies here, unless it is the stale one. None: mint one, and `leave` it. One node at a time gets
-    /// that answer; the others wait for its token, but no longer than a mint takes.
+    /// that answer; the others wait for its token a while.
     pub(super) async fn take(
         &self,
         right: &mut Right,
         stale: Option<&str>,
     ) -> Result<Option<Obtained>, StoreError> {
-        let until = Instant::now() + MINT_TIMEOUT;
+        let until = Instant::now() + PATIENCE;
         let mut is_ours = right.is_some_and(|until| Instant::now() < until);
         loop {
             // With the right in hand it looks once more: somebody may have left one and given the right back.

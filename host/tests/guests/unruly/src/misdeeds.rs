@@ -107,7 +107,7 @@ fn huge(field: &str) -> Result<Reception, Fault> {
     match field {
         "id" => message.id = much(),
         "conversation" => message.conversation = much(),
-        "group" => message.group = Some(much()),
+        "album" => message.album = Some(much()),
         "sender" => message.sender.id = much(),
         "name" => message.sender.name = Some(much()),
         "text" => message.text = much(),
