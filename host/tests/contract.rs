@@ -126,3 +126,21 @@ async fn the_plugins_of_today_would_serve_from_the_archive() {
         serves(&Path::new(&plugins).join(plugin)).await;
     }
 }
+
+/// It would be an archive of somebody's folders, and another one on each machine.
+#[test]
+fn a_built_plugin_does_not_tell_where_it_was_built() {
+    let plugins = std::env::var("PARLOR_TEST_PLUGINS").expect("`PARLOR_TEST_PLUGINS` is not set");
+    let tree = root().canonicalize().unwrap();
+    let archived = frozen()
+        .iter()
+        .flat_map(|folder| entries(&root().join("host/tests/archive").join(name(folder))))
+        .collect::<Vec<_>>();
+    for plugin in entries(Path::new(&plugins)).into_iter().chain(archived) {
+        let bytes = fs::read(&plugin).unwrap();
+        for place in [tree.to_str().unwrap(), "registry/src"] {
+            let is_told = bytes.windows(place.len()).any(|window| window == place.as_bytes());
+            assert!(!is_told, "`{}` tells of `{place}`", plugin.display());
+        }
+    }
+}

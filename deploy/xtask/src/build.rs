@@ -9,8 +9,8 @@ use crate::scripted;
 use crate::setup::{self, Environment};
 use crate::workspace::{Plugin, Workspace};
 use anyhow::{Context, Result, bail};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
@@ -81,10 +81,23 @@ fn components(
 ) -> Result<Vec<PathBuf>> {
     let mut cargo = environment.cargo();
     cargo.args(["build", "--profile", "plugin", "--target", "wasm32-wasip2", "--lib"]);
+    cargo.args(["--config", &nameless(&workspace.root)?]);
     command::run(cargo.args(packages(plugins)))?;
 
     fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
     plugins.iter().map(|plugin| place(plugin, &workspace.target, folder)).collect()
+}
+
+/// A setting of cargo by which no plugin tells in its panics where it was built: that is nobody's business, and a tree
+/// would make other plugins on another machine.
+fn nameless(root: &Path) -> Result<String> {
+    let own = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = own.or_else(|| Some(env::home_dir()?.join(".cargo"))).context("cargo has no home folder")?;
+    let crates = fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
+    let folders = crates.map(|entry| (entry.path(), "crates")).chain([(root.to_owned(), ".")]);
+    let flags: Vec<String> =
+        folders.map(|(folder, shown)| format!("--remap-path-prefix={}={shown}", folder.display())).collect();
+    Ok(format!("target.wasm32-wasip2.rustflags = {flags:?}"))
 }
 
 /// `--package` for each of them.
