@@ -41,7 +41,7 @@ const MISDEEDS: [(&str, &str, bool); 12] = [
 const FIELDS: [(&str, &str); 15] = [
     ("id", "`message.id` has 3145728 bytes, and at most 2048 are taken"),
     ("conversation", "`message.conversation` has"),
-    ("group", "`message.group` has"),
+    ("album", "`message.album` has"),
     ("sender", "`message.sender.id` has"),
     ("name", "`message.sender.name` has"),
     ("text", "`message.text` has"),
