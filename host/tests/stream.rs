@@ -402,7 +402,7 @@ async fn a_release_with_other_sockets_closes_and_opens_them_without_a_restart() 
         (Value::Null, 404)
     );
     let (status, _) = scene.operator(http::Method::POST, "/plugins/dingtalk/rollback").await;
-    assert_eq!(status, 200);
+    assert_eq!(status, 204);
     scene.gateway.has_lines(1).await;
     scene.push("ann", "canary again");
     assert_eq!(scene.sees("ann", 1).await, [Model::answer_to("canary again")]);
