@@ -8,6 +8,7 @@ mod bindings;
 pub mod compile;
 pub mod engine;
 pub mod guest;
+pub mod imports;
 pub mod inspection;
 pub mod loader;
 pub mod manifest;

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::message::HttpRequest;
@@ -102,7 +102,7 @@ impl Calls {
         let linked = Linked::new(&engine, &component).map_err(told)?;
         let empty = link_bare(&engine, &component).map_err(told)?;
         let bytes = package.bytes.clone();
-        let release = Release::link(&engine, package, &file.0, Arc::new(|_| ()))?;
+        let release = Release::link(&imports(&engine).map_err(told)?, package, &file.0, Arc::new(|_| ()))?;
         Ok(Calls { release, linked, unbounded: OnceCell::new(), empty, bounds, component: bytes })
     }
 
@@ -160,10 +160,7 @@ fn told(error: wasmtime::Error) -> anyhow::Error {
 
 impl Linked {
     fn new(engine: &Engine, component: &Component) -> wasmtime::Result<Linked> {
-        let mut linker = Linker::<Guest>::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        WebhookAdapter::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
-        let pre = WebhookAdapterPre::new(linker.instantiate_pre(component)?)?;
+        let pre = WebhookAdapterPre::new(imports(engine)?.instantiate_pre(component)?)?;
         Ok(Linked { engine: engine.clone(), pre })
     }
 }

@@ -6,10 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wasmtime::Engine;
-
 use crate::plugin::compile::{Cache, CompileError};
 use crate::plugin::engine::Built;
+use crate::plugin::imports::{Imports, imports};
 use crate::plugin::package::{Package, PackageError};
 use crate::plugin::release::{LinkError, Release, Witness};
 use crate::plugin::selftest::{self, SelfTestError};
@@ -42,7 +41,7 @@ pub struct Rejected {
 
 /// What makes releases, in one process.
 pub struct Loader {
-    engine: Engine,
+    imports: Imports,
     /// Instances that may live at a time, for those who bound their calls.
     pub instances_max: usize,
     cache: Cache,
@@ -58,7 +57,8 @@ impl std::fmt::Debug for Loader {
 
 impl Loader {
     pub fn new(built: Built, cache: Cache, witness: Witness, trust: Trust) -> Loader {
-        Loader { engine: built.engine, instances_max: built.instances_max, cache, witness, trust }
+        let imports = imports(&built.engine).expect("each import has a name of its own");
+        Loader { imports, instances_max: built.instances_max, cache, witness, trust }
     }
 
     /// Loads every `.wasm` of a folder, in the order of their names; tells which did not load and why.
@@ -97,8 +97,8 @@ impl Loader {
 
     /// Takes one package the whole way.
     pub async fn load(&self, package: Package) -> Result<Arc<Release>, LoadError> {
-        let compiled = self.cache.compiled(&self.engine, &package).await?;
-        let release = Arc::new(Release::link(&self.engine, package, &compiled, self.witness.clone())?);
+        let compiled = self.cache.compiled(self.imports.engine(), &package).await?;
+        let release = Arc::new(Release::link(&self.imports, package, &compiled, self.witness.clone())?);
         selftest::run(&release).await?;
         if release.provenance.signer().is_none() {
             tracing::warn!(plugin = %release.manifest.name, "no trusted key signed this plugin; it may serve since `plugins.allow_unsigned` is true");

@@ -1,7 +1,7 @@
 //! One immutable plugin version, compiled and linked: every call gets a fresh instance of it.
 //!
-//! Linking is done once a release (`InstancePre`); a call costs an instance from the pool and the call
-//! itself. Arguments and answers are the host's own types; generated ones end here. What an adapter says of a
+//! Linking is done once a release (`InstancePre`), to imports that all releases share; a call costs an instance from
+//! the pool and the call itself. Arguments and answers are the host's own types; generated ones end here. What an adapter says of a
 //! long-lived socket is in `connection`, and a call that counts for nothing yet in `rehearsal`.
 
 mod connection;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wasmtime::component::{Component, HasSelf, Linker, ResourceAny};
+use wasmtime::component::{Component, ResourceAny};
 use wasmtime::{Engine, Store};
 
 use crate::message::{Completion, Fault, HttpRequest, Message, Reply};
@@ -20,6 +20,7 @@ use crate::plugin::bindings::adapter::exports::parlor::plugin::adapter as made;
 use crate::plugin::bindings::adapter::parlor::plugin::types;
 use crate::plugin::bindings::{adapter, connection::ConnectedPre, pipeline};
 use crate::plugin::guest::{self, Bounds, CallError, Guest};
+use crate::plugin::imports::Imports;
 use crate::plugin::manifest::{Kind, Manifest};
 use crate::plugin::output::Output;
 use crate::plugin::package::Package;
@@ -89,7 +90,7 @@ impl std::fmt::Debug for Release {
 impl Release {
     /// Links a package to its compiled code.
     pub fn link(
-        engine: &Engine,
+        imports: &Imports,
         package: Package,
         compiled: &Path,
         witness: Witness,
@@ -98,9 +99,9 @@ impl Release {
         super::memories::publish(&package.bytes);
         // SAFETY: the file lies in a folder that this user alone can write, and `compile::Cache` has just
         // checked its own MAC over it: it is what this host's compiler made, unchanged.
-        let component = unsafe { Component::deserialize_file(engine, compiled) };
+        let component = unsafe { Component::deserialize_file(imports.engine(), compiled) };
         let component = component.map_err(|error| LinkError::Load(format!("{error:#}")))?;
-        let linked = Linked::new(engine, &component, &package.manifest)
+        let linked = Linked::new(imports, &component, &package.manifest)
             .map_err(|error| LinkError::Link(format!("{error:#}")))?;
         let limits = &package.manifest.limits;
         let memory_bytes = usize::try_from(limits.memory_bytes).unwrap_or(super::engine::MEMORY_BYTES_MAX);
@@ -109,7 +110,7 @@ impl Release {
             digest: package.digest,
             manifest: package.manifest,
             provenance: package.provenance,
-            engine: engine.clone(),
+            engine: imports.engine().clone(),
             bounds,
             linked,
             witness,
@@ -301,21 +302,15 @@ pub struct Destination<'a> {
 }
 
 impl Linked {
-    fn new(engine: &Engine, component: &Component, manifest: &Manifest) -> wasmtime::Result<Linked> {
-        let mut linker = Linker::<Guest>::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    fn new(imports: &Imports, component: &Component, manifest: &Manifest) -> wasmtime::Result<Linked> {
+        let linked = imports.instantiate_pre(component)?;
         match manifest.kind {
             Kind::Adapter => {
-                adapter::WebhookAdapter::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
-                let linked = linker.instantiate_pre(component)?;
                 let connects = manifest.connects.is_some();
                 let connection = connects.then(|| ConnectedPre::new(linked.clone())).transpose()?;
                 Ok(Linked::Adapter { adapter: adapter::WebhookAdapterPre::new(linked)?, connection })
             }
-            Kind::Pipeline => {
-                pipeline::PromptPipeline::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest)?;
-                Ok(Linked::Pipeline(pipeline::PromptPipelinePre::new(linker.instantiate_pre(component)?)?))
-            }
+            Kind::Pipeline => Ok(Linked::Pipeline(pipeline::PromptPipelinePre::new(linked)?)),
         }
     }
 }

@@ -9,10 +9,11 @@ use crate::support::Host;
 pub struct Holdings {
     /// All memory that is mapped and there.
     pub resident_bytes: u64,
-    /// Of that, what no other process has, mapped files that nobody else reads among it.
+    /// Of that, what no other process has and no file holds.
     pub private_bytes: u64,
-    /// Of that, what was written to: nobody can take it away and read it again from a file.
-    pub dirty_bytes: u64,
+    /// Of that, what is mapped of files that nobody else maps, such as machine code: the kernel may take it away, and
+    /// reads it again.
+    pub mapped_bytes: u64,
     pub threads: usize,
     pub descriptors: usize,
     /// Of those, connections: how many are kept for later depends on how many there were at a time.
@@ -24,11 +25,12 @@ impl Holdings {
         let folder = Path::new("/proc").join(host.process_id().to_string());
         let smaps = std::fs::read_to_string(folder.join("smaps_rollup")).unwrap();
         let descriptors = entries(&folder.join("fd"));
-        let (clean, dirty) = (bytes(&smaps, "Private_Clean"), bytes(&smaps, "Private_Dirty"));
+        let own = bytes(&smaps, "Private_Clean") + bytes(&smaps, "Private_Dirty");
+        let private_bytes = bytes(&smaps, "Anonymous");
         Holdings {
             resident_bytes: bytes(&smaps, "Rss"),
-            private_bytes: clean + dirty,
-            dirty_bytes: dirty,
+            private_bytes,
+            mapped_bytes: own.saturating_sub(private_bytes),
             threads: entries(&folder.join("task")).len(),
             descriptors: descriptors.len(),
             sockets: descriptors.iter().filter(|path| is_socket(path)).count(),

@@ -75,7 +75,7 @@ impl Stage {
     }
 
     /// Starts it, looks at it and stops it again. Nobody else runs the same program meanwhile: what is mapped of it
-    /// would be shared, and not in the private memory.
+    /// would be shared, and not counted.
     async fn look(&mut self) -> Start {
         let time = self.start().await;
         let held = Holdings::at_rest(&self.host, Duration::from_secs(2)).await;
@@ -139,23 +139,23 @@ async fn scale_very_many_plugins_in_one_host() {
     row.holds(listed == row.rounds, format!("{listed} plugins serve"));
     all.ask().await;
     all.stop().await;
-    let (mut times, mut private, mut dirty, mut idle) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut times, mut private, mut mapped, mut idle) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds(1, 5) {
         let (of_one, of_all) = (one.look().await, all.look().await);
         times.push(ms_each(of_all, of_one));
         private.push(each(of_all.held.private_bytes as f64, of_one.held.private_bytes as f64));
-        dirty.push(each(of_all.held.dirty_bytes as f64, of_one.held.dirty_bytes as f64));
+        mapped.push(each(of_all.held.mapped_bytes as f64, of_one.held.mapped_bytes as f64));
         row.raw(
-            "ms to load, private bytes, of them dirty: each",
+            "ms to load, private bytes, bytes mapped of files: each",
             round,
-            &[times[round], private[round], dirty[round]],
+            &[times[round], private[round], mapped[round]],
         );
         row.raw("idle share of a processor with all, with one", round, &[of_all.idle, of_one.idle]);
         idle.push((of_all.idle - of_one.idle) * 100.0);
     }
     row.figure(format!("idle CPU +{:.1} % of a processor for all", median(idle)));
     row.figure(format!("loaded in {:.1} ms each", median(times)));
-    row.figure(format!("dirty {:.0} kB each", median(dirty) / 1e3));
+    row.figure(format!("mapped of files {:.0} kB each", median(mapped) / 1e3));
     let private = median(private);
     row.holds(private <= PRIVATE_BYTES_MAX_OF_FEW, format!("{private:.0} bytes each"));
     row.in_time(private <= PRIVATE_BYTES_MAX, format!("private memory {:.0} kB each", private / 1e3));
