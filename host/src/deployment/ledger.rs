@@ -9,10 +9,12 @@ use super::wanted::Wanted;
 use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 
-/// No plugin's memory has this name: theirs begin otherwise.
+/// What is not one plugin's own. No plugin's memory has this name, nor that of `space_of`: theirs begin otherwise.
 const SPACE: &str = "deployments";
-/// Counts the changes of all plugins; no plugin has such a name.
+/// Counts the changes of all plugins.
 const CHANGES: &str = ":changes";
+/// In a space of each plugin's own: one space holds so many keys, and a host may have more plugins.
+const WANTED: &str = "wanted";
 
 /// What a source last brought, so that no node brings it again: a release that was rolled back does not come back by
 /// itself.
@@ -37,7 +39,7 @@ impl Ledger {
 
     /// What is wanted of a plugin; none if it was never installed.
     pub(super) async fn read(&self, plugin: &str) -> Result<Option<Wanted>, StoreError> {
-        let Some(bytes) = self.store.get(SPACE, self.clock.now(), plugin).await? else { return Ok(None) };
+        let Some(bytes) = self.store.get(&space_of(plugin), self.clock.now(), WANTED).await? else { return Ok(None) };
         let wanted = serde_json::from_slice(&bytes);
         let wanted = wanted.map_err(|error| {
             StoreError::Unusable(format!("what shall serve as `{plugin}` cannot be read: {error}"))
@@ -52,7 +54,7 @@ impl Ledger {
         // looks again.
         wanted.version = self.store.increment(SPACE, now, CHANGES, 1, None).await?;
         let bytes = serde_json::to_vec(wanted).expect("strings and numbers are JSON");
-        self.store.set(SPACE, now, plugin, &bytes, None).await
+        self.store.set(&space_of(plugin), now, WANTED, &bytes, None).await
     }
 
     /// What a source last brought, to whichever node.
@@ -74,7 +76,30 @@ impl Ledger {
     }
 }
 
-/// A source's name may be longer than a key; no plugin has such a name.
+fn space_of(plugin: &str) -> String {
+    format!("deployment:{plugin}")
+}
+
+/// A source's name may be longer than a key.
 fn key_of(source: &str) -> String {
     format!(":source:{}", hex::encode(Sha256::digest(source)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FixedClock;
+    use crate::store::ephemeral::EphemeralStore;
+
+    /// A host with a thousand plugins did not start: all were written into one space, which holds a thousand keys.
+    #[tokio::test]
+    async fn more_plugins_are_wanted_than_a_space_has_keys() {
+        let ledger = Ledger::new(Arc::new(EphemeralStore::default()), Arc::new(FixedClock(0)));
+        for number in 0..1100 {
+            let mut wanted = Wanted { stable: format!("{number:064}"), ..Wanted::default() };
+            ledger.write(&format!("plugin-{number}"), &mut wanted).await.unwrap();
+        }
+        assert_eq!(ledger.read("plugin-1099").await.unwrap().unwrap().version, 1100);
+        assert_eq!(ledger.changes().await.unwrap(), 1100);
+    }
 }

@@ -68,6 +68,7 @@ impl Stage {
         self.host.begin_with(limited);
         let whereabouts = self.host.whereabouts();
         while whereabouts().is_none() {
+            self.host.assert_alive();
             assert!(began.elapsed() < START_TIME_MAX, "it does not come to serve: {}", self.host.log_text());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

@@ -214,7 +214,7 @@ impl Host {
         self.child = Some(child);
     }
 
-    fn assert_alive(&mut self) {
+    pub fn assert_alive(&mut self) {
         let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
         assert!(ended.is_none(), "the host ended: {ended:?}\n{}", self.log_text());
     }
