@@ -39,7 +39,9 @@ impl Ledger {
 
     /// What is wanted of a plugin; none if it was never installed.
     pub(super) async fn read(&self, plugin: &str) -> Result<Option<Wanted>, StoreError> {
-        let Some(bytes) = self.store.get(&space_of(plugin), self.clock.now(), WANTED).await? else { return Ok(None) };
+        let Some(bytes) = self.store.get(&space_of(plugin), self.clock.now(), WANTED).await? else {
+            return Ok(None);
+        };
         let wanted = serde_json::from_slice(&bytes);
         let wanted = wanted.map_err(|error| {
             StoreError::Unusable(format!("what shall serve as `{plugin}` cannot be read: {error}"))
