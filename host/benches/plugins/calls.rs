@@ -15,7 +15,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::message::HttpRequest;
-use crate::plugin::bindings::adapter::WebhookAdapterPre;
+use crate::plugin::bindings::adapter::{WebhookAdapter, WebhookAdapterPre};
 use crate::plugin::guest::{self, Bounds, Guest};
 use crate::plugin::imports::imports;
 use crate::plugin::package::Package;
