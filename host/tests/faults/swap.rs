@@ -12,11 +12,10 @@ use crate::row::{Row, Times, is_long, ms, rounds};
 use crate::support::{Host, Settings, client, fickle};
 
 const SWAP_EVERY: Duration = Duration::from_millis(100);
-const WORKERS: usize = 4;
 /// Old releases are gone from memory this much after the last swap.
 const FREED_WITHIN: Duration = Duration::from_secs(2);
 const VISIBLE_WITHIN: Duration = Duration::from_secs(1);
-const P99_RATIO_MAX: f64 = 1.5;
+const REQUESTS_A_SECOND: f64 = 500.0;
 
 /// The plugin folder, and what gets into it.
 struct Folder(tempfile::TempDir);
@@ -88,7 +87,7 @@ async fn work(url: String, worker: String, served: Arc<Served>, stop: Arc<Atomic
 /// Asks for so long, while `meanwhile` goes on beside it.
 async fn asked(url: &str, name: &str, served: &Arc<Served>, meanwhile: impl Future<Output = ()>) -> Times {
     let stop = Arc::new(AtomicBool::new(false));
-    let workers: Vec<_> = (0..WORKERS)
+    let workers: Vec<_> = (0..rounds(4, 24))
         .map(|worker| {
             let worker = format!("{name}{worker}");
             tokio::spawn(work(url.to_owned(), worker, served.clone(), stop.clone()))
@@ -128,6 +127,7 @@ async fn f10_releases_come_ten_times_a_second_and_each_request_is_served_by_one(
     let url = host.url("/webhook/team");
     // Both are compiled from here on.
     until_visible(&folder, &url, "a", [("two", &two), ("one", &one)]).await;
+    let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     let (at_rest, served) = (Arc::new(Served::default()), Arc::new(Served::default()));
     let rest = if is_long() { 10_000 } else { 1_000 };
     let steady = asked(&url, "s", &at_rest, tokio::time::sleep(Duration::from_millis(rest))).await;
@@ -141,10 +141,11 @@ async fn f10_releases_come_ten_times_a_second_and_each_request_is_served_by_one(
             tokio::time::sleep(SWAP_EVERY).await;
         }
     };
+    let began = Instant::now();
     let swapped = asked(&url, "w", &served, swapping).await;
+    let rate = count(&served.requests) as f64 / began.elapsed().as_secs_f64();
     let visible = until_visible(&folder, &url, "v", [("one", &one), ("two", &two)]).await;
     tokio::time::sleep(FREED_WITHIN).await;
-    let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     let failed = count(&at_rest.failed) + count(&served.failed);
     row.holds(failed == 0, format!("{failed} requests failed"));
     row.holds(count(&served.by_another) == 0, "a bad release served");
@@ -157,9 +158,9 @@ async fn f10_releases_come_ten_times_a_second_and_each_request_is_served_by_one(
         count(&served.requests),
         count(&served.by_second)
     ));
-    let ratio = swapped.share(0.99).as_secs_f64() / steady.share(0.99).as_secs_f64();
-    let figure = format!("p99 {} swapping, {} at rest", ms(swapped.share(0.99)), ms(steady.share(0.99)));
-    row.in_time(ratio <= P99_RATIO_MAX, figure);
+    // What swapping alone does to them is judged in `swaps`: here the bad ones are compiled beside it.
+    row.figure(format!("p99 {} swapping, {} at rest", ms(swapped.share(0.99)), ms(steady.share(0.99))));
+    row.in_time(rate >= REQUESTS_A_SECOND, format!("{rate:.0} requests a second"));
     row.in_time(visible <= VISIBLE_WITHIN, format!("served {} after the rename", ms(visible)));
     row.close();
 }
