@@ -71,8 +71,13 @@ fn copy_tree(root: &Path, copy: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The copy lies in the tree's own target folder: git has to take it for a folder of its own, or it passes over every
+/// file of the patch without a word.
 fn apply(copy: &Path, patch: &Path, more: &[&str]) -> Result<()> {
-    command::run(Command::new("git").arg("apply").args(more).arg(patch).current_dir(copy))
+    let above = copy.parent().context("the copy lies in a folder")?;
+    let mut git = Command::new("git");
+    git.current_dir(copy).env("GIT_CEILING_DIRECTORIES", above);
+    command::run(git.arg("apply").args(more).arg(patch))
 }
 
 /// Runs the seeds; what the first one that failed says.
