@@ -246,7 +246,8 @@ async fn f10_releases_that_went_leave_nothing_behind() {
             stage.until_answered(said.taken()).await;
         }
     };
-    let warm_up = rounds(10, 200);
+    // The last megabytes of the log are kept for whoever looks: until there are as many, each swap takes some more.
+    let warm_up = rounds(10, 2500);
     swap(0, warm_up).await;
     let before = Holdings::at_rest(&stage.host, rest).await;
     swap(warm_up, row.rounds).await;
