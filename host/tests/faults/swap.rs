@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::row::{Row, Times, is_long, ms, rounds};
-use crate::support::{Host, Settings, client, fickle};
+use crate::support::{Host, Settings, fickle, keeping};
 
 const SWAP_EVERY: Duration = Duration::from_millis(100);
 /// Old releases are gone from memory this much after the last swap.
@@ -58,20 +58,20 @@ struct Served {
     by_another: AtomicUsize,
 }
 
-async fn ask(url: &str, id: &str) -> Option<String> {
+async fn ask(client: &reqwest::Client, url: &str, id: &str) -> Option<String> {
     let said =
         json!({ "id": id, "conversation": format!("c{}", id.len() % 7), "text": format!("hello {id}") });
-    let response = client().post(url).json(&said).send().await.ok()?;
+    let response = client.post(url).json(&said).send().await.ok()?;
     let body: Value = response.error_for_status().ok()?.json().await.ok()?;
     (body["text"] == format!("hello {id}")).then(|| body["release"].as_str().map(str::to_owned))?
 }
 
 /// Asks as long as it is not told to stop; the times of the requests come back.
 async fn work(url: String, worker: String, served: Arc<Served>, stop: Arc<AtomicBool>) -> Vec<Duration> {
-    let mut times = Vec::new();
+    let (client, mut times) = (keeping(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
         let (id, began) = (format!("{worker}-{}", times.len()), Instant::now());
-        let count = match ask(&url, &id).await.as_deref() {
+        let count = match ask(&client, &url, &id).await.as_deref() {
             Some("one") => &served.by_first,
             Some("two") => &served.by_second,
             Some(_) => &served.by_another,
@@ -167,13 +167,13 @@ async fn f10_releases_come_ten_times_a_second_and_each_request_is_served_by_one(
 
 /// The longest time from a rename to the first reply of the release.
 async fn until_visible(folder: &Folder, url: &str, name: &str, releases: [(&str, &Vec<u8>); 2]) -> Duration {
-    let mut longest = Duration::ZERO;
+    let (client, mut longest) = (keeping(), Duration::ZERO);
     for round in 0..6 {
         let (label, bytes) = releases[round % 2];
         folder.put(bytes);
         let began = Instant::now();
         let mut tries = 0;
-        while ask(url, &format!("{name}{round}-{tries}")).await.as_deref() != Some(label) {
+        while ask(&client, url, &format!("{name}{round}-{tries}")).await.as_deref() != Some(label) {
             tries += 1;
             assert!(began.elapsed() < Duration::from_secs(30), "`{label}` does not come to serve");
             tokio::time::sleep(Duration::from_millis(10)).await;
