@@ -2,8 +2,8 @@
 //! served, wholly by one release, never by a bad one, and old releases go from the process's memory.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -52,18 +52,35 @@ impl Folder {
 #[derive(Default)]
 struct Served {
     requests: AtomicUsize,
-    failed: AtomicUsize,
+    /// What came instead of an answer.
+    failed: Mutex<Vec<String>>,
     by_first: AtomicUsize,
     by_second: AtomicUsize,
     by_another: AtomicUsize,
 }
 
-async fn ask(client: &reqwest::Client, url: &str, id: &str) -> Option<String> {
-    let said =
-        json!({ "id": id, "conversation": format!("c{}", id.len() % 7), "text": format!("hello {id}") });
-    let response = client.post(url).json(&said).send().await.ok()?;
-    let body: Value = response.error_for_status().ok()?.json().await.ok()?;
-    (body["text"] == format!("hello {id}")).then(|| body["release"].as_str().map(str::to_owned))?
+impl Served {
+    fn by(&self, release: &str) -> &AtomicUsize {
+        match release {
+            "one" => &self.by_first,
+            "two" => &self.by_second,
+            _ => &self.by_another,
+        }
+    }
+}
+
+/// Who answered, or what came instead of an answer. Each worker has a conversation of its own.
+async fn ask(client: &reqwest::Client, url: &str, id: &str) -> Result<String, String> {
+    let (worker, _) = id.split_once('-').expect("an id is a worker's");
+    let said = json!({ "id": id, "conversation": worker, "text": format!("hello {id}") });
+    let told = |error: reqwest::Error| format!("{id}: {error:?}");
+    let response = client.post(url).json(&said).send().await.map_err(told)?;
+    let (status, text) = (response.status(), response.text().await.map_err(told)?);
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    match body["release"].as_str() {
+        Some(release) if body["text"] == format!("hello {id}") => Ok(release.to_owned()),
+        _ => Err(format!("{id}: {status} {text}")),
+    }
 }
 
 /// Asks as long as it is not told to stop; the times of the requests come back.
@@ -71,13 +88,10 @@ async fn work(url: String, worker: String, served: Arc<Served>, stop: Arc<Atomic
     let (client, mut times) = (keeping(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
         let (id, began) = (format!("{worker}-{}", times.len()), Instant::now());
-        let count = match ask(&client, &url, &id).await.as_deref() {
-            Some("one") => &served.by_first,
-            Some("two") => &served.by_second,
-            Some(_) => &served.by_another,
-            None => &served.failed,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        match ask(&client, &url, &id).await {
+            Ok(release) => drop(served.by(&release).fetch_add(1, Ordering::Relaxed)),
+            Err(why) => served.failed.lock().unwrap().push(why),
+        }
         served.requests.fetch_add(1, Ordering::Relaxed);
         times.push(began.elapsed());
     }
@@ -146,8 +160,8 @@ async fn f10_releases_come_ten_times_a_second_and_each_request_is_served_by_one(
     let rate = count(&served.requests) as f64 / began.elapsed().as_secs_f64();
     let visible = until_visible(&folder, &url, "v", [("one", &one), ("two", &two)]).await;
     tokio::time::sleep(FREED_WITHIN).await;
-    let failed = count(&at_rest.failed) + count(&served.failed);
-    row.holds(failed == 0, format!("{failed} requests failed"));
+    let failed = [&at_rest, &served].map(|served| served.failed.lock().unwrap().clone()).concat();
+    row.holds(failed.is_empty(), format!("{} requests failed: {failed:?}", failed.len()));
     row.holds(count(&served.by_another) == 0, "a bad release served");
     let both = count(&served.by_first) > 0 && count(&served.by_second) > 0;
     row.holds(both, "one of the two served nobody while they were swapped");
@@ -173,7 +187,7 @@ async fn until_visible(folder: &Folder, url: &str, name: &str, releases: [(&str,
         folder.put(bytes);
         let began = Instant::now();
         let mut tries = 0;
-        while ask(&client, url, &format!("{name}{round}-{tries}")).await.as_deref() != Some(label) {
+        while ask(&client, url, &format!("{name}{round}-{tries}")).await.as_deref() != Ok(label) {
             tries += 1;
             assert!(began.elapsed() < Duration::from_secs(30), "`{label}` does not come to serve");
             tokio::time::sleep(Duration::from_millis(10)).await;
