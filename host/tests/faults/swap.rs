@@ -101,7 +101,7 @@ async fn work(url: String, worker: String, served: Arc<Served>, stop: Arc<Atomic
 /// Asks for so long, while `meanwhile` goes on beside it.
 async fn asked(url: &str, name: &str, served: &Arc<Served>, meanwhile: impl Future<Output = ()>) -> Times {
     let stop = Arc::new(AtomicBool::new(false));
-    let workers: Vec<_> = (0..rounds(4, 24))
+    let workers: Vec<_> = (0..rounds(4, 40))
         .map(|worker| {
             let worker = format!("{name}{worker}");
             tokio::spawn(work(url.to_owned(), worker, served.clone(), stop.clone()))
