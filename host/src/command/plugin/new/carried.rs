@@ -70,6 +70,7 @@ const SDK: &[File] = carried! {
     "sdk/src/testing/secrets.rs",
     "sdk/src/testing/services.rs",
     "sdk/src/text.rs",
+    "wit/0.1/.frozen",
     "wit/0.1/adapter.wit",
     "wit/0.1/host.wit",
     "wit/0.1/pipeline.wit",
