@@ -291,11 +291,11 @@ async fn a_line_is_held_until_the_platform_hangs_up_and_asks_again() {
         .set("channels.team", json!({ "adapter": "fickle", "pipelines": [] }));
     let host = Host::start(&Settings { is_warm: false, ..settings }).await;
     let said = json!({ "id": "m1", "conversation": "ann", "text": "hello again" });
-    let ask = || client().post(host.url("/webhook/team")).json(&said).timeout(MOMENT).send();
+    let ask = || client().post(host.url("/webhook/team")).json(&said);
     for _ in 0..2 {
-        assert!(ask().await.unwrap_err().is_timeout(), "the line is held");
+        assert!(ask().timeout(MOMENT).send().await.unwrap_err().is_timeout(), "the line is held");
     }
-    let told: Value = ask().await.unwrap().json().await.unwrap();
+    let told: Value = ask().send().await.unwrap().json().await.unwrap();
     assert_eq!(told["text"], "hello again");
 }
 
