@@ -24,7 +24,7 @@ use crate::{MANIFEST, Platform, Seen, SteppedClock, gate_of, minting, pass, stan
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Less than a node waits for another one's token, and more than a mint takes on a busy machine.
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(3);
 /// The right to mint of a node that died has ended by then.
 const RIGHT_ENDED: Duration = Duration::from_secs(12);
 

@@ -22,7 +22,7 @@ const RIGHT: &str = "right";
 /// No mint takes longer: the right of a node that died while it minted ends by itself.
 const RIGHT_LIFE: Duration = MINT_TIMEOUT.saturating_add(Duration::from_secs(1));
 /// A mint takes milliseconds: whoever has waited this long for another node's does it himself. That node may have died.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(4);
 /// Who waits for another node's token looks for it this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
