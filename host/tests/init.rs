@@ -10,6 +10,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Any port that is free.
+const FREE: &str = "127.0.0.1:0";
 const SECRET: &str = "secret canary $1 #2";
 
 fn plugins() -> PathBuf {
@@ -27,7 +29,8 @@ fn parlor(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// `init` with a channel of the generic webhook, a model that says back, and any free port.
+/// `init` with a channel of the generic webhook, a model that says back, and any free ports: `doctor` tries them, and
+/// two of these tests would have shared one.
 fn init(folder: &Path, more: &[&str]) -> Command {
     let plugins = plugins();
     let wanted = [
@@ -36,7 +39,9 @@ fn init(folder: &Path, more: &[&str]) -> Command {
         "--model",
         "echo",
         "--listen",
-        "127.0.0.1:0",
+        FREE,
+        "--admin-listen",
+        FREE,
         "--channel",
         "webhook",
         "--channel-name",
@@ -209,7 +214,7 @@ fn an_endpoint_that_does_not_answer_is_told_at_once() {
     let endpoint = format!("http://{closed}/v1");
     let mut command = parlor(
         folder.path(),
-        &["init", "--yes", "--channel", "none", "--listen", "127.0.0.1:0", "--plugins"],
+        &["init", "--yes", "--channel", "none", "--listen", FREE, "--admin-listen", FREE, "--plugins"],
     );
     command.arg(plugins()).args(["--endpoint", &endpoint, "--model-name", "big", "--json"]);
     command.env("MODEL_API_KEY", "sk-canary");
@@ -230,7 +235,7 @@ fn a_model_on_this_machine_is_named_with_its_checksum() {
     let model = std::env::var("PARLOR_TEST_MODEL").expect("no weights file is named; run `cargo xtask test`");
     let mut command = parlor(
         folder.path(),
-        &["init", "--yes", "--channel", "none", "--listen", "127.0.0.1:0", "--plugins"],
+        &["init", "--yes", "--channel", "none", "--listen", FREE, "--admin-listen", FREE, "--plugins"],
     );
     command.arg(plugins()).args(["--model", &model]);
     let told = succeeds(command);

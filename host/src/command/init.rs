@@ -58,6 +58,9 @@ pub struct Init {
     /// Address and port of all doors
     #[arg(long)]
     listen: Option<std::net::SocketAddr>,
+    /// Address and port of the operators' own door
+    #[arg(long)]
+    admin_listen: Option<std::net::SocketAddr>,
     /// How the outside reaches it
     #[arg(long)]
     public_url: Option<String>,

@@ -85,7 +85,10 @@ pub fn store(engine: &Engine, services: Services, body: Bytes, bounds: Bounds) -
     let mut store = Store::new(engine, Guest::new(services, body, bounds));
     store.limiter(|guest| &mut guest.memory);
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
-    store.call_hook(|mut store, hook| store.data_mut().pass(hook));
+    store.call_hook(|mut store, hook| match hook {
+        CallHook::CallingHost => Ok(store.data_mut().budget.host_call()?),
+        _ => Ok(()),
+    });
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| Ok(store.data().time.verdict()));
     store
@@ -98,11 +101,13 @@ pub async fn in_time<T>(
     call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
 ) -> Result<T, CallError> {
     let time = store.data().time.clone();
+    time.runs();
     let outcome = tokio::select! {
         biased;
         outcome = call(&mut *store) => outcome,
         () = time.over() => Err(Trap::Interrupt.into()),
     };
+    time.stands();
     outcome.map_err(|error| call_error(&error, &time))
 }
 
@@ -146,15 +151,6 @@ impl Guest {
     /// The plugin's memory, for one operation that writes so many bytes; none if this call may do no more.
     pub fn may_remember(&mut self, bytes: usize) -> Option<Arc<dyn Memory>> {
         self.budget.store_call(bytes).ok().map(|()| self.services.memory.clone())
-    }
-
-    fn pass(&mut self, hook: CallHook) -> wasmtime::Result<()> {
-        match hook {
-            CallHook::CallingWasm | CallHook::ReturningFromHost => self.time.stopwatch().start(),
-            CallHook::ReturningFromWasm => self.time.stopwatch().stop(),
-            CallHook::CallingHost => self.budget.host_call()?,
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the configuration shall be: by flags, else by asking, else as recommended.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -19,7 +19,8 @@ use crate::plugin::package::Package;
 use crate::plugin::signature::Trust;
 use crate::weights;
 
-const LISTEN: &str = "127.0.0.1:18789";
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18789);
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// Small, of 2024, speaks Chinese and English; the same file at both hubs.
 const RECOMMENDED: [&str; 2] = [
     "hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF/qwen2.5-0.5b-instruct-q4_k_m.gguf",
@@ -32,6 +33,7 @@ const CHANNEL: &str = "team";
 
 pub struct Answers {
     pub listen: SocketAddr,
+    pub admin: SocketAddr,
     pub public_url: Option<String>,
     pub plugins: PathBuf,
     pub model: Model,
@@ -72,7 +74,8 @@ impl Answers {
         let asking = Asking { flags, config, ask };
         let plugins = asking.plugins()?;
         let manifests = manifests(&plugins)?;
-        let listen = flags.listen.unwrap_or(LISTEN.parse().expect("it is an address"));
+        let listen = flags.listen.unwrap_or(LISTEN);
+        let admin = flags.admin_listen.unwrap_or(ADMIN_LISTEN);
         let channels: Vec<Channel> = asking.channel(&manifests)?.into_iter().collect();
         let public_url = asking.public_url(!channels.is_empty())?;
         let pipelines = asking.pipelines(&manifests)?;
@@ -82,7 +85,7 @@ impl Answers {
         };
         // Last, since it may take long.
         let model = asking.model().await?;
-        Ok(Answers { listen, public_url, plugins, model, pipelines, page, channels })
+        Ok(Answers { listen, admin, public_url, plugins, model, pipelines, page, channels })
     }
 }
 

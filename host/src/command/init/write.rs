@@ -115,6 +115,10 @@ fn config_text(answers: &Answers, config: &Path) -> String {
         None => text.push_str("# public_url: https://bot.example.com\n"),
     }
     text.push_str(&format!(
+        "# The operators' own door, on this machine alone unless you say otherwise.\nadmin: {{ listen: {} }}\n",
+        answers.admin
+    ));
+    text.push_str(&format!(
         "# Database and caches.\ndata: ./data\n# The tokens of the host's own doors.\n\
          auth: {{ jwt_secret: \"${{{TOKENS_VARIABLE}}}\" }}\n\
          plugins:\n  folder: {}\n  # Authors whose plugins are loaded: \"RW…\", \
