@@ -283,22 +283,48 @@ fn write_object<'a>(members: impl Iterator<Item = &'a (String, Value)>, out: &mu
 
 fn write_string(text: &str, out: &mut String) {
     out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\u{c}' => out.push_str("\\f"),
-            '\r' => out.push_str("\\r"),
-            control if control < ' ' => {
-                let _ = write!(out, "\\u{:04x}", control as u32);
-            }
-            other => out.push(other),
+    let mut rest = text;
+    while let Some(at) = unplain(rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        write_escaped(rest.as_bytes()[at], out);
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+/// A byte that stands in no text as it is.
+fn write_escaped(byte: u8, out: &mut String) {
+    match byte {
+        b'"' => out.push_str("\\\""),
+        b'\\' => out.push_str("\\\\"),
+        0x08 => out.push_str("\\b"),
+        b'\t' => out.push_str("\\t"),
+        b'\n' => out.push_str("\\n"),
+        0x0c => out.push_str("\\f"),
+        b'\r' => out.push_str("\\r"),
+        control => {
+            let _ = write!(out, "\\u{control:04x}");
         }
     }
-    out.push('"');
+}
+
+/// Where the first quote, backslash or control character stands: what lies before is taken as it is. Most of a message
+/// is, so eight bytes are looked at together.
+fn unplain(bytes: &[u8]) -> Option<usize> {
+    let is_unplain = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\');
+    let (words, _) = bytes.as_chunks();
+    let plain = 8 * words.iter().take_while(|word| !has_unplain(u64::from_le_bytes(**word))).count();
+    bytes[plain..].iter().position(is_unplain).map(|at| plain + at)
+}
+
+/// Whether one of eight bytes is less than a space, a quote or a backslash: a byte that is less than another borrows
+/// into its highest bit, and had no such bit before.
+fn has_unplain(word: u64) -> bool {
+    const EACH: u64 = u64::MAX / 0xff;
+    let is_less = |word: u64, than: u8| word.wrapping_sub(EACH * u64::from(than)) & !word & (EACH * 0x80);
+    let is_equal = |to: u8| is_less(word ^ (EACH * u64::from(to)), 1);
+    (is_less(word, b' ') | is_equal(b'"') | is_equal(b'\\')) != 0
 }
 
 /// ECMAScript's `Number::toString`: the shortest digits that read back the same, laid out by size.
@@ -475,8 +501,7 @@ impl Reader<'_> {
         }
         let mut text = String::new();
         loop {
-            let plain = self.text[self.at..].find(|c: char| c < ' ' || c == '"' || c == '\\');
-            let plain = plain.ok_or(Error::Syntax)?;
+            let plain = unplain(&self.text.as_bytes()[self.at..]).ok_or(Error::Syntax)?;
             text.push_str(&self.text[self.at..self.at + plain]);
             self.at += plain;
             match self.peek() {

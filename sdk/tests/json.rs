@@ -77,6 +77,24 @@ fn only_exact_whole_numbers_are_whole() {
     }
 }
 
+/// Wherever it stands, and whatever stands beside it.
+#[test]
+fn what_has_to_be_escaped_is_found_at_each_place() {
+    let characters = (0..=0xff).filter_map(char::from_u32).chain(['等', '\u{d7ff}', '\u{e000}', '\u{1f600}']);
+    for character in characters {
+        for place in 0..20 {
+            for neighbour in ["!", "[", "\u{7f}", "é"] {
+                let text = format!("{}{character}{}", neighbour.repeat(place), neighbour.repeat(9));
+                let is_plain = Value::read(&format!("\"{text}\"")).is_ok();
+                let has_to_be_escaped = character < ' ' || matches!(character, '"' | '\\');
+                assert_eq!(is_plain, !has_to_be_escaped, "{text:?}");
+                let value = Value::from(text.as_str());
+                assert_eq!(Value::read(&value.canonical()), Ok(value), "{text:?}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn doubles_survive_the_canonical_form(bits in any::<u64>()) {
