@@ -1,8 +1,10 @@
 //! From the inbox to running turns: claims what is due, within the bounds of the host and of each channel.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -14,7 +16,7 @@ use crate::clock::Watch;
 use crate::conversation::Key;
 use crate::message::Message;
 use crate::plugin::services::Fence as _;
-use crate::store::{Bound, Claim, Ending, Progress};
+use crate::store::{Bound, Claim, Ending, Progress, StoreError};
 use crate::telemetry;
 
 /// A due time that another node sets is noticed within it.
@@ -24,19 +26,24 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(super) const CLAIMS_MAX: u32 = 20;
 /// Messages of a channel that was taken out wait so long for it to come back; then they are dead letters.
 const STRANGERS_KEPT: Duration = Duration::from_secs(86_400);
+/// Turns that are claimed at once while more wait: a store that commits them together takes no longer than for one.
+const CLAIMS_AT_ONCE_MAX: usize = 16;
 /// A renewal may fail twice before the lease ends.
 const RENEWAL: Duration = Duration::from_secs(10);
 
 impl Turns {
     /// Claims turns and starts them until the drain begins.
     pub async fn dispatch(self: Arc<Self>) {
-        let (mut strangers, mut watch) = (Vec::new(), Watch::begin(self.clock.now()));
-        let mut looked = watch;
+        let (mut strangers, mut watch) = (BTreeSet::new(), Watch::begin(self.clock.now()));
+        let (mut looked, mut at_once) = (watch, 1);
         while !self.drain.draining() {
             self.follow_clock(&mut watch).await;
             self.probe_store().await;
             self.all_recorded().await;
-            let Some(permit) = self.permit().await else { break };
+            let permits = self.permits(at_once).await;
+            if permits.is_empty() {
+                break;
+            }
             let bounds: Vec<_> = self.bounds().chain(strangers.iter().cloned().map(closed)).collect();
             if looked.elapsed(self.clock.now()) >= RENEWAL {
                 self.hold_on().await;
@@ -44,19 +51,48 @@ impl Turns {
             let now = self.clock.now();
             let asked = Watch::begin(now);
             looked = asked;
-            match self.store.claim(now, LEASE, &bounds).await {
-                Ok(Some(claim)) => match self.channels.get(claim.channel.as_str()) {
-                    Some(channel) => self.clone().start(channel.clone(), claim, asked, permit),
-                    None => strangers.extend(self.leave_stranger(claim).await),
-                },
-                Ok(None) => self.idle(&bounds).await,
+            let wanted = permits.len();
+            let claims = permits.iter().map(|_| self.store.claim(now, LEASE, &bounds));
+            let claims = join_all(claims).await.into_iter().zip(permits);
+            at_once = match self.begin(claims, asked, &mut strangers).await {
+                Ok(begun) if begun == wanted => CLAIMS_AT_ONCE_MAX.min(2 * wanted),
+                Ok(0) => {
+                    self.idle(&bounds).await;
+                    1
+                }
+                Ok(_) => 1,
                 Err(error) => {
                     tracing::error!(error = %error, "no turn can be claimed");
                     tokio::time::sleep(IDLE).await;
+                    1
                 }
-            }
+            };
         }
         self.listeners.hang_up();
+    }
+
+    /// Starts what was claimed, also beside claims that failed, and counts it.
+    async fn begin(
+        self: &Arc<Self>,
+        claims: impl Iterator<Item = (Result<Option<Claim>, StoreError>, OwnedSemaphorePermit)>,
+        asked: Watch,
+        strangers: &mut BTreeSet<Arc<str>>,
+    ) -> Result<usize, StoreError> {
+        let mut begun = Ok(0);
+        for (claim, permit) in claims {
+            match claim {
+                Ok(Some(claim)) => {
+                    begun = begun.map(|begun| begun + 1);
+                    match self.channels.get(claim.channel.as_str()) {
+                        Some(channel) => self.clone().start(channel.clone(), claim, asked, permit),
+                        None => strangers.extend(self.leave_stranger(claim).await),
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => begun = Err(error),
+            }
+        }
+        begun
     }
 
     /// A host that stood still keeps its own turns if nobody took them over: it is the one that knows what it did.
@@ -81,12 +117,19 @@ impl Turns {
         }
     }
 
-    /// Room for one more turn; none once the drain begins.
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
+    /// Room for one more turn, and for so many in all if that is there; none once the drain begins.
+    async fn permits(&self, at_once: usize) -> Vec<OwnedSemaphorePermit> {
+        let first = tokio::select! {
             biased;
             permit = self.permits.clone().acquire_owned() => permit.ok(),
             () = self.drain.cancelled() => None,
+        };
+        let more = std::iter::repeat_with(|| self.permits.clone().try_acquire_owned().ok());
+        match first {
+            Some(first) => {
+                std::iter::once(first).chain(more.map_while(|permit| permit).take(at_once - 1)).collect()
+            }
+            None => Vec::new(),
         }
     }
 
@@ -119,8 +162,7 @@ impl Turns {
         asked: Watch,
         permit: OwnedSemaphorePermit,
     ) {
-        let seat = channel.permits.clone().try_acquire_owned();
-        let seat = seat.expect("only the dispatcher takes seats, and it claims for no full channel");
+        let seat = channel.permits.clone().try_acquire_owned().ok();
         let line = self.listeners.line((channel.name.clone(), claim.message.id.clone()));
         let span = span(&claim.request_id, &channel.name, &claim.message);
         let deadline = Instant::now() + channel.time;
@@ -151,8 +193,8 @@ impl Turns {
         };
         let drain = self.drain.clone();
         let work = async move {
-            self.work(turn).await;
-            drop((permit, seat));
+            self.work(turn, seat).await;
+            drop(permit);
             self.wake.notify_one();
         };
         drop(drain.spawn("turn", work.instrument(span)));
@@ -182,12 +224,12 @@ impl Turns {
     }
 
     /// Runs one turn under a lease that is renewed, to its end or its failure.
-    async fn work(&self, mut turn: Turn) {
+    async fn work(&self, mut turn: Turn, seat: Option<OwnedSemaphorePermit>) {
         let (began, tenure, key) = (Instant::now(), turn.tenure.clone(), turn.key());
         tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
         let ended = tokio::select! {
             biased;
-            ended = self.run_or_fail(&mut turn) => ended,
+            ended = self.run_or_fail(&mut turn, seat) => ended,
             () = self.renew(&tenure, &key) => Ended::Left,
         };
         self.running.leave(&turn.key(), ended);
@@ -196,12 +238,12 @@ impl Turns {
         tracing::info!(ending = ended.as_str(), age_ms, "turn ends");
     }
 
-    async fn run_or_fail(&self, turn: &mut Turn) -> Ended {
+    async fn run_or_fail(&self, turn: &mut Turn, seat: Option<OwnedSemaphorePermit>) -> Ended {
         let is_unheard = !turn.is_heard() && turn.needs_listener();
         let outcome = match turn.claim.claims {
             _ if is_unheard => Err(TurnError::Withdrawn),
             claims if claims > CLAIMS_MAX => Err(TurnError::TooManyClaims(claims)),
-            _ => self.run_seated(turn).await,
+            _ => self.run_seated(turn, seat).await,
         };
         match outcome {
             Ok(Ended::Delivered) if turn.is_stale => Ended::Stale,
@@ -210,8 +252,19 @@ impl Turns {
         }
     }
 
-    /// The turn's own time begins once it has an instance for each of its pipelines.
-    async fn run_seated(&self, turn: &mut Turn) -> Result<Ended, TurnError> {
+    /// The turn's own time begins once it has its seat in the channel and an instance for each of its pipelines. The
+    /// store counts a turn as ended before its seat is free: who was claimed together with others may wait for that.
+    async fn run_seated(
+        &self,
+        turn: &mut Turn,
+        seat: Option<OwnedSemaphorePermit>,
+    ) -> Result<Ended, TurnError> {
+        let _seat = match seat {
+            Some(seat) => seat,
+            None => {
+                turn.channel.permits.clone().acquire_owned().await.expect("this semaphore is never closed")
+            }
+        };
         let stages = u32::try_from(turn.channel.stages.len()).unwrap_or(u32::MAX);
         let _seats = self.instances.acquire_many(stages).await.expect("this semaphore is never closed");
         turn.deadline = Instant::now() + turn.channel.time;

@@ -51,14 +51,22 @@ async fn rate_of_webhooks_at_500_a_second() {
     let mut row = Row::new("rate", "500 webhooks a second, SQLite, synchronous = FULL");
     let seconds = rounds(2, 60);
     row.rounds = seconds * A_SECOND as usize;
-    let chats = Chats::Keyless(Platform::start().await);
+    let platform = Platform::start().await;
+    let chats = Chats::Keyless(platform.clone());
     let settings =
         chats.join(Settings::new()).insert("models", "echo", serde_json::json!({ "backend": "echo" }));
     let mut host = Host::start(&settings.set("default_model", "echo")).await;
     let talks: Vec<Talk> = (0..row.rounds).map(|number| Talk::new(format!("rate-{number}"), 1)).collect();
     let knocks: Vec<_> = talks.iter().map(|talk| chats.knock(&talk.conversation, &talk.texts[0])).collect();
     let load = load::send(knocks, A_SECOND, host.address()).await;
-    let times = load.acknowledged();
+    let (times, ended) = (load.acknowledged(), Instant::now());
+    let answered_by_then = platform.seen_in_all();
+    platform.until_seen(times.count()).await;
+    row.figure(format!(
+        "{answered_by_then} answered when the last was sent, all {} later",
+        ms(ended.elapsed())
+    ));
+    row.lost = times.count().saturating_sub(platform.seen_in_all());
     let others = load.count(|fate| fate != Fate::Status(200));
     row.in_time(others == 0, format!("{} of {} acknowledged", times.count(), row.rounds));
     row.figure(format!("p50 {}", ms(times.share(0.5))));

@@ -67,18 +67,6 @@ impl Stage {
     fn swaps(&self) -> usize {
         self.host.lines_with("\"plugin serves\"").iter().filter(|line| line.contains("webhook@")).count()
     }
-
-    /// Waits until everything is answered, for as long as answers come.
-    async fn until_answered(&self, taken: usize) {
-        let (mut began, mut seen) = (Instant::now(), self.platform.seen_in_all());
-        while seen < taken && began.elapsed() < Duration::from_secs(20) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            let now = self.platform.seen_in_all();
-            if now > seen {
-                (began, seen) = (Instant::now(), now);
-            }
-        }
-    }
 }
 
 /// Messages that are sent side by side, and what came of them.
@@ -217,7 +205,7 @@ async fn f10_what_is_said_while_releases_come_is_answered_once() {
         row.figure(format!("p99 {} and {}", ms(swapped.share(0.99)), ms(steady.share(0.99))));
         ratios.push(swapped.share(0.99).as_secs_f64() / steady.share(0.99).as_secs_f64());
     }
-    stage.until_answered(said.taken()).await;
+    stage.platform.until_seen(said.taken()).await;
     let (lost, doubled) = lost_and_doubled(&stage.platform, said.sent());
     (row.lost, row.doubled) = (lost, doubled);
     row.holds(said.failed() == 0, format!("{} requests failed", said.failed()));
@@ -243,7 +231,7 @@ async fn f10_releases_that_went_leave_nothing_behind() {
             stage.swap(number).await;
             // One at a time: connections to the platform are kept, and how many depends on how many answer at once.
             said.say_by(&stage, 1, 1).await;
-            stage.until_answered(said.taken()).await;
+            stage.platform.until_seen(said.taken()).await;
         }
     };
     // The last megabytes of the log are kept for whoever looks: until there are as many, each swap takes some more.
@@ -251,7 +239,7 @@ async fn f10_releases_that_went_leave_nothing_behind() {
     swap(0, warm_up).await;
     let before = Holdings::at_rest(&stage.host, rest).await;
     swap(warm_up, row.rounds).await;
-    stage.until_answered(said.taken()).await;
+    stage.platform.until_seen(said.taken()).await;
     row.holds(said.failed() == 0, format!("{} requests failed", said.failed()));
     // What waits for more work, such as a thread, ends by itself after a while.
     let after = settled(&stage.host, before).await;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -30,6 +30,8 @@ const ROBOT_SECRET: &str = "SECsecret-canary-robot";
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 3_600_000;
 const GLANCE: Duration = Duration::from_millis(5);
+/// Between two messages, while more are to come.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The generic webhook's own callback, served beside the platform's paths.
 const PUSHED_PATH: &str = "/pushed";
 const PUSHED_ORIGIN: &str = "https://push.example.com";
@@ -320,6 +322,18 @@ impl Platform {
 
     pub fn seen_in_all(&self) -> usize {
         self.world().seen.len()
+    }
+
+    /// Waits until so much was seen in all, for as long as more comes.
+    pub async fn until_seen(&self, wanted: usize) {
+        let (mut heard, mut seen) = (Instant::now(), self.seen_in_all());
+        while seen < wanted && heard.elapsed() < PATIENCE {
+            tokio::time::sleep(GLANCE).await;
+            let now = self.seen_in_all();
+            if now > seen {
+                (heard, seen) = (Instant::now(), now);
+            }
+        }
     }
 
     pub fn mints(&self) -> usize {
