@@ -23,16 +23,19 @@ struct Scene {
 
 impl Scene {
     async fn set(rule: &str, value: serde_json::Value) -> Scene {
-        let mut scene = Scene::prepare(rule, value).await;
+        let mut scene = Scene::prepare(&[(rule, value)]).await;
         scene.host.run().await;
         scene
     }
 
     /// Everything but a process.
-    async fn prepare(rule: &str, value: serde_json::Value) -> Scene {
+    async fn prepare(rules: &[(&str, serde_json::Value)]) -> Scene {
         let (slate, model) = (Slate::start().await, Model::start().await);
         let settings = model.join(slate.join(Settings::new()));
-        let settings = settings.set(&format!("channels.board.{rule}"), value);
+        let set = |settings: Settings, (rule, value): &(&str, serde_json::Value)| {
+            settings.set(&format!("channels.board.{rule}"), value.clone())
+        };
+        let settings = rules.iter().fold(settings, set);
         Scene { host: Host::at_rest(&settings), slate, model }
     }
 
@@ -212,7 +215,7 @@ mod killed {
 
     /// Dies at this place in the turn that answers two messages together, and starts again.
     async fn die_at(place: &str) -> Scene {
-        let mut scene = Scene::prepare("while_answering", json!("merge")).await;
+        let mut scene = Scene::prepare(&[("while_answering", json!("merge"))]).await;
         // The first turn passes each place once.
         scene.host.begin_with_environment(&[("PARLOR_KILL_AT", place)]);
         scene.host.serves().await;
@@ -249,7 +252,7 @@ mod killed {
     /// The second message is stored, and the process dies before anybody hears of it.
     #[tokio::test]
     async fn an_interruption_that_nobody_heard_counts_after_a_kill() {
-        let mut scene = Scene::prepare("while_answering", json!("interrupt")).await;
+        let mut scene = Scene::prepare(&[("while_answering", json!("interrupt"))]).await;
         scene.host.begin_with_environment(&[("PARLOR_KILL_AT", "intake::after_commit 2")]);
         scene.host.serves().await;
         scene.model.let_through("canary one", 2);
@@ -263,9 +266,27 @@ mod killed {
         assert_eq!(scene.model.times_asked("canary one"), 1, "nobody asks for it again");
     }
 
+    /// It was opened, and the process died before it wrote that down: who has the turn next does not know of it.
+    #[tokio::test]
+    async fn a_card_that_a_kill_made_unknown_is_closed_by_an_interruption() {
+        let waits = ("settings", json!({ "opens_without_text": false }));
+        let mut scene = Scene::prepare(&[("while_answering", json!("interrupt")), waits]).await;
+        scene.host.begin_with_environment(&[("PARLOR_KILL_AT", "show::before_record 1")]);
+        scene.host.serves().await;
+        scene.model.hold("canary one");
+        scene.say("ann", "canary one").await;
+        assert_eq!(scene.host.ended().await.signal(), Some(SIGKILL));
+        assert_eq!(scene.slate.cards("ann").len(), 1);
+        scene.model.let_through("canary one", 0);
+        scene.host.run_with(&[]).await;
+        eventually("it is asked again", || (scene.model.times_asked("canary one") == 2).then_some(())).await;
+        scene.say("ann", "canary two").await;
+        assert_eq!(scene.closed("ann", 2).await, [STOPPED.to_owned(), Model::answer_to("canary two")]);
+    }
+
     /// A host that is killed as soon as it has stored so many messages of these, and comes back late.
     async fn back_late(rule: serde_json::Value, said: &[&str], ahead_ms: u64) -> Scene {
-        let mut scene = Scene::prepare("stale", rule).await;
+        let mut scene = Scene::prepare(&[("stale", rule)]).await;
         scene.model.hold("canary old");
         scene.host.run().await;
         for text in said {

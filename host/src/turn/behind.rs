@@ -62,8 +62,8 @@ impl Turns {
     /// Another message came, and this one's answer stops: what is shown of it is closed as it stands. It stays in the
     /// history, since the next one goes on from it.
     pub(super) async fn break_off(&self, turn: &Turn) -> Result<Ended, TurnError> {
-        let reply = turn.cut_off();
-        let closed = match turn.may_have_card() {
+        let (reply, may_show) = (turn.cut_off(), turn.may_have_left_a_card());
+        let closed = match may_show {
             true => self.close_card(turn, &reply).await?,
             false => Some(Vec::new()),
         };
@@ -76,7 +76,7 @@ impl Turns {
         let ending = Ending::Delivered { receipt };
         self.record_sent(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &said)).await?;
         self.tell(turn, End::Withdrawn);
-        if turn.may_have_card() {
+        if may_show {
             self.tell_said(turn, &reply);
         }
         Ok(Ended::Interrupted)

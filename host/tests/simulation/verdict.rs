@@ -56,10 +56,13 @@ fn strangers(ledger: &Ledger, seen: &BTreeMap<Key, Vec<Sight>>) -> Vec<String> {
     unknown.map(|(key, sights)| format!("{key:?} answers nothing that was said: {sights:?}")).collect()
 }
 
-/// In each conversation the first sight of the answers is in the order in which the messages were stored.
+/// In each conversation the first sight of the answers is in the order in which the messages were stored. One that the
+/// store ended by its withdrawal, while its answer was on its way, holds up nobody.
 fn order(told: &[(Key, Told)]) -> Vec<String> {
     let mut conversations: BTreeMap<(&str, &str), Vec<&Told>> = BTreeMap::new();
-    for (key, told) in told.iter().filter(|(_, told)| told.accepted.is_some() && told.seen.is_some()) {
+    let is_ended_by_withdrawal = |told: &Told| told.is_taken_back && told.ending.is_none();
+    let answered = told.iter().filter(|(_, told)| told.accepted.is_some() && told.seen.is_some());
+    for (key, told) in answered.filter(|(_, told)| !is_ended_by_withdrawal(told)) {
         conversations.entry((&key.0, &told.conversation)).or_default().push(told);
     }
     let mut wrongs = Vec::new();
