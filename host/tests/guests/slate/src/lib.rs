@@ -12,6 +12,9 @@ use parlor_sdk::{
 };
 
 const ORIGIN: &str = "https://slate.example.com";
+/// Clocks of two nodes are no further apart.
+const APART_MS: u64 = 60_000;
+const CONFLICT: &str = "the platform answered 409";
 
 #[derive(Default)]
 struct Slate;
@@ -47,18 +50,27 @@ impl Card {
         Self { sequence: clock::now_ms().max(self.sequence + 1), ..self }
     }
 
-    fn change(&self, key: &str, text: &str) -> Result<HttpResponse, Fault> {
-        let body = object([
-            ("sequence", self.sequence.to_string().into()),
-            ("text", text.into()),
-            ("whole", self.is_whole.into()),
-        ]);
-        send("PUT", &format!("/cards/{}", self.id), key, &body)
+    fn change(&mut self, key: &str, text: &str) -> Result<(), Fault> {
+        let (path, is_whole) = (format!("/cards/{}", self.id), self.is_whole);
+        self.in_sequence(|sequence| {
+            let body = [("sequence", sequence), ("text", text.into()), ("whole", is_whole.into())];
+            send("PUT", &path, key, &object(body))
+        })
     }
 
-    fn close(&self, key: &str) -> Result<HttpResponse, Fault> {
-        let body = object([("sequence", self.sequence.to_string().into())]);
-        send("POST", &format!("/cards/{}/close", self.id), key, &body)
+    fn close(&mut self, key: &str) -> Result<(), Fault> {
+        let path = format!("/cards/{}/close", self.id);
+        self.in_sequence(|sequence| send("POST", &path, key, &object([("sequence", sequence)])))
+    }
+
+    /// A change that nobody heard of may have come from a node whose clock is ahead: then this one's own is refused.
+    fn in_sequence(&mut self, send: impl Fn(Value) -> Result<HttpResponse, Fault>) -> Result<(), Fault> {
+        let refused = send(self.sequence.to_string().into());
+        if !refused.as_ref().is_err_and(is_conflict) {
+            return refused.map(drop);
+        }
+        self.sequence += APART_MS;
+        send(self.sequence.to_string().into()).map(drop)
     }
 }
 
@@ -90,7 +102,7 @@ impl Adapter for Slate {
             }
             return Ok(checkpoint);
         }
-        let card = Card { shown: text.len(), ..card.next() };
+        let mut card = Card { shown: text.len(), ..card.next() };
         card.change(key, text)?;
         Ok(card.encode())
     }
@@ -107,12 +119,12 @@ impl Adapter for Slate {
             // An update whose response was lost, or its checkpoint: the card of this key stands there.
             return Ok(card_of(&response).map_or_else(Delivered::done, |card| Delivered::More(card.encode())));
         };
-        let card = card.next();
+        let mut card = card.next();
         if card.is_whole {
             card.close(key)?;
             return Ok(Delivered::Done(vec![card.id]));
         }
-        let card = Card { is_whole: true, ..card };
+        card.is_whole = true;
         card.change(key, &reply.text)?;
         Ok(Delivered::More(card.encode()))
     }
@@ -142,6 +154,10 @@ fn message(address: &[u8], key: &str, text: &str) -> Value {
         ("key", key.into()),
         ("text", text.into()),
     ])
+}
+
+fn is_conflict(fault: &Fault) -> bool {
+    fault.reason == CONFLICT
 }
 
 fn send(method: &str, path: &str, limit_key: &str, body: &Value) -> Result<HttpResponse, Fault> {
