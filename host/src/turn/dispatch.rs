@@ -229,7 +229,7 @@ impl Turns {
         tracing::info!(claims = turn.claim.claims, stage = stage(&turn.claim.progress), "turn begins");
         let ended = tokio::select! {
             biased;
-            ended = self.run_or_fail(&mut turn, seat) => ended,
+            ended = self.run_in_seat(&mut turn, seat) => ended,
             () = self.renew(&tenure, &key) => Ended::Left,
         };
         self.running.leave(&turn.key(), ended);
@@ -238,12 +238,24 @@ impl Turns {
         tracing::info!(ending = ended.as_str(), age_ms, "turn ends");
     }
 
-    async fn run_or_fail(&self, turn: &mut Turn, seat: Option<OwnedSemaphorePermit>) -> Ended {
+    /// The store counts a turn as ended before its seat in the channel is free: who was claimed together with others may
+    /// have to wait for one.
+    async fn run_in_seat(&self, turn: &mut Turn, seat: Option<OwnedSemaphorePermit>) -> Ended {
+        let _seat = match seat {
+            Some(seat) => seat,
+            None => {
+                turn.channel.permits.clone().acquire_owned().await.expect("this semaphore is never closed")
+            }
+        };
+        self.run_or_fail(turn).await
+    }
+
+    async fn run_or_fail(&self, turn: &mut Turn) -> Ended {
         let is_unheard = !turn.is_heard() && turn.needs_listener();
         let outcome = match turn.claim.claims {
             _ if is_unheard => Err(TurnError::Withdrawn),
             claims if claims > CLAIMS_MAX => Err(TurnError::TooManyClaims(claims)),
-            _ => self.run_seated(turn, seat).await,
+            _ => self.run_seated(turn).await,
         };
         match outcome {
             Ok(Ended::Delivered) if turn.is_stale => Ended::Stale,
@@ -252,19 +264,8 @@ impl Turns {
         }
     }
 
-    /// The turn's own time begins once it has its seat in the channel and an instance for each of its pipelines. The
-    /// store counts a turn as ended before its seat is free: who was claimed together with others may wait for that.
-    async fn run_seated(
-        &self,
-        turn: &mut Turn,
-        seat: Option<OwnedSemaphorePermit>,
-    ) -> Result<Ended, TurnError> {
-        let _seat = match seat {
-            Some(seat) => seat,
-            None => {
-                turn.channel.permits.clone().acquire_owned().await.expect("this semaphore is never closed")
-            }
-        };
+    /// The turn's own time begins once it has an instance for each of its pipelines.
+    async fn run_seated(&self, turn: &mut Turn) -> Result<Ended, TurnError> {
         let stages = u32::try_from(turn.channel.stages.len()).unwrap_or(u32::MAX);
         let _seats = self.instances.acquire_many(stages).await.expect("this semaphore is never closed");
         turn.deadline = Instant::now() + turn.channel.time;
