@@ -280,7 +280,11 @@ mod killed {
         scene.model.let_through("canary one", 0);
         scene.host.run_with(&[]).await;
         eventually("it is asked again", || (scene.model.times_asked("canary one") == 2).then_some(())).await;
+        // An answer that comes at once needs no card.
+        scene.model.hold("canary two");
         scene.say("ann", "canary two").await;
+        scene.sees("ann", "answer ").await;
+        scene.model.release("canary two");
         assert_eq!(scene.closed("ann", 2).await, [STOPPED.to_owned(), Model::answer_to("canary two")]);
     }
 

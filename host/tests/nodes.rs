@@ -153,7 +153,9 @@ async fn a_message_that_is_taken_back_at_one_node_stops_at_the_other() {
     assert!(Slate::take_back(&hosts[1 - works].url(BOARD), text).await, "acknowledged");
     eventually("the card is closed", || slate.cards("ann").pop().filter(|card| card.is_closed)).await;
     eventually("the model's caller leaves", || (model.left() == 1).then_some(())).await;
-    assert_eq!(hosts[works].lines_with("\"withdrawn\"").len(), 1);
+    let withdrawn = || hosts[works].lines_with("\"withdrawn\"").len();
+    eventually("the turn ends", || (withdrawn() > 0).then_some(())).await;
+    assert_eq!(withdrawn(), 1);
     assert_eq!(slate.wrongs(), [""; 0]);
 }
 

@@ -201,7 +201,11 @@ export class Visit {
 
   /** Asks and waits for the answer. */
   async converse(query) {
+    const questions = this.page.locator(".person");
+    const before = await questions.count();
     await this.ask(query);
+    // Until it stands there, the last answer is that to another.
+    await until("the question stands there", async () => (await questions.count()) > before);
     await this.reaches("done");
   }
 
