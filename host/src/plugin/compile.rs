@@ -21,8 +21,9 @@ const TIME_MAX: Duration = Duration::from_secs(180);
 /// Bound of the child's address space: the compiler maps little, an attack on it much.
 #[cfg(feature = "compile")]
 const CHILD_BYTES_MAX: u64 = 8 << 30;
+/// The lowest: those who are served go before.
 #[cfg(feature = "compile")]
-const CHILD_NICENESS: i32 = 10;
+const CHILD_NICENESS: i32 = 19;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
