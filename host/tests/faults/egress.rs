@@ -84,8 +84,16 @@ fn run_inside() {
     }
     unshare.args(["--net", "--mount", "sh", "-ec", &script, "sh"]).arg(&names);
     unshare.arg(std::env::current_exe().unwrap()).args(["--exact", NAME, "--nocapture"]);
-    let status = unshare.env(INSIDE, "yes").status().expect("`unshare` of util-linux is there");
-    assert!(status.success(), "the test in a network of its own failed, or there can be none: {status}");
+    // What it writes would be counted as another test.
+    let output = unshare.env(INSIDE, "yes").output().expect("`unshare` of util-linux is there");
+    let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "the test in a network of its own failed, or there can be none: {}\n{}{}",
+        output.status,
+        told(&output.stdout),
+        told(&output.stderr)
+    );
 }
 
 /// Who was called, by the address that the call came to.
