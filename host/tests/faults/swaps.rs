@@ -23,6 +23,8 @@ const UNDER_WAY_MAX: usize = 256;
 /// that remember the release they last held: how many there are depends on what came together. One of each release
 /// would be many more.
 const BY_CHANCE: usize = 2;
+/// In so many parts the releases come of which nothing stays behind, and what is held is looked at after each.
+const PARTS: usize = 10;
 /// Threads that wait for work, and connections that wait for requests, end within this.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 const P99_RATIO_MAX: f64 = 1.5;
@@ -234,11 +236,18 @@ async fn f10_releases_that_went_leave_nothing_behind() {
             stage.platform.until_seen(said.taken()).await;
         }
     };
-    // The last megabytes of the log are kept for whoever looks: until there are as many, each swap takes some more.
-    let warm_up = rounds(10, 2500);
+    // The last megabytes of the log are kept for whoever looks, and pages of the database: until there are as many, each
+    // swap takes some more, and after some thousands none does.
+    let warm_up = rounds(10, 6000);
     swap(0, warm_up).await;
     let before = Holdings::at_rest(&stage.host, rest).await;
-    swap(warm_up, row.rounds).await;
+    let part = row.rounds / PARTS;
+    let mut resident = Vec::new();
+    for number in 0..PARTS {
+        swap(warm_up + number * part, part).await;
+        resident.push(Holdings::of(&stage.host).resident_bytes as f64);
+    }
+    row.raw("resident bytes on the way", 0, &resident);
     stage.platform.until_seen(said.taken()).await;
     row.holds(said.failed() == 0, format!("{} requests failed", said.failed()));
     // What waits for more work, such as a thread, ends by itself after a while.
