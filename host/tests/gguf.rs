@@ -99,14 +99,18 @@ async fn a_dropped_answer_and_a_deadline_free_the_only_sequence() {
     assert!(answer.next().await.unwrap().is_ok());
     drop(answer);
 
-    let mut answer = model.ask(&endless, Instant::now() + Duration::from_millis(300)).await.unwrap();
-    let last = loop {
-        match answer.next().await.expect("it ended silently") {
-            Ok(Delta::Text(_)) => {}
-            last => break last,
-        }
-    };
-    assert_eq!(last, Err(ModelError::TimedOut));
+    // Now and then a story is short.
+    let mut ends = Vec::new();
+    while ends.len() < 5 && ends.last() != Some(&Err(ModelError::TimedOut)) {
+        let mut answer = model.ask(&endless, Instant::now() + Duration::from_millis(300)).await.unwrap();
+        ends.push(loop {
+            match answer.next().await.expect("it ended silently") {
+                Ok(Delta::Text(_)) => {}
+                last => break last,
+            }
+        });
+    }
+    assert_eq!(ends.last(), Some(&Err(ModelError::TimedOut)), "{ends:?}");
     assert!(whole(&model, &prompt("hello")).await.is_ok());
 }
 

@@ -19,7 +19,7 @@ export const cases = {
     await visit.converse("canary one");
     await begin(visit, "canary two");
     await begin(visit, "canary three");
-    await visit.page.locator("#talks a", { hasText: "canary one" }).click();
+    await visit.open("canary one");
     await visit.converse("more of canary one");
     await visit.page.reload();
     await visit.ready();
@@ -27,7 +27,7 @@ export const cases = {
     assert.deepEqual(await visit.page.locator(".person .text").allTextContents(), ["canary one", "more of canary one"]);
     assert.equal(await visit.page.locator(".entry a[aria-current]").textContent(), "canary one");
     assert.match(await visit.page.title(), /^canary one/);
-    await visit.page.locator("#talks a", { hasText: "canary two" }).click();
+    await visit.open("canary two");
     await visit.says("canary two");
   },
 
@@ -153,7 +153,7 @@ export const cases = {
     await visit.ready();
     await visit.converse("canary robust");
     assert.equal((await visit.titles())[0], "canary robust");
-    await visit.page.locator("#talks a", { hasText: "damaged" }).click();
+    await visit.open("damaged");
     await visit.reaches("failed");
     await visit.page.locator("#look").click();
   },

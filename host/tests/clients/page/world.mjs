@@ -214,6 +214,13 @@ export class Visit {
     await this.prose.filter({ hasText: text }).waitFor();
   }
 
+  /** Opens a conversation of the list, and waits until it stands there instead of the one before. */
+  async open(title) {
+    const entry = "#talks .entry a";
+    await this.page.locator(entry, { hasText: title }).click();
+    await this.page.locator(`${entry}[aria-current]`, { hasText: title }).waitFor();
+  }
+
   /** The titles of the list, from the top. */
   titles() {
     return this.page.locator("#talks .entry a").allTextContents();
