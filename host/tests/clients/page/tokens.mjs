@@ -62,6 +62,7 @@ export const cases = {
   async "the token is in no address of the page and in nothing that it keeps of a conversation"(world) {
     const visit = await visitClosed(world);
     await enter(visit, world.token);
+    await visit.page.locator("#door[open]").waitFor({ state: "detached" });
     await visit.converse("canary discreet");
     assert.ok(!visit.page.url().includes(world.token));
     const kept = await visit.page.evaluate(() => JSON.stringify({ ...localStorage }));
