@@ -101,13 +101,13 @@ pub async fn in_time<T>(
     call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
 ) -> Result<T, CallError> {
     let time = store.data().time.clone();
-    time.runs();
+    time.stopwatch().start();
     let outcome = tokio::select! {
         biased;
         outcome = call(&mut *store) => outcome,
         () = time.over() => Err(Trap::Interrupt.into()),
     };
-    time.stands();
+    time.stopwatch().stop();
     outcome.map_err(|error| call_error(&error, &time))
 }
 

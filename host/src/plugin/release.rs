@@ -49,7 +49,7 @@ pub struct Call<'a> {
     pub outcome: &'static str,
     /// From the call to its end, host calls included.
     pub elapsed: Duration,
-    /// Of that the guest's own.
+    /// Of that the guest's own, with what the host does to hand values in and out.
     pub own: Duration,
 }
 

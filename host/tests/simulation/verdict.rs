@@ -36,7 +36,6 @@ pub async fn wrongs(world: &World) -> Vec<String> {
     };
     let mut wrongs = world.ledger().wrongs.clone();
     wrongs.extend(strangers(&world.ledger(), &by_message));
-    wrongs.extend(order(&told));
     let mut matters = Vec::with_capacity(told.len());
     for (key, told) in told {
         let sights = by_message.remove(&key).unwrap_or_default();
@@ -44,6 +43,7 @@ pub async fn wrongs(world: &World) -> Vec<String> {
         let ended = world.store.ended(&key.0, &key.1).await.expect("the store itself is sound");
         matters.push(Matter { key, told, sights, outcome, ended });
     }
+    wrongs.extend(order(world, &matters));
     for matter in &matters {
         wrongs.extend(matter.wrongs(world, &matters));
     }
@@ -57,12 +57,17 @@ fn strangers(ledger: &Ledger, seen: &BTreeMap<Key, Vec<Sight>>) -> Vec<String> {
 }
 
 /// In each conversation the first sight of the answers is in the order in which the messages were stored. One that the
-/// store ended by its withdrawal, while its answer was on its way, holds up nobody.
-fn order(told: &[(Key, Told)]) -> Vec<String> {
+/// store ended by its withdrawal, while its answer was on its way, holds up nobody: it is excused, and counted.
+fn order(world: &World, matters: &[Matter]) -> Vec<String> {
     let mut conversations: BTreeMap<(&str, &str), Vec<&Told>> = BTreeMap::new();
-    let is_ended_by_withdrawal = |told: &Told| told.is_taken_back && told.ending.is_none();
-    let answered = told.iter().filter(|(_, told)| told.accepted.is_some() && told.seen.is_some());
-    for (key, told) in answered.filter(|(_, told)| !is_ended_by_withdrawal(told)) {
+    for Matter { key, told, ended, .. } in matters {
+        if told.accepted.is_none() || told.seen.is_none() {
+            continue;
+        }
+        if *ended == Some(EndedAs::Withdrawn) && told.ending.is_none() {
+            world.count("order excused");
+            continue;
+        }
         conversations.entry((&key.0, &told.conversation)).or_default().push(told);
     }
     let mut wrongs = Vec::new();

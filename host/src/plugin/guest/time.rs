@@ -35,16 +35,6 @@ impl OwnTime {
         Self(Arc::new(Mutex::new(Stopwatch { limit, spent, since: None, waited })))
     }
 
-    /// From the begin of a call on.
-    pub(super) fn runs(&self) {
-        self.stopwatch().start();
-    }
-
-    /// From the end of a call on.
-    pub(super) fn stands(&self) {
-        self.stopwatch().stop();
-    }
-
     /// Waits for one of the host's services, which bounds its own time; the guest's stands meanwhile.
     pub async fn stands_for<T>(&self, service: impl Future<Output = T>) -> Result<T, WaitedTooLong> {
         let left = {
