@@ -238,9 +238,10 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
         messages: Vec<Incoming>,
     ) -> Result<Vec<Acceptance>, StoreError>;
 
-    /// Ends the unfinished turns of these messages without an answer; tells which there were. Who works on an
-    /// unanswered one, or has shown some of its text, ends it himself: no answer is taken from him, and if he
-    /// dies a claim brings the turn up as `withdrawn`. An answer of which a part was sent is sent whole.
+    /// Ends the unfinished turns of these messages without an answer; tells which there were. Who works on one, or has
+    /// shown some of its text before there was an answer, ends it himself: no answer is taken from him, what he
+    /// delivers already holds up the turns behind it, and if he dies a claim brings the turn up as `withdrawn`. An
+    /// answer of which a part was sent is sent whole.
     async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError>;
 
     /// The machine's clock was set to `now`, ahead or back by so many milliseconds: what is to come moves with it, or a
@@ -251,7 +252,8 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     }
 
     /// Leases the next turn that is due: the oldest unfinished one of a conversation that nobody leases.
-    /// A turn that was `received` is `generating` by now. Channels at their bound wait.
+    /// A turn that was `received` is `generating` by now. What was answered to one that is `withdrawn` is given up.
+    /// Channels at their bound wait.
     async fn claim(
         &self,
         now: Millis,
@@ -276,8 +278,8 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// Stores the answer: `answered`. Its delivery is due at once, under the same lease, unless it is held.
     async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError>;
 
-    /// Records what a delivery has done so far: `delivering`. Before there is an answer it records what was
-    /// shown of it, for the delivery to go on from.
+    /// Records what a delivery has done so far: `delivering`, and for a withdrawal it is too late. Before there is an
+    /// answer it records what was shown of it, for the delivery to go on from.
     async fn checkpoint(&self, lease: Lease, now: Millis, checkpoint: &[u8]) -> Result<(), StoreError>;
 
     /// Gives the lease back; the turn is due again at `until`. A `failure` counts as a failed attempt.
@@ -309,10 +311,9 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// What came of a message; none if it is unknown.
     async fn outcome(&self, channel: &str, message_id: &str) -> Result<Option<Outcome>, StoreError>;
 
-    /// Whether a message was taken back, perhaps at another node. A store of one process need not say: there
-    /// whoever works on it hears so at once.
-    async fn is_taken_back(&self, _channel: &str, _message_id: &str) -> Result<bool, StoreError> {
-        Ok(false)
+    /// Whether a message was taken back, perhaps at another node.
+    async fn is_taken_back(&self, channel: &str, message_id: &str) -> Result<bool, StoreError> {
+        Ok(self.outcome(channel, message_id).await? == Some(Outcome::Withdrawn))
     }
 
     /// The answer was handed over on the line where it was asked for (`hold_delivery_until`): ends the

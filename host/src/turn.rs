@@ -25,6 +25,7 @@ mod talk;
 mod tell;
 mod tenure;
 mod trouble;
+mod usefulness;
 mod way;
 mod wishes;
 mod work;

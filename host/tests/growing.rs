@@ -17,6 +17,8 @@ use support::{Card, Host, Model, Platform, Settings, Slate, client, eventually};
 const BOARD: &str = "/webhook/board";
 const APOLOGY: &str = "Sorry, I cannot answer right now. Please try again later.";
 const STOPPED: &str = "The answer was stopped.";
+/// So long nothing happens that is not to happen.
+const MOMENT: Duration = Duration::from_millis(300);
 /// `rate` in the guest's manifest.
 const CHANGES_A_SECOND: usize = 5;
 
@@ -382,6 +384,31 @@ async fn a_message_that_is_taken_back_closes_its_card_with_what_was_shown() {
     let asked = scene.model.asked();
     let next = asked.iter().find(|asked| asked.to_string().contains("canary next")).unwrap();
     assert!(!next.to_string().contains(text), "it enters no history: {next}");
+}
+
+/// Found by seed 5237 of the simulation: the turn was over at once, and the next answer came before the one that was on
+/// its way already.
+#[tokio::test]
+async fn an_answer_on_its_way_is_waited_for_though_its_message_was_taken_back() {
+    let scene = Scene::set().await;
+    // No card opens: all of the answer is one message.
+    scene.slate.refuse_updates(Some(410));
+    scene.slate.hold_last(true);
+    scene.say("ann", "canary first").await;
+    scene.say("ann", "canary next").await;
+    eventually("the answer is on its way", || (scene.slate.last_changes() == 1).then_some(())).await;
+    scene.take_back("canary first").await;
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!(scene.model.times_asked("canary next"), 0, "its turn has not come");
+    scene.slate.hold_last(false);
+    let messages = eventually("both answers", || {
+        Some(scene.slate.messages("ann")).filter(|messages| messages.len() == 2)
+    })
+    .await;
+    for text in ["canary first", "canary next"] {
+        assert!(messages.contains(&Model::answer_to(text)), "{messages:?}");
+    }
+    scene.host.wait_for_line(&["turn ends", "delivered"]).await;
 }
 
 /// Some answers a platform does not take, whoever sends them: then the person is told that there is none.

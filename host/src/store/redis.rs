@@ -653,10 +653,6 @@ impl Store for RedisStore {
         }))
     }
 
-    async fn is_taken_back(&self, channel: &str, message_id: &str) -> Result<bool, StoreError> {
-        Ok(self.outcome(channel, message_id).await? == Some(Outcome::Withdrawn))
-    }
-
     async fn handed_over(
         &self,
         channel: &str,

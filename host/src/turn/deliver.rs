@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::usefulness::Usefulness;
 use super::{Turn, TurnError, Turns};
 use crate::adapter::AdapterError;
 use crate::message::Reply;
@@ -15,10 +16,12 @@ const PARTS_MAX: u32 = 200;
 
 impl Turns {
     /// Sends the reply from the checkpoint on, or completes the card in which it grew; returns the platform's
-    /// ids of what was sent. No adapter is asked to send nothing.
+    /// ids of what was sent. No adapter is asked to send nothing. A message that is taken back before any of it can be
+    /// out gets none of it.
     pub(super) async fn deliver(&self, turn: &Turn, reply: &Reply) -> Result<Vec<String>, TurnError> {
         let Some((adapter, address)) = turn.mouth() else { return Ok(Vec::new()) };
-        if reply.is_nothing() && !turn.may_have_left_a_card() {
+        let may_be_seen = turn.may_have_left_a_card();
+        if reply.is_nothing() && !may_be_seen {
             return Ok(Vec::new());
         }
         let cut_off = reply.is_nothing().then(|| turn.cut_off());
@@ -29,8 +32,10 @@ impl Turns {
         let to = Destination { address, key: &key };
         for _ in 0..PARTS_MAX {
             fail::fail_point!("turn::before_send");
-            let delivered = adapter.finish(turn.fence(), &to, &checkpoint, reply).await;
-            match delivered.map_err(|error| turn.blame(error))? {
+            let is_first = checkpoint.is_empty() && !may_be_seen;
+            let fence = if is_first { turn.fence_of_first() } else { turn.fence() };
+            let delivered = adapter.finish(fence, &to, &checkpoint, reply).await;
+            match delivered.map_err(|error| turn.blame(error, is_first))? {
                 Delivered::More(next) => {
                     fail::fail_point!("turn::before_record");
                     self.record_sent(|| self.store.checkpoint(turn.claim.lease, self.clock.now(), &next))
@@ -56,7 +61,7 @@ impl Turns {
         let to = Destination { address, key: &key };
         for _ in 0..PARTS_MAX {
             let delivered = adapter.finish(turn.fence(), &to, &checkpoint, reply).await;
-            match delivered.map_err(|error| turn.blame(error))? {
+            match delivered.map_err(|error| turn.blame(error, false))? {
                 Delivered::More(next) => checkpoint = next,
                 Delivered::Done(_) => return Ok(()),
             }
@@ -71,8 +76,20 @@ impl Turn {
         self.tenure.clone()
     }
 
-    /// Why a delivery failed: what an adapter makes of a lost lease is its own, and no matter of the platform's.
-    fn blame(&self, error: AdapterError) -> TurnError {
-        if self.tenure.is_lost() { StoreError::LeaseLost.into() } else { TurnError::Delivery(error) }
+    /// The same as long as nothing is out: nobody wants the first word of an answer to what was taken back.
+    fn fence_of_first(&self) -> Arc<dyn Fence> {
+        Arc::new(Usefulness::new(self.fence(), &self.cancelled))
+    }
+
+    /// Why a delivery failed: what an adapter makes of a request that was held back is its own, and no matter of the
+    /// platform's. The first part of an answer that nobody wants is not tried again.
+    fn blame(&self, error: AdapterError, is_first: bool) -> TurnError {
+        if self.tenure.is_lost() {
+            StoreError::LeaseLost.into()
+        } else if is_first && self.cancelled.is_cancelled() {
+            TurnError::Withdrawn
+        } else {
+            TurnError::Delivery(error)
+        }
     }
 }

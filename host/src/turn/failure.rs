@@ -132,6 +132,7 @@ impl Turns {
             Ok(receipt) => {
                 self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
             }
+            Err(TurnError::Withdrawn) => self.take_back(turn).await,
             Err(error) => match self.delivery_pause(turn, &error) {
                 Some(pause) => self.retry(turn, pause, &error).await,
                 None => self.bury(turn, &error).await,

@@ -9,19 +9,17 @@
 mod pace;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::usefulness::Usefulness;
 use super::{Answer, Turn, TurnError, Turns};
 use crate::adapter::{AdapterError, Speaker};
 use crate::conversation;
 use crate::message::{FaultKind, Reply};
 use crate::plugin::release::Destination;
-use crate::plugin::services::Fence;
 use crate::store::Claim;
 use crate::telemetry;
 use pace::Pace;
@@ -142,7 +140,7 @@ impl Turns {
             }
             let Some(text) = pace.next(&turn.line.borrow().text, card.is_open()) else { continue };
             fail::fail_point!("show::before_update");
-            let fence = Arc::new(Usefulness::of(turn, is_over));
+            let fence = Arc::new(Usefulness::new(turn.fence(), is_over));
             let outcome = adapter.update(fence.clone(), &to, &card.checkpoint, &text).await;
             if outcome.is_err() && fence.is_refused() {
                 return;
@@ -214,35 +212,6 @@ impl Turns {
             }
         }
         true
-    }
-}
-
-/// What an update goes out under: once the answer is there, or the message was taken back, nobody wants what still
-/// waits for its place in a rate.
-#[derive(Debug)]
-struct Usefulness {
-    lease: Arc<dyn Fence>,
-    is_over: CancellationToken,
-    is_refused: AtomicBool,
-}
-
-impl Usefulness {
-    fn of(turn: &Turn, is_over: &CancellationToken) -> Self {
-        Self { lease: turn.fence(), is_over: is_over.clone(), is_refused: AtomicBool::new(false) }
-    }
-
-    /// Whether a request was held back by it.
-    fn is_refused(&self) -> bool {
-        self.is_refused.load(Ordering::Relaxed)
-    }
-}
-
-#[async_trait]
-impl Fence for Usefulness {
-    async fn holds(&self) -> bool {
-        let holds = self.lease.holds().await && !self.is_over.is_cancelled();
-        self.is_refused.fetch_or(!holds, Ordering::Relaxed);
-        holds
     }
 }
 

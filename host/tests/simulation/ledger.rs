@@ -31,8 +31,10 @@ pub struct Told {
     pub is_acknowledged: bool,
     /// The platform was told that the message is taken back.
     pub is_taken_back: bool,
-    /// The store ended it by that, before there was an answer and before anything of it was seen or on its way.
+    /// The store was told so before anything of it was seen or on its way.
     pub is_withdrawn_unseen: bool,
+    /// And before there was an answer.
+    pub is_withdrawn_unanswered: bool,
     /// Requests about it.
     under_way: usize,
     pub answers: Vec<Reply>,
@@ -207,7 +209,8 @@ impl Ledger {
 
     pub fn withdrawn(&mut self, key: &Key) {
         let told = self.entry(key);
-        told.is_withdrawn_unseen = told.answers.is_empty() && told.seen.is_none() && told.under_way == 0;
+        told.is_withdrawn_unseen = told.seen.is_none() && told.under_way == 0;
+        told.is_withdrawn_unanswered = told.answers.is_empty();
     }
 
     /// A request about this message is under way, and nothing holds it back any more.

@@ -43,7 +43,7 @@ pub async fn wrongs(world: &World) -> Vec<String> {
         let ended = world.store.ended(&key.0, &key.1).await.expect("the store itself is sound");
         matters.push(Matter { key, told, sights, outcome, ended });
     }
-    wrongs.extend(order(world, &matters));
+    wrongs.extend(order(&matters));
     for matter in &matters {
         wrongs.extend(matter.wrongs(world, &matters));
     }
@@ -56,18 +56,11 @@ fn strangers(ledger: &Ledger, seen: &BTreeMap<Key, Vec<Sight>>) -> Vec<String> {
     unknown.map(|(key, sights)| format!("{key:?} answers nothing that was said: {sights:?}")).collect()
 }
 
-/// In each conversation the first sight of the answers is in the order in which the messages were stored. One that the
-/// store ended by its withdrawal, while its answer was on its way, holds up nobody: it is excused, and counted.
-fn order(world: &World, matters: &[Matter]) -> Vec<String> {
+/// In each conversation the first sight of the answers is in the order in which the messages were stored.
+fn order(matters: &[Matter]) -> Vec<String> {
     let mut conversations: BTreeMap<(&str, &str), Vec<&Told>> = BTreeMap::new();
-    for Matter { key, told, ended, .. } in matters {
-        if told.accepted.is_none() || told.seen.is_none() {
-            continue;
-        }
-        if *ended == Some(EndedAs::Withdrawn) && told.ending.is_none() {
-            world.count("order excused");
-            continue;
-        }
+    let seen = matters.iter().filter(|matter| matter.told.accepted.is_some() && matter.told.seen.is_some());
+    for Matter { key, told, .. } in seen {
         conversations.entry((&key.0, &told.conversation)).or_default().push(told);
     }
     let mut wrongs = Vec::new();
@@ -137,6 +130,7 @@ impl Matter {
         // A card that was opened beside it shows as much as there was, or that it was stopped.
         let is_answer = |sight: &&Sight| numbers(&sight.text).next().is_some();
         if told.is_withdrawn_unseen
+            && told.is_withdrawn_unanswered
             && let Some(sight) = self.sights.iter().find(is_answer)
         {
             wrongs.push(format!("{name} was taken back and answered all the same: {:?}", sight.text));

@@ -69,6 +69,10 @@ struct World {
     last_refused: VecDeque<u16>,
     /// Changes that were refused.
     refusals: usize,
+    /// Last changes do not come in.
+    holds_last: bool,
+    /// Last changes that came so far, also those that are held.
+    last_changes: usize,
     is_mute: bool,
     /// By card: a request whose response is not out yet.
     busy: BTreeMap<usize, usize>,
@@ -144,6 +148,16 @@ impl Slate {
     /// Refuses the next last change with this status.
     pub fn refuse_last(&self, status: u16) {
         self.world().last_refused.push_back(status);
+    }
+
+    /// Lets no last change in for a while: what it asks for is not done before.
+    pub fn hold_last(&self, does_hold: bool) {
+        self.world().holds_last = does_hold;
+    }
+
+    /// Last changes that came so far, also those that are held.
+    pub fn last_changes(&self) -> usize {
+        self.world().last_changes
     }
 
     /// From now on an open card that nobody touches for so long takes no change any more.
@@ -289,6 +303,10 @@ async fn answer(State(slate): State<Slate>, method: Method, uri: Uri, body: Byte
     let card = steps.get(1).map(|id| id.parse::<usize>().expect("the guest names cards by their id"));
     let _busy = card.map(|place| Busy::new(&slate, place));
     let is_last = steps[0] == "messages" || steps.last() == Some(&"close") || body["whole"] == true;
+    slate.world().last_changes += usize::from(is_last);
+    while is_last && slate.world().holds_last {
+        tokio::time::sleep(GLANCE).await;
+    }
     if let Some(status) = slate.refusal(is_last) {
         let status = StatusCode::from_u16(status).unwrap();
         return (status, [("retry-after", "1")], "").into_response();

@@ -124,11 +124,11 @@ impl Turn {
     }
 
     fn lease(&mut self, turn: i64, until: Millis) -> Claim {
-        if self.has_answer() {
-            self.hold_until = None;
-        }
-        if self.state == State::Received {
-            self.state = State::Generating;
+        match self.state {
+            State::Received => self.state = State::Generating,
+            State::Answered | State::Delivering => self.hold_until = None,
+            State::Withdrawn => self.reply = None,
+            State::Generating | State::Delivered | State::Dead => {}
         }
         self.fence += 1;
         self.claims += 1;
@@ -306,22 +306,19 @@ impl Inbox {
         turn.ended_at.is_none().then_some((number, turn))
     }
 
-    /// Leaves the end of an unanswered turn to whoever works on it, or to the next claim if some of it is shown.
+    /// Leaves the end of a turn to whoever works on it, or to the next claim if some of it is shown.
     pub fn withdraw(&mut self, channel: &str, now: Millis, id: &str) -> bool {
         let Some((number, turn)) = self.unended(channel, id) else { return false };
         let has_begun = turn.has_begun();
-        match turn.state {
-            State::Generating if turn.lease_until.is_some() || has_begun => {
-                (turn.state, turn.attempts, turn.due_at) = (State::Withdrawn, 0, now);
-                true
-            }
-            State::Withdrawn => false,
-            _ if has_begun => false,
-            _ => {
-                self.end(number, now, State::Withdrawn);
-                true
-            }
+        if turn.state == State::Withdrawn || has_begun && turn.has_answer() {
+            return false;
         }
+        if has_begun || turn.lease_until.is_some() {
+            (turn.state, turn.attempts, turn.due_at) = (State::Withdrawn, 0, now);
+        } else {
+            self.end(number, now, State::Withdrawn);
+        }
+        true
     }
 
     fn end(&mut self, number: i64, now: Millis, state: State) {
@@ -464,7 +461,7 @@ impl Inbox {
     /// Before there is an answer, the checkpoint of what was shown so far waits for it.
     pub fn checkpoint(&mut self, lease: Lease, checkpoint: &[u8]) -> Result<(), StoreError> {
         let turn = self.leased(lease)?;
-        if turn.state == State::Answered {
+        if turn.reply.is_some() {
             turn.state = State::Delivering;
         }
         turn.checkpoint = checkpoint.to_vec();

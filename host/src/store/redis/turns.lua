@@ -180,16 +180,19 @@ end
 
 local function is_begun(turn) return (turn.checkpoint or '') ~= '' end
 
--- Who works on an unanswered turn, or has shown some of it, ends it himself. Tells whether there was anything to do.
+local function has_answer(turn) return turn.state == 'answered' or turn.state == 'delivering' end
+
+-- Who works on a turn, or has shown some of it before there was an answer, ends it himself. Tells whether there was
+-- anything to do.
 local function withdraw(turn)
   if not turn or turn.ended or turn.state == 'withdrawn' then return false end
-  if turn.state == 'generating' and (turn.lease or is_begun(turn)) then
+  if is_begun(turn) and has_answer(turn) then return false end
+  if is_begun(turn) or turn.lease then
     call('HSET', row(turn.seq), 'state', 'withdrawn', 'attempts', 0, 'due', int(clock))
     if turn.head then index(turn) end
-    return true
+  else
+    end_as(turn, 'withdrawn')
   end
-  if is_begun(turn) then return false end
-  end_as(turn, 'withdrawn')
   return true
 end
 
@@ -282,7 +285,8 @@ function ops.claim()
   local fence, claims = call('HINCRBY', key, 'fence', 1), call('HINCRBY', key, 'claims', 1)
   call('HSET', key, 'lease', int(clock + tonumber(arg(2))))
   if turn.state == 'received' then call('HSET', key, 'state', 'generating') end
-  if turn.state == 'answered' or turn.state == 'delivering' then call('HDEL', key, 'hold') end
+  if has_answer(turn) then call('HDEL', key, 'hold') end
+  if turn.state == 'withdrawn' then call('HDEL', key, 'reply') end
   index(turn)
   if call('HEXISTS', key, 'reply') == 0 then let_go(turn) end
   call('SET', base .. 'last:' .. node, seq .. ' ' .. fence, 'EX', LAST_CLAIM_LIFE)
@@ -353,8 +357,9 @@ end
 function ops.checkpoint()
   local turn = held(arg(1), arg(2))
   if not turn then return lost() end
-  call('HSET', row(turn.seq), 'checkpoint', arg(3))
-  if turn.state == 'answered' then call('HSET', row(turn.seq), 'state', 'delivering') end
+  local key = row(turn.seq)
+  call('HSET', key, 'checkpoint', arg(3))
+  if call('HEXISTS', key, 'reply') == 1 then call('HSET', key, 'state', 'delivering') end
   return 1
 end
 
@@ -414,7 +419,7 @@ end
 function ops.handed_over()
   local turn = find(arg(1), arg(2))
   if not turn or turn.ended then return 0 end
-  if turn.state ~= 'answered' and turn.state ~= 'delivering' then return 0 end
+  if not has_answer(turn) then return 0 end
   remember(turn, arg(3))
   end_gathered(turn, 'delivered')
   end_as(turn, 'delivered')
@@ -427,7 +432,7 @@ function ops.release_hold()
   if not turn or turn.ended or not turn.hold then return 0 end
   local key, due = row(turn.seq), int(ours(arg(3)))
   call('HSET', key, 'hold', due, 'checkpoint', arg(4))
-  if turn.state == 'answered' or turn.state == 'delivering' then
+  if has_answer(turn) then
     call('HSET', key, 'due', due)
     index(turn)
   end

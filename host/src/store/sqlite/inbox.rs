@@ -28,6 +28,13 @@ macro_rules! begun {
     };
 }
 
+/// There is a reply, which nobody has given up.
+macro_rules! answered {
+    () => {
+        "EXISTS (SELECT 1 FROM outbox WHERE turn = seq AND reply IS NOT NULL)"
+    };
+}
+
 pub fn accept(
     db: &Connection,
     channel: &str,
@@ -82,15 +89,14 @@ pub fn withdraw(
     Ok(withdrawn)
 }
 
-/// Leaves the end of an unanswered turn to whoever works on it, or to the next claim if some of it is shown.
+/// Leaves the end of a turn to whoever works on it, or to the next claim if some of it is shown.
 fn mark_withdrawn(db: &Connection, channel: &str, now: Millis, id: &str) -> Result<bool, StoreError> {
     let marked = db
         .prepare_cached(concat!(
             "UPDATE inbox SET state = 'withdrawn', attempts = 0, due_at = ?3
-             WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND state = 'generating'
-               AND (lease_until IS NOT NULL OR ",
+             WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND state != 'withdrawn' AND iif(",
             begun!(),
-            ")"
+            ", state NOT IN ('answered', 'delivering'), lease_until IS NOT NULL)"
         ))?
         .execute(params![channel, id, stamp(now)])?;
     Ok(marked == 1)
@@ -211,10 +217,19 @@ fn lease(db: &Connection, turn: i64, until: Millis) -> Result<Claimed, StoreErro
             checkpoint: row.get(12)?,
         })
     })?;
-    if claimed.reply.is_none() {
+    if claimed.is_withdrawn {
+        give_up_reply(db, turn)?;
+    }
+    if claimed.is_withdrawn || claimed.reply.is_none() {
         queue::let_go(db, turn)?;
     }
     Ok(claimed)
+}
+
+/// What may be said from here on is no part of it.
+fn give_up_reply(db: &Connection, turn: i64) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE outbox SET reply = NULL WHERE turn = ?1")?.execute([turn])?;
+    Ok(())
 }
 
 /// A leased row as it lies in the file.
@@ -304,7 +319,9 @@ pub fn answer(db: &Connection, lease: Lease, now: Millis, reply: &str) -> Result
 pub fn checkpoint(db: &Connection, lease: Lease, checkpoint: &[u8]) -> Result<(), StoreError> {
     let changed = db
         .prepare_cached(concat!(
-            "UPDATE inbox SET state = iif(state = 'answered', 'delivering', state) WHERE ",
+            "UPDATE inbox SET state = iif(",
+            answered!(),
+            ", 'delivering', state) WHERE ",
             leased!()
         ))?
         .execute(named_params! { ":turn": lease.turn, ":fence": lease.fence })?;
