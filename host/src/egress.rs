@@ -241,7 +241,7 @@ impl Gate {
     async fn check_fence(&self) -> Result<(), HttpFailure> {
         match &self.fence {
             Some(fence) if !fence.holds().await => {
-                let reason = "the turn is not surely this host's any more".to_owned();
+                let reason = "nobody wants it any more, or the turn is not surely this host's".to_owned();
                 Err(unsent(FailureKind::Other, reason))
             }
             _ => Ok(()),

@@ -187,6 +187,17 @@ pub enum Delivery {
     Held { until: Millis },
 }
 
+/// What came of handing an answer over on the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandOver {
+    /// It ended the turn.
+    Done,
+    /// Somebody delivers it at this moment.
+    Delivering,
+    /// There is nothing to end, such as a turn that has ended before.
+    Nothing,
+}
+
 /// What came of a message, for a platform that asks again.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -238,9 +249,10 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
         messages: Vec<Incoming>,
     ) -> Result<Vec<Acceptance>, StoreError>;
 
-    /// Ends the unfinished turns of these messages without an answer; tells which there were. Who works on one, or has
-    /// shown some of its text before there was an answer, ends it himself: no answer is taken from him, what he
-    /// delivers already holds up the turns behind it, and if he dies a claim brings the turn up as `withdrawn`. An
+    /// Ends the unfinished turns of these messages without an answer; tells which there were. One that was ever claimed
+    /// is ended by whoever works on it, or by the next claim, which brings it up as `withdrawn`: something of it may be
+    /// seen, or on its way before the answers behind it. No answer is taken to it. It is due at once, unless it has one
+    /// that was put off: a platform may have asked for the pause. What waits for a line (`Held`) ends at once, and an
     /// answer of which a part was sent is sent whole.
     async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError>;
 
@@ -252,8 +264,7 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     }
 
     /// Leases the next turn that is due: the oldest unfinished one of a conversation that nobody leases.
-    /// A turn that was `received` is `generating` by now. What was answered to one that is `withdrawn` is given up.
-    /// Channels at their bound wait.
+    /// A turn that was `received` is `generating` by now. Channels at their bound wait.
     async fn claim(
         &self,
         now: Millis,
@@ -271,16 +282,19 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
 
     /// Lets this turn answer those behind it too: when it ends as delivered or dead they end with it, with its
     /// answer and its receipt; a dead one's name it as their reason. What was gathered before and is not named
-    /// now is let go, and so is all of it when the turn is withdrawn, discarded, or claimed again without an
+    /// now is let go, and so is all of it when the turn ends as withdrawn, is discarded, or claimed again without an
     /// answer. Ids that are not behind it are passed over.
     async fn gather(&self, lease: Lease, ids: &[String]) -> Result<(), StoreError>;
 
     /// Stores the answer: `answered`. Its delivery is due at once, under the same lease, unless it is held.
     async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError>;
 
-    /// Records what a delivery has done so far: `delivering`, and for a withdrawal it is too late. Before there is an
+    /// Records what a delivery has done so far: `delivering`, and for a withdrawal it is too late. Where there is no
     /// answer it records what was shown of it, for the delivery to go on from.
     async fn checkpoint(&self, lease: Lease, now: Millis, checkpoint: &[u8]) -> Result<(), StoreError>;
+
+    /// Gives up the answer, if there is one: what is recorded from here on is no part of it.
+    async fn give_up(&self, lease: Lease) -> Result<(), StoreError>;
 
     /// Gives the lease back; the turn is due again at `until`. A `failure` counts as a failed attempt.
     async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError>;
@@ -316,15 +330,15 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
         Ok(self.outcome(channel, message_id).await? == Some(Outcome::Withdrawn))
     }
 
-    /// The answer was handed over on the line where it was asked for (`hold_delivery_until`): ends the
-    /// turn if it is answered and unfinished. `said` enters the history.
-    async fn handed_over(
+    /// The answer is handed over on the line where it was asked for (`hold_delivery_until`): ends the turn if it is
+    /// answered and unfinished, and nobody delivers it. `said` enters the history.
+    async fn hand_over(
         &self,
         channel: &str,
         message_id: &str,
         now: Millis,
         said: &[Utterance],
-    ) -> Result<bool, StoreError>;
+    ) -> Result<HandOver, StoreError>;
 
     /// A held delivery goes on from this checkpoint, at this time. One that is not held is left alone.
     async fn release_hold(

@@ -200,7 +200,7 @@ fn refuse_deaf(console: &Console, channel: &str) -> Result<(), Problem> {
 impl Job {
     fn of(record: TurnRecord) -> Job {
         let at = hour_of(&record).map(str::to_owned);
-        let state = Stage::of(&record.state);
+        let state = Stage::of(&record);
         let (channel, conversation) =
             record.via.map_or_else(Default::default, |via| (via.channel, via.conversation));
         Job {
@@ -222,13 +222,13 @@ impl Job {
 }
 
 impl Stage {
-    /// A turn's state as the store's head has it.
-    fn of(state: &str) -> Stage {
-        match state {
+    fn of(record: &TurnRecord) -> Stage {
+        match record.state.as_str() {
             "received" => Stage::Waiting,
             "delivered" => Stage::Delivered,
             "dead" => Stage::Dead,
-            "withdrawn" => Stage::Cancelled,
+            // Before that it may still come through.
+            "withdrawn" if record.ended_at.is_some() => Stage::Cancelled,
             _ => Stage::Running,
         }
     }

@@ -21,8 +21,8 @@ use crate::clock::Millis;
 use crate::message::{Message, Reply, Utterance};
 use crate::store::allowance::Buckets;
 use crate::store::{
-    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue,
-    RELEASE_BYTES_MAX, Store, StoreError, Verdict, Waiting,
+    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, HandOver, Incoming, Lease, Outcome,
+    Queue, RELEASE_BYTES_MAX, Store, StoreError, Verdict, Waiting,
 };
 
 /// A `Store` that ends with the process.
@@ -98,6 +98,10 @@ impl Store for EphemeralStore {
         self.state().inbox.checkpoint(lease, checkpoint)
     }
 
+    async fn give_up(&self, lease: Lease) -> Result<(), StoreError> {
+        self.state().inbox.give_up(lease)
+    }
+
     async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
         self.state().inbox.postpone(lease, until, failure)
     }
@@ -137,17 +141,19 @@ impl Store for EphemeralStore {
         Ok(self.state().inbox.outcome(channel, message_id))
     }
 
-    async fn handed_over(
+    async fn hand_over(
         &self,
         channel: &str,
         message_id: &str,
         now: Millis,
         said: &[Utterance],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<HandOver, StoreError> {
         let mut state = self.state();
-        let Some(conversation) = state.inbox.handed_over(channel, message_id, now) else { return Ok(false) };
-        state.history.append(channel, &conversation, now, said);
-        Ok(true)
+        let (outcome, conversation) = state.inbox.hand_over(channel, message_id, now);
+        if let Some(conversation) = conversation {
+            state.history.append(channel, &conversation, now, said);
+        }
+        Ok(outcome)
     }
 
     async fn release_hold(

@@ -39,8 +39,8 @@ use super::oversight::DEAD_KEPT;
 use super::sqlite::{KEYS_MAX, check_size};
 use super::vault::Vault;
 use super::{
-    ADDRESS_KEPT, Acceptance, Allowance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, Incoming,
-    Lease, Outcome, Progress, Queue, Store, StoreError, Verdict, Waiting,
+    ADDRESS_KEPT, Acceptance, Allowance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, HandOver,
+    Incoming, Lease, Outcome, Progress, Queue, Store, StoreError, Verdict, Waiting,
 };
 use crate::clock::{Clock, Millis};
 use crate::message::{Message, Reply, Utterance};
@@ -591,6 +591,10 @@ impl Store for RedisStore {
         self.run(self.under("checkpoint", lease)?.at(now).with(checkpoint)).await
     }
 
+    async fn give_up(&self, lease: Lease) -> Result<(), StoreError> {
+        self.run(self.under("give_up", lease)?).await
+    }
+
     async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
         self.run(self.under("postpone", lease)?.with_time(until).with_all(failure)).await
     }
@@ -653,15 +657,19 @@ impl Store for RedisStore {
         }))
     }
 
-    async fn handed_over(
+    async fn hand_over(
         &self,
         channel: &str,
         message_id: &str,
         now: Millis,
         said: &[Utterance],
-    ) -> Result<bool, StoreError> {
-        let call = self.of("handed_over", channel).durable().at(now).with(channel).with(message_id);
-        self.run(call.with(exchange(said)?)).await
+    ) -> Result<HandOver, StoreError> {
+        let call = self.of("hand_over", channel).durable().at(now).with(channel).with(message_id);
+        Ok(match self.run::<u8>(call.with(exchange(said)?)).await? {
+            0 => HandOver::Nothing,
+            1 => HandOver::Done,
+            _ => HandOver::Delivering,
+        })
     }
 
     async fn release_hold(

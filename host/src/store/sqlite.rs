@@ -32,8 +32,8 @@ use crate::store::allowance::Buckets;
 use crate::store::letter::{Letter, to_json};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{
-    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
-    StoreError, Verdict, Waiting,
+    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, HandOver, Incoming, Lease, Outcome,
+    Queue, Store, StoreError, Verdict, Waiting,
 };
 
 pub use file::DATABASE_FILE;
@@ -196,6 +196,10 @@ impl Store for SqliteStore {
         self.writer.write(move |db| inbox::checkpoint(db, lease, &checkpoint)).await
     }
 
+    async fn give_up(&self, lease: Lease) -> Result<(), StoreError> {
+        self.writer.write(move |db| inbox::give_up(db, lease)).await
+    }
+
     async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
         let failure = failure.map(str::to_owned);
         self.writer.write(move |db| inbox::postpone(db, lease, until, failure.as_deref())).await
@@ -238,15 +242,15 @@ impl Store for SqliteStore {
         self.readers.read(move |db| inbox::outcome(db, &channel, &message_id)).await
     }
 
-    async fn handed_over(
+    async fn hand_over(
         &self,
         channel: &str,
         message_id: &str,
         now: Millis,
         said: &[Utterance],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<HandOver, StoreError> {
         let (channel, message_id, said) = (channel.to_owned(), message_id.to_owned(), said.to_vec());
-        self.writer.write(move |db| inbox::handed_over(db, &channel, &message_id, now, &said)).await
+        self.writer.write(move |db| inbox::hand_over(db, &channel, &message_id, now, &said)).await
     }
 
     async fn release_hold(

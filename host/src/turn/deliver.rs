@@ -16,11 +16,16 @@ const PARTS_MAX: u32 = 200;
 
 impl Turns {
     /// Sends the reply from the checkpoint on, or completes the card in which it grew; returns the platform's
-    /// ids of what was sent. No adapter is asked to send nothing. A message that is taken back before any of it can be
-    /// out gets none of it.
+    /// ids of what was sent. No adapter is asked to send nothing. A message that was taken back before any of it is
+    /// known to be out gets none of it.
     pub(super) async fn deliver(&self, turn: &Turn, reply: &Reply) -> Result<Vec<String>, TurnError> {
-        let Some((adapter, address)) = turn.mouth() else { return Ok(Vec::new()) };
         let may_be_seen = turn.may_have_left_a_card();
+        let has_begun = may_be_seen || !turn.card.checkpoint().is_empty();
+        // Also what nobody here heard of yet.
+        if !has_begun && (turn.cancelled.is_cancelled() || self.is_taken_back(&turn.key()).await) {
+            return Err(TurnError::Withdrawn);
+        }
+        let Some((adapter, address)) = turn.mouth() else { return Ok(Vec::new()) };
         if reply.is_nothing() && !may_be_seen {
             return Ok(Vec::new());
         }
@@ -76,7 +81,7 @@ impl Turn {
         self.tenure.clone()
     }
 
-    /// The same as long as nothing is out: nobody wants the first word of an answer to what was taken back.
+    /// The lease, and that the message was not taken back: for what goes out first.
     fn fence_of_first(&self) -> Arc<dyn Fence> {
         Arc::new(Usefulness::new(self.fence(), &self.cancelled))
     }

@@ -77,29 +77,13 @@ enum Remedy {
 impl Turns {
     /// Turns an error into what the store, the operator and the person get to know. Returns how it ended.
     pub(super) async fn fail(&self, turn: &Turn, error: TurnError) -> Ended {
-        let error = match error {
-            // The store refused the answer to a message that was taken back meanwhile, perhaps at another node.
-            TurnError::Store(StoreError::LeaseLost)
-                if turn.cancelled.is_cancelled() || self.is_taken_back(&turn.key()).await =>
-            {
-                TurnError::Withdrawn
+        let error = if self.is_unwanted(turn, &error).await { TurnError::Withdrawn } else { error };
+        let done = match self.face_up_to(turn, &error).await {
+            // It was taken back before the apology.
+            Err(late) if !matches!(error, TurnError::Withdrawn) && self.is_unwanted(turn, &late).await => {
+                self.face_up_to(turn, &TurnError::Withdrawn).await
             }
-            error => error,
-        };
-        let remedy = self.remedy(turn, &error);
-        report(turn, &error, &remedy);
-        let done = match remedy {
-            Remedy::Leave => Ok(Ended::Left),
-            Remedy::Retry(pause) => self.retry(turn, pause, &error).await,
-            Remedy::Apologise => self.apologise(turn, &error).await,
-            Remedy::Bury => {
-                if is_of_the_answer(&error) {
-                    self.say_instead(turn).await;
-                }
-                self.bury(turn, &error).await
-            }
-            Remedy::Withdraw => self.take_back(turn).await,
-            Remedy::BreakOff => self.break_off(turn).await,
+            done => done,
         };
         done.unwrap_or_else(|error| {
             if matches!(error, TurnError::Store(StoreError::LeaseLost)) {
@@ -111,6 +95,36 @@ impl Turns {
             );
             Ended::Left
         })
+    }
+
+    async fn face_up_to(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
+        let remedy = self.remedy(turn, error);
+        report(turn, error, &remedy);
+        match remedy {
+            Remedy::Leave => Ok(Ended::Left),
+            Remedy::Retry(pause) => self.retry(turn, pause, error).await,
+            Remedy::Apologise => self.apologise(turn, error).await,
+            Remedy::Bury => {
+                if is_of_the_answer(error) {
+                    self.say_instead(turn).await;
+                }
+                self.bury(turn, error).await
+            }
+            Remedy::Withdraw => self.take_back(turn).await,
+            Remedy::BreakOff => self.break_off(turn).await,
+        }
+    }
+
+    /// Whether the message was taken back, perhaps at another node, and the turn stopped because of that or cannot be
+    /// delivered anyway.
+    async fn is_unwanted(&self, turn: &Turn, error: &TurnError) -> bool {
+        let may_be = match error {
+            // The store takes no answer to it.
+            TurnError::Store(StoreError::LeaseLost) => true,
+            TurnError::Delivery(_) | TurnError::EndlessDelivery => self.delivery_pause(turn, error).is_none(),
+            _ => false,
+        };
+        may_be && self.is_taken_back(&turn.key()).await
     }
 
     async fn retry(&self, turn: &Turn, pause: Duration, error: &TurnError) -> Result<Ended, TurnError> {
@@ -133,6 +147,7 @@ impl Turns {
                 self.end(turn, Ending::Delivered { receipt }, Some(&reply)).await.map(|_| Ended::Apologised)
             }
             Err(TurnError::Withdrawn) => self.take_back(turn).await,
+            Err(error) if self.is_unwanted(turn, &error).await => self.take_back(turn).await,
             Err(error) => match self.delivery_pause(turn, &error) {
                 Some(pause) => self.retry(turn, pause, &error).await,
                 None => self.bury(turn, &error).await,
@@ -143,8 +158,11 @@ impl Turns {
     /// Nobody wants the answer any more. A card that is open already is closed all the same, and so is one of which
     /// nobody knows whether it is: the adapter finds it by its key, or the person reads that the answer was stopped.
     async fn take_back(&self, turn: &Turn) -> Result<Ended, TurnError> {
-        if turn.may_have_left_a_card() && self.close_card(turn, &turn.cut_off()).await?.is_none() {
-            return Ok(Ended::Retried);
+        if turn.may_have_left_a_card() {
+            self.persist(|| self.store.give_up(turn.claim.lease)).await?;
+            if self.close_card(turn, &turn.cut_off()).await?.is_none() {
+                return Ok(Ended::Retried);
+            }
         }
         self.end(turn, Ending::Withdrawn, None).await
     }

@@ -9,11 +9,11 @@ use super::inbox::NotKept;
 use super::{Channel, Turns};
 use crate::adapter::{AdapterError, Speaker};
 use crate::clock::Millis;
-use crate::conversation::{self, Heard, Key};
+use crate::conversation::{self, Heard};
 use crate::ingress;
 use crate::message::{HttpResponse, Message, Reply};
 use crate::plugin::{Inquiry, Presentation, Snapshot};
-use crate::store::{Outcome, StoreError};
+use crate::store::{HandOver, Outcome, StoreError};
 use crate::telemetry;
 
 /// The longest that any platform keeps a request open.
@@ -25,6 +25,18 @@ const HOLD_MARGIN: Duration = Duration::from_secs(10);
 /// How long the number of times that a platform asked is remembered.
 const ASKED_LIFE: Duration = Duration::from_secs(3600);
 
+/// Who asks for what came of which message.
+struct Asking<'a> {
+    channel: &'a Channel,
+    adapter: &'a Speaker,
+    message_id: &'a str,
+    /// The adapter's own.
+    context: &'a [u8],
+    /// The message, where the request brought it.
+    said: Option<Message>,
+    request_id: &'a str,
+}
+
 impl Turns {
     pub(super) async fn inquire(
         &self,
@@ -33,30 +45,18 @@ impl Turns {
         inquiry: Inquiry,
         request_id: &str,
     ) -> (&'static str, HttpResponse) {
-        let wait = inquiry.wait.min(WAIT_MAX);
-        let key: Key = (channel.name.clone(), inquiry.message_id.clone());
-        let mut heard = self.listeners.listen(key);
-        let said = inquiry.messages.iter().find(|message| message.id == inquiry.message_id).cloned();
-        let outcome = match self
-            .store_messages(channel, inquiry.messages, request_id, Some(wait + HOLD_MARGIN))
-            .await
-        {
+        let Inquiry { messages, message_id, context, wait } = inquiry;
+        let wait = wait.min(WAIT_MAX);
+        let mut heard = self.listeners.listen((channel.name.clone(), message_id.clone()));
+        let said = messages.iter().find(|message| message.id == message_id).cloned();
+        let hold = Some(wait + HOLD_MARGIN);
+        let outcome = match self.store_messages(channel, messages, request_id, hold).await {
             Ok(outcome) => outcome,
             Err(error) => return super::intake::refused(&error.into()),
         };
-        match self
-            .present(
-                channel,
-                adapter,
-                &inquiry.message_id,
-                &inquiry.context,
-                said,
-                request_id,
-                wait,
-                &mut heard,
-            )
-            .await
-        {
+        let asking =
+            Asking { channel, adapter, message_id: &message_id, context: &context, said, request_id };
+        match self.present(asking, wait, &mut heard).await {
             Ok(response) => (outcome, response),
             Err(Unpresented::NotKept(error)) => super::intake::refused(&error),
             Err(Unpresented::Adapter(error)) => {
@@ -66,32 +66,31 @@ impl Turns {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one inquiry, spelled out")]
     async fn present(
         &self,
-        channel: &Channel,
-        adapter: &Speaker,
-        id: &str,
-        context: &[u8],
-        said: Option<Message>,
-        request_id: &str,
+        asking: Asking<'_>,
         wait: Duration,
         heard: &mut watch::Receiver<Heard>,
     ) -> Result<HttpResponse, Unpresented> {
+        let Asking { channel, adapter, message_id: id, context, .. } = asking;
         let reply = self.wait_for_reply(channel, id, wait, heard).await?;
+        let asked = self.asked(channel, id).await;
+        let unfinished =
+            || Snapshot { reply: Reply::text(heard.borrow().text.clone()), finished: false, asked };
         let snapshot = match &reply {
-            Waited::Reply(reply) => Some((reply.clone(), true)),
-            Waited::Pending => Some((Reply::text(heard.borrow().text.clone()), false)),
+            Waited::Reply(reply) => Some(Snapshot { reply: reply.clone(), finished: true, asked }),
+            Waited::Pending => Some(unfinished()),
             Waited::Unknown => None,
         };
-        let asked = self.asked(channel, id).await;
-        let snapshot = snapshot.map(|(reply, finished)| Snapshot { reply, finished, asked });
-        let presentation = adapter.present(context, snapshot).await?;
+        let mut presentation = adapter.present(context, snapshot).await?;
         if !presentation.complete && !self.inbox.is_store() && !matches!(reply, Waited::Unknown) {
             self.let_go(&(channel.name.clone(), id.to_owned())).await?;
             return Err(Unpresented::NotKept(NotKept::Unfinished));
         }
-        self.record(channel, id, said, request_id, reply, &presentation).await?;
+        if self.record(&asking, reply, &presentation).await? == HandOver::Delivering {
+            // It comes the other way.
+            presentation = adapter.present(context, Some(unfinished())).await?;
+        }
         match presentation.response {
             Some(response) => Ok(response),
             None => Ok(self.hold_the_line().await),
@@ -140,32 +139,31 @@ impl Turns {
     /// Writes down what the response hands over, before it is written: who asks again gets it again.
     async fn record(
         &self,
-        channel: &Channel,
-        id: &str,
-        said: Option<Message>,
-        request_id: &str,
+        asking: &Asking<'_>,
         reply: Waited,
         presentation: &Presentation,
-    ) -> Result<(), StoreError> {
+    ) -> Result<HandOver, StoreError> {
+        let Asking { channel, message_id, said, request_id, .. } = asking;
         let now = self.clock.now();
         match (presentation.complete, reply) {
             (true, Waited::Reply(reply)) => {
                 let exchange =
                     said.as_ref().map_or_else(Vec::new, |message| conversation::exchange(message, &reply));
-                let is_handed_over = self.store.handed_over(&channel.name, id, now, &exchange).await?;
-                if let Some(message) = said.filter(|_| is_handed_over) {
-                    self.tell_said_back(channel, &message, &reply, request_id);
+                let outcome = self.store.hand_over(&channel.name, message_id, now, &exchange).await?;
+                if let Some(message) = said.as_ref().filter(|_| outcome == HandOver::Done) {
+                    self.tell_said_back(channel, message, &reply, request_id);
                 }
+                Ok(outcome)
             }
             (false, Waited::Reply(_) | Waited::Pending) => {
                 let due: Millis =
                     now + presentation.again_within.unwrap_or_default().min(WAIT_MAX).as_millis() as u64;
-                self.store.release_hold(&channel.name, id, due, &presentation.checkpoint).await?;
+                self.store.release_hold(&channel.name, message_id, due, &presentation.checkpoint).await?;
                 self.wake.notify_one();
+                Ok(HandOver::Nothing)
             }
-            _ => {}
+            _ => Ok(HandOver::Nothing),
         }
-        Ok(())
     }
 }
 

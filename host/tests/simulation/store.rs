@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use parlor::clock::Millis;
 use parlor::message::{Message, Reply, Utterance};
 use parlor::store::{
-    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome, Queue, Store,
-    StoreError, Verdict, Waiting,
+    Acceptance, Allowance, Bound, Claim, Delivery, EndedAs, Ending, HandOver, Incoming, Lease, Outcome,
+    Queue, Store, StoreError, Verdict, Waiting,
 };
 
 use parlor::store::allowance::Used;
@@ -205,6 +205,10 @@ impl Store for ShakyStore {
         self.leased("checkpoint", lease, self.inner().checkpoint(lease, self.at(now), checkpoint), note).await
     }
 
+    async fn give_up(&self, lease: Lease) -> Result<(), StoreError> {
+        self.leased("give up", lease, self.inner().give_up(lease), |()| ()).await
+    }
+
     async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
         let until = self.at(until);
         let pause = until.saturating_sub(parlor::clock::Clock::now(&self.world.clock));
@@ -244,21 +248,21 @@ impl Store for ShakyStore {
         self.call("outcome", self.inner().outcome(channel, message_id), silent).await
     }
 
-    async fn handed_over(
+    async fn hand_over(
         &self,
         channel: &str,
         message_id: &str,
         now: Millis,
         said: &[Utterance],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<HandOver, StoreError> {
         let key = key(channel, message_id);
-        let effect = self.inner().handed_over(channel, message_id, self.at(now), said);
-        self.call("handed over", effect, |is_handed_over| {
-            is_handed_over.then(|| {
-                let mut ledger = self.world.ledger();
+        let effect = self.inner().hand_over(channel, message_id, self.at(now), said);
+        self.call("hand over", effect, |outcome| {
+            let mut ledger = self.world.ledger();
+            if *outcome == HandOver::Done {
                 ledger.handed_over(&key);
-                format!("q{}", ledger.number(&key))
-            })
+            }
+            (*outcome != HandOver::Nothing).then(|| format!("q{} {outcome:?}", ledger.number(&key)))
         })
         .await
     }

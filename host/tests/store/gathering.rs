@@ -2,7 +2,7 @@
 
 use parlor::message::Reply;
 use parlor::store::{
-    Acceptance, BEHIND_MAX, Claim, EndedAs, Ending, Incoming, Lease, Outcome, Progress, Store,
+    Acceptance, BEHIND_MAX, Claim, EndedAs, Ending, HandOver, Incoming, Lease, Outcome, Progress, Store,
 };
 
 use super::{
@@ -153,7 +153,7 @@ pub async fn gathered_messages_share_what_was_handed_over(store: &dyn Store) {
     let turn = claim(store, NOW).await;
     store.gather(turn.lease, &names(&["2"])).await.unwrap();
     let _held = store.answer(turn.lease, NOW, &Reply::text("both")).await.unwrap();
-    assert!(store.handed_over(CHANNEL, "1", NOW, &exchange("both")).await.unwrap());
+    assert_eq!(store.hand_over(CHANNEL, "1", NOW, &exchange("both")).await.unwrap(), HandOver::Done);
     assert_eq!(store.ended(CHANNEL, "2").await.unwrap(), Some(EndedAs::Delivered));
     assert_eq!(claim_id(store, NOW).await.as_deref(), Some("3"));
 }

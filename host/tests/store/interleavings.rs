@@ -20,6 +20,8 @@ pub enum Step {
     Accept { conversation: u8, id: u8 },
     Claim,
     Answer { claim: usize },
+    Checkpoint { claim: usize },
+    GiveUp { claim: usize },
     Finish { claim: usize },
     Die { claim: usize },
     Postpone { claim: usize, delay: Millis },
@@ -35,6 +37,8 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..3_u8, 0..16_u8).prop_map(|(conversation, id)| Step::Accept { conversation, id }),
         6 => Just(Step::Claim),
         3 => claim().prop_map(|claim| Step::Answer { claim }),
+        2 => claim().prop_map(|claim| Step::Checkpoint { claim }),
+        1 => claim().prop_map(|claim| Step::GiveUp { claim }),
         4 => claim().prop_map(|claim| Step::Finish { claim }),
         1 => claim().prop_map(|claim| Step::Die { claim }),
         2 => (claim(), 0..80_u64).prop_map(|(claim, delay)| Step::Postpone { claim, delay }),
@@ -50,7 +54,9 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Turn {
     id: u8,
     conversation: u8,
+    claimed: bool,
     answered: bool,
+    begun: bool,
     withdrawn: bool,
     ended: bool,
     due: Millis,
@@ -146,6 +152,20 @@ async fn take(store: &dyn Store, model: &mut Model, step: Step) {
                 (turn.answered, turn.due) = (true, now);
             }
         }
+        Step::Checkpoint { claim } => {
+            let Some((lease, turn)) = model.held(claim) else { return };
+            assert_eq!(is_won(store.checkpoint(lease, now, b"part").await), turn.is_some());
+            if let Some(turn) = turn {
+                (turn.begun, turn.withdrawn) = (true, turn.withdrawn && !turn.answered);
+            }
+        }
+        // Nobody gives up what may still be sent.
+        Step::GiveUp { claim } => {
+            let Some((lease, turn)) = model.held(claim) else { return };
+            let Some(turn) = turn.filter(|turn| turn.withdrawn) else { return };
+            store.give_up(lease).await.unwrap();
+            turn.answered = false;
+        }
         Step::Finish { claim } => finish(store, model, claim).await,
         Step::Die { claim } => {
             let Some((lease, turn)) = model.held(claim) else { return };
@@ -170,12 +190,14 @@ async fn take(store: &dyn Store, model: &mut Model, step: Step) {
         Step::Withdraw { id } => {
             let withdrawn = store.withdraw(CHANNEL, now, &[id.to_string()]).await.unwrap();
             let turn = model.turns.iter_mut().find(|turn| turn.id == id && !turn.ended);
-            let turn = turn.filter(|turn| !turn.withdrawn);
+            // What is begun is sent whole.
+            let turn = turn.filter(|turn| !turn.withdrawn && !(turn.begun && turn.answered));
             assert_eq!(withdrawn.len(), usize::from(turn.is_some()));
             match turn {
-                // Who works on it ends it.
-                Some(turn) if turn.lease.is_some() && !turn.answered => {
-                    (turn.withdrawn, turn.due) = (true, now);
+                // Who works on it ends it, or the next claim.
+                Some(turn) if turn.claimed => {
+                    turn.due = if turn.answered { turn.due } else { now };
+                    turn.withdrawn = true;
                 }
                 turn => turn.into_iter().for_each(end),
             }
@@ -198,7 +220,9 @@ async fn accept(store: &dyn Store, model: &mut Model, conversation: u8, id: u8) 
         let turn = Turn {
             id,
             conversation,
+            claimed: false,
             answered: false,
+            begun: false,
             withdrawn: false,
             ended: false,
             due: model.now,
@@ -217,11 +241,12 @@ async fn claim(store: &dyn Store, model: &mut Model) {
         let turn = &mut model.turns[place];
         assert_eq!(
             matches!(claim.progress, Progress::Answered { .. }),
-            turn.answered,
+            turn.answered && !turn.withdrawn,
             "an answer is not lost"
         );
         assert_eq!(matches!(claim.progress, Progress::Withdrawn { .. }), turn.withdrawn);
-        turn.lease = Some((claim.lease, model.now + LEASE));
+        assert_eq!(!claim.progress.checkpoint().is_empty(), turn.begun);
+        (turn.claimed, turn.lease) = (true, Some((claim.lease, model.now + LEASE)));
         model.claims.push((place, claim.lease));
     }
 }

@@ -9,8 +9,8 @@ use crate::clock::Millis;
 use crate::message::{Message, Reply};
 use crate::store::oversight::{DEAD_KEPT, DeadLetter, TurnRecord, Unfinished};
 use crate::store::{
-    ADDRESS_KEPT, Acceptance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, Incoming, Lease, Outcome,
-    Progress, Queue, StoreError, Via, Waiting,
+    ADDRESS_KEPT, Acceptance, BEHIND_MAX, Bound, Claim, Delivery, EndedAs, Ending, HandOver, Incoming, Lease,
+    Outcome, Progress, Queue, StoreError, Via, Waiting,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Turn {
         matches!(self.state, State::Answered | State::Delivering)
     }
 
-    /// A part of the reply is out already: the checkpoint tells of it.
+    /// Something of the reply is out already: the checkpoint tells of it.
     fn has_begun(&self) -> bool {
         !self.checkpoint.is_empty()
     }
@@ -124,11 +124,11 @@ impl Turn {
     }
 
     fn lease(&mut self, turn: i64, until: Millis) -> Claim {
-        match self.state {
-            State::Received => self.state = State::Generating,
-            State::Answered | State::Delivering => self.hold_until = None,
-            State::Withdrawn => self.reply = None,
-            State::Generating | State::Delivered | State::Dead => {}
+        if self.has_answer() {
+            self.hold_until = None;
+        }
+        if self.state == State::Received {
+            self.state = State::Generating;
         }
         self.fence += 1;
         self.claims += 1;
@@ -306,15 +306,17 @@ impl Inbox {
         turn.ended_at.is_none().then_some((number, turn))
     }
 
-    /// Leaves the end of a turn to whoever works on it, or to the next claim if some of it is shown.
+    /// Something of a turn that was claimed may be seen or on its way: whoever works on it ends it, or the next claim.
     pub fn withdraw(&mut self, channel: &str, now: Millis, id: &str) -> bool {
         let Some((number, turn)) = self.unended(channel, id) else { return false };
         let has_begun = turn.has_begun();
         if turn.state == State::Withdrawn || has_begun && turn.has_answer() {
             return false;
         }
-        if has_begun || turn.lease_until.is_some() {
-            (turn.state, turn.attempts, turn.due_at) = (State::Withdrawn, 0, now);
+        let is_held = turn.has_answer() && turn.hold_until.is_some();
+        if has_begun || turn.claims > 0 && !is_held {
+            turn.due_at = if turn.has_answer() { turn.due_at } else { now };
+            (turn.state, turn.attempts) = (State::Withdrawn, 0);
         } else {
             self.end(number, now, State::Withdrawn);
         }
@@ -468,6 +470,11 @@ impl Inbox {
         Ok(())
     }
 
+    pub fn give_up(&mut self, lease: Lease) -> Result<(), StoreError> {
+        self.leased(lease)?.reply = None;
+        Ok(())
+    }
+
     pub fn postpone(&mut self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
         let turn = self.leased(lease)?;
         (turn.lease_until, turn.due_at) = (None, until);
@@ -533,11 +540,15 @@ impl Inbox {
     }
 
     /// Returns the conversation's name if the turn ended by it.
-    pub fn handed_over(&mut self, channel: &str, id: &str, now: Millis) -> Option<String> {
-        let (number, turn) = self.unended(channel, id).filter(|(_, turn)| turn.has_answer())?;
+    pub fn hand_over(&mut self, channel: &str, id: &str, now: Millis) -> (HandOver, Option<String>) {
+        let answered = self.unended(channel, id).filter(|(_, turn)| turn.has_answer());
+        let Some((number, turn)) = answered else { return (HandOver::Nothing, None) };
+        if turn.lease_until.is_some_and(|until| until > now) {
+            return (HandOver::Delivering, None);
+        }
         let conversation = turn.message.conversation.clone();
         self.end_all(number, now, State::Delivered);
-        Some(conversation)
+        (HandOver::Done, Some(conversation))
     }
 
     /// A delivery that runs already, or a turn that has ended, is left alone.

@@ -182,13 +182,15 @@ local function is_begun(turn) return (turn.checkpoint or '') ~= '' end
 
 local function has_answer(turn) return turn.state == 'answered' or turn.state == 'delivering' end
 
--- Who works on a turn, or has shown some of it before there was an answer, ends it himself. Tells whether there was
--- anything to do.
+-- Something of a turn that was claimed may be seen or on its way: whoever works on it ends it, or the next claim. Tells
+-- whether there was anything to do.
 local function withdraw(turn)
   if not turn or turn.ended or turn.state == 'withdrawn' then return false end
   if is_begun(turn) and has_answer(turn) then return false end
-  if is_begun(turn) or turn.lease then
-    call('HSET', row(turn.seq), 'state', 'withdrawn', 'attempts', 0, 'due', int(clock))
+  local is_claimed = call('HGET', row(turn.seq), 'claims') ~= '0'
+  if is_begun(turn) or is_claimed and not (has_answer(turn) and turn.hold) then
+    local due = has_answer(turn) and turn.due or int(clock)
+    call('HSET', row(turn.seq), 'state', 'withdrawn', 'attempts', 0, 'due', due)
     if turn.head then index(turn) end
   else
     end_as(turn, 'withdrawn')
@@ -286,7 +288,6 @@ function ops.claim()
   call('HSET', key, 'lease', int(clock + tonumber(arg(2))))
   if turn.state == 'received' then call('HSET', key, 'state', 'generating') end
   if has_answer(turn) then call('HDEL', key, 'hold') end
-  if turn.state == 'withdrawn' then call('HDEL', key, 'reply') end
   index(turn)
   if call('HEXISTS', key, 'reply') == 0 then let_go(turn) end
   call('SET', base .. 'last:' .. node, seq .. ' ' .. fence, 'EX', LAST_CLAIM_LIFE)
@@ -363,6 +364,13 @@ function ops.checkpoint()
   return 1
 end
 
+function ops.give_up()
+  local turn = held(arg(1), arg(2))
+  if not turn then return lost() end
+  call('HDEL', row(turn.seq), 'reply')
+  return 1
+end
+
 -- When it is due again; why the attempt failed, if it did.
 function ops.postpone()
   local turn = held(arg(1), arg(2))
@@ -415,11 +423,11 @@ function ops.discard()
   return 1
 end
 
--- What was said.
-function ops.handed_over()
+-- What was said. Tells whether it ended, or 2 if somebody delivers it.
+function ops.hand_over()
   local turn = find(arg(1), arg(2))
-  if not turn or turn.ended then return 0 end
-  if not has_answer(turn) then return 0 end
+  if not turn or turn.ended or not has_answer(turn) then return 0 end
+  if turn.lease and tonumber(turn.lease) > clock then return 2 end
   remember(turn, arg(3))
   end_gathered(turn, 'delivered')
   end_as(turn, 'delivered')

@@ -15,23 +15,24 @@ use crate::store::letter::{Letter, Told, read_message, to_json};
 use crate::store::oversight::DEAD_KEPT;
 use crate::store::vault::Vault;
 use crate::store::{
-    Acceptance, Bound, Claim, Delivery, EndedAs, Ending, Lease, Outcome, Progress, Queue, StoreError,
+    Acceptance, Bound, Claim, Delivery, EndedAs, Ending, HandOver, Lease, Outcome, Progress, Queue,
+    StoreError,
 };
 
 /// Turns deleted in one transaction, so that a sweep does not hold up those who wait to write.
 pub const SWEEP_MAX: usize = 500;
 
-/// A part of the reply is out already: the checkpoint tells of it.
+/// Something of the reply is out already: the checkpoint tells of it.
 macro_rules! begun {
     () => {
         "EXISTS (SELECT 1 FROM outbox WHERE turn = seq AND length(checkpoint) > 0)"
     };
 }
 
-/// There is a reply, which nobody has given up.
+/// There is a reply, which nobody has given up or taken back.
 macro_rules! answered {
     () => {
-        "EXISTS (SELECT 1 FROM outbox WHERE turn = seq AND reply IS NOT NULL)"
+        "state IN ('answered', 'delivering')"
     };
 }
 
@@ -89,14 +90,21 @@ pub fn withdraw(
     Ok(withdrawn)
 }
 
-/// Leaves the end of a turn to whoever works on it, or to the next claim if some of it is shown.
+/// Something of a turn that was claimed may be seen or on its way: whoever works on it ends it, or the next claim. It is
+/// too late for an answer that has begun, and one that is held for a line is nobody's.
 fn mark_withdrawn(db: &Connection, channel: &str, now: Millis, id: &str) -> Result<bool, StoreError> {
     let marked = db
         .prepare_cached(concat!(
-            "UPDATE inbox SET state = 'withdrawn', attempts = 0, due_at = ?3
+            "UPDATE inbox SET state = 'withdrawn', attempts = 0, due_at = iif(",
+            answered!(),
+            ", due_at, ?3)
              WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND state != 'withdrawn' AND iif(",
             begun!(),
-            ", state NOT IN ('answered', 'delivering'), lease_until IS NOT NULL)"
+            ", NOT ",
+            answered!(),
+            ", claims > 0 AND NOT (hold_until IS NOT NULL AND ",
+            answered!(),
+            "))"
         ))?
         .execute(params![channel, id, stamp(now)])?;
     Ok(marked == 1)
@@ -217,19 +225,10 @@ fn lease(db: &Connection, turn: i64, until: Millis) -> Result<Claimed, StoreErro
             checkpoint: row.get(12)?,
         })
     })?;
-    if claimed.is_withdrawn {
-        give_up_reply(db, turn)?;
-    }
-    if claimed.is_withdrawn || claimed.reply.is_none() {
+    if claimed.reply.is_none() {
         queue::let_go(db, turn)?;
     }
     Ok(claimed)
-}
-
-/// What may be said from here on is no part of it.
-fn give_up_reply(db: &Connection, turn: i64) -> Result<(), StoreError> {
-    db.prepare_cached("UPDATE outbox SET reply = NULL WHERE turn = ?1")?.execute([turn])?;
-    Ok(())
 }
 
 /// A leased row as it lies in the file.
@@ -319,14 +318,24 @@ pub fn answer(db: &Connection, lease: Lease, now: Millis, reply: &str) -> Result
 pub fn checkpoint(db: &Connection, lease: Lease, checkpoint: &[u8]) -> Result<(), StoreError> {
     let changed = db
         .prepare_cached(concat!(
-            "UPDATE inbox SET state = iif(",
-            answered!(),
-            ", 'delivering', state) WHERE ",
+            "UPDATE inbox SET state = iif(EXISTS (SELECT 1 FROM outbox WHERE turn = seq AND reply IS NOT NULL),
+               'delivering', state)
+             WHERE ",
             leased!()
         ))?
         .execute(named_params! { ":turn": lease.turn, ":fence": lease.fence })?;
     require_changed(changed)?;
     put_checkpoint(db, lease.turn, checkpoint)
+}
+
+pub fn give_up(db: &Connection, lease: Lease) -> Result<(), StoreError> {
+    let held: Option<i64> = db
+        .prepare_cached(concat!("SELECT seq FROM inbox WHERE ", leased!()))?
+        .query_row(named_params! { ":turn": lease.turn, ":fence": lease.fence }, |row| row.get(0))
+        .optional()?;
+    let turn = held.ok_or(StoreError::LeaseLost)?;
+    db.prepare_cached("UPDATE outbox SET reply = NULL WHERE turn = ?1")?.execute([turn])?;
+    Ok(())
 }
 
 fn put_checkpoint(db: &Connection, turn: i64, checkpoint: &[u8]) -> Result<(), StoreError> {
@@ -469,26 +478,39 @@ fn read_reply(json: &str) -> Result<Reply, StoreError> {
     serde_json::from_str(json).map_err(|_| StoreError::Unusable("a stored answer cannot be read".to_owned()))
 }
 
-pub fn handed_over(
+pub fn hand_over(
     db: &Connection,
     channel: &str,
     message_id: &str,
     now: Millis,
     said: &[Utterance],
-) -> Result<bool, StoreError> {
+) -> Result<HandOver, StoreError> {
     let ended = db
-        .prepare_cached(
+        .prepare_cached(concat!(
             "UPDATE inbox SET state = 'delivered', head = 0, lease_until = NULL, ended_at = ?3
-             WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND state IN ('answered', 'delivering')
-             RETURNING seq, channel, conversation",
-        )?
+             WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND ",
+            answered!(),
+            " AND (lease_until IS NULL OR lease_until <= ?3)
+             RETURNING seq, channel, conversation"
+        ))?
         .query_row(params![channel, message_id, stamp(now)], Ended::read)
         .optional()?;
-    let Some(ended) = ended else { return Ok(false) };
+    let Some(ended) = ended else { return what_keeps(db, channel, message_id) };
     history::append(db, channel, &ended.conversation, ended.turn, now, said)?;
     queue::end_gathered(db, ended.turn)?;
     promote(db, channel, &ended.conversation)?;
-    Ok(true)
+    Ok(HandOver::Done)
+}
+
+/// Why an answer is not handed over.
+fn what_keeps(db: &Connection, channel: &str, message_id: &str) -> Result<HandOver, StoreError> {
+    let is_delivered = db
+        .prepare_cached(concat!(
+            "SELECT 1 FROM inbox WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND ",
+            answered!()
+        ))?
+        .exists([channel, message_id])?;
+    Ok(if is_delivered { HandOver::Delivering } else { HandOver::Nothing })
 }
 
 /// A delivery that runs already, or a turn that has ended, is left alone.
