@@ -162,6 +162,9 @@ pub struct Claim {
     pub attempts: u32,
     /// Somebody asked for the answer on the line (`hold_delivery_until`) and takes it there.
     pub is_held: bool,
+    /// Something of it may be seen that the checkpoint does not tell of: whoever had it before gave it back with that
+    /// word, or died.
+    pub may_be_seen: bool,
 }
 
 /// A message behind a claimed turn, in its conversation.
@@ -249,11 +252,10 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
         messages: Vec<Incoming>,
     ) -> Result<Vec<Acceptance>, StoreError>;
 
-    /// Ends the unfinished turns of these messages without an answer; tells which there were. One that was ever claimed
-    /// is ended by whoever works on it, or by the next claim, which brings it up as `withdrawn`: something of it may be
-    /// seen, or on its way before the answers behind it. No answer is taken to it. It is due at once, unless it has one
-    /// that was put off: a platform may have asked for the pause. What waits for a line (`Held`) ends at once, and an
-    /// answer of which a part was sent is sent whole.
+    /// Ends the unfinished turns of these messages without an answer; tells which there were. One of which something is
+    /// or may be seen is `withdrawn` for now, and ended by whoever works on it or by the next claim: what is on its way
+    /// comes before the answers behind it. No answer is taken to it. It is due at once, unless it has one that was put
+    /// off: a platform may have asked for the pause. An answer of which a part was sent is sent whole.
     async fn withdraw(&self, channel: &str, now: Millis, ids: &[String]) -> Result<Vec<String>, StoreError>;
 
     /// The machine's clock was set to `now`, ahead or back by so many milliseconds: what is to come moves with it, or a
@@ -289,17 +291,25 @@ pub trait Store: Oversight + Send + Sync + std::fmt::Debug {
     /// Stores the answer: `answered`. Its delivery is due at once, under the same lease, unless it is held.
     async fn answer(&self, lease: Lease, now: Millis, reply: &Reply) -> Result<Delivery, StoreError>;
 
-    /// Records what a delivery has done so far: `delivering`, and for a withdrawal it is too late. Where there is no
-    /// answer it records what was shown of it, for the delivery to go on from.
+    /// Records what a delivery has done so far: `delivering`, also if it was `withdrawn` meanwhile, for which it is too
+    /// late. Where there is no answer it records what was shown of it, for the delivery to go on from.
     async fn checkpoint(&self, lease: Lease, now: Millis, checkpoint: &[u8]) -> Result<(), StoreError>;
 
-    /// Gives up the answer, if there is one: what is recorded from here on is no part of it.
+    /// Gives up the answer to a `withdrawn` message, if there is one: what is recorded from here on is no part of it.
     async fn give_up(&self, lease: Lease) -> Result<(), StoreError>;
 
-    /// Gives the lease back; the turn is due again at `until`. A `failure` counts as a failed attempt.
-    async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError>;
+    /// Gives the lease back; the turn is due again at `until`. A `failure` counts as a failed attempt. `may_be_seen`
+    /// goes to the next claim.
+    async fn postpone(
+        &self,
+        lease: Lease,
+        until: Millis,
+        failure: Option<&str>,
+        may_be_seen: bool,
+    ) -> Result<(), StoreError>;
 
-    /// Ends the turn. A delivered one enters the history: `said` are its utterances, oldest first.
+    /// Ends the turn. A delivered one enters the history: `said` are its utterances, oldest first. What was taken back
+    /// is no dead letter: it ends as `withdrawn` then.
     async fn finish(
         &self,
         lease: Lease,

@@ -167,7 +167,7 @@ async fn a_write_that_fails_leaves_its_neighbours_alone() {
     let (store, _folder) = fresh();
     accept(&store, "c", "1").await;
     let turn = claim(&store, NOW).await;
-    store.postpone(turn.lease, NOW, None).await.unwrap();
+    store.postpone(turn.lease, NOW, None, false).await.unwrap();
     let (reply, ids) = (Reply::text("late"), ["a", "b", "c"]);
     let (late, neighbours) = tokio::join!(
         join_all((0..3).map(|_| store.answer(turn.lease, NOW, &reply))),
@@ -316,15 +316,15 @@ async fn a_newer_file_is_refused_unless_it_says_that_we_can_read_it() {
     let (store, folder) = fresh();
     accept(&store, "c", "1").await;
     drop(store);
-    for version in [4, 99, 4004, 5004] {
+    for version in [5, 99, 5005, 6005] {
         tool(folder.path()).pragma_update(None, "user_version", version).unwrap();
         assert!(refusal(folder.path()).contains("written by a newer parlor"), "{version}");
     }
-    tool(folder.path()).pragma_update(None, "user_version", 4001).unwrap();
+    tool(folder.path()).pragma_update(None, "user_version", 5001).unwrap();
     assert_eq!(open(folder.path()).queue().await.unwrap().unfinished, 1);
     let version: i64 =
         tool(folder.path()).pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 4001, "and stays what it is");
+    assert_eq!(version, 5001, "and stays what it is");
 }
 
 /// A file of the form before, as that version left it: nothing of it is lost, and the list of conversations is made.
@@ -336,7 +336,8 @@ async fn an_earlier_file_is_brought_up_to_date() {
     tool(folder.path())
         .execute_batch(
             "DROP TRIGGER history_grows; DROP TRIGGER history_shrinks; DROP TABLE conversation; DROP TABLE audit;
-             DROP TABLE revoked; DROP TRIGGER address_is_known; DROP TABLE address; PRAGMA user_version = 1001;",
+             DROP TABLE revoked; DROP TRIGGER address_is_known; DROP TABLE address; DROP TABLE unseen;
+             PRAGMA user_version = 1001;",
         )
         .unwrap();
     let store = open(folder.path());
@@ -356,7 +357,7 @@ async fn when_the_clock_is_set_what_is_due_and_leased_moves_with_it() {
     let claimed = claim(&store, NOW).await;
     store.clock_was_set(NOW + HOUR, HOUR as i64).await.unwrap();
     assert!(store.claim(NOW + HOUR + 1000, LEASE, &[]).await.unwrap().is_none(), "it is still leased");
-    store.postpone(claimed.lease, NOW + HOUR + 2000, None).await.unwrap();
+    store.postpone(claimed.lease, NOW + HOUR + 2000, None, false).await.unwrap();
     store.clock_was_set(NOW, -(HOUR as i64)).await.unwrap();
     assert!(store.claim(NOW + 1999, LEASE, &[]).await.unwrap().is_none());
     assert_eq!(claim(&store, NOW + 2000).await.message.id, "1");
@@ -371,7 +372,7 @@ async fn what_waits_is_due_when_the_clock_was_set_back_while_nobody_looked() {
     store.wake(NOW + YEARS).await.unwrap();
     store.accept(CHANNEL, NOW + YEARS, vec![incoming("c", "1")]).await.unwrap();
     let claimed = claim(&store, NOW + YEARS).await;
-    store.postpone(claimed.lease, NOW + YEARS + 2000, None).await.unwrap();
+    store.postpone(claimed.lease, NOW + YEARS + 2000, None, false).await.unwrap();
     store.set("space", NOW + YEARS, "key", b"value", Some(Duration::from_secs(60))).await.unwrap();
     drop(store);
     let store = open(folder.path());

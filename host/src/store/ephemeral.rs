@@ -102,8 +102,14 @@ impl Store for EphemeralStore {
         self.state().inbox.give_up(lease)
     }
 
-    async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
-        self.state().inbox.postpone(lease, until, failure)
+    async fn postpone(
+        &self,
+        lease: Lease,
+        until: Millis,
+        failure: Option<&str>,
+        may_be_seen: bool,
+    ) -> Result<(), StoreError> {
+        self.state().inbox.postpone(lease, until, failure, may_be_seen)
     }
 
     async fn finish(

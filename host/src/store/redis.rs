@@ -169,7 +169,7 @@ type Claimed = (
     (String, i64, u32, u32),
     (String, String, String),
     (String, Vec<u8>, Option<String>, Option<Vec<u8>>),
-    (Millis, u8, u8),
+    (Millis, u8, u8, u8),
 );
 
 impl RedisStore {
@@ -400,7 +400,7 @@ fn open(vault: &Vault, lease: Lease, claimed: Claimed) -> Result<Claim, Unreadab
         (_, _, claims, attempts),
         (channel, message_id, request_id),
         (message, address, reply, checkpoint),
-        (received_at, withdrawn, held),
+        (received_at, withdrawn, held, seen),
     ) = claimed;
     let unreadable = |reason| Unreadable { lease, request_id: request_id.clone(), reason };
     let Told { message, settled, via } =
@@ -415,7 +415,7 @@ fn open(vault: &Vault, lease: Lease, claimed: Claimed) -> Result<Claim, Unreadab
             Progress::Answered { reply, checkpoint }
         }
     };
-    let is_held = held == 1;
+    let (is_held, may_be_seen) = (held == 1, seen == 1);
     Ok(Claim {
         lease,
         channel,
@@ -428,6 +428,7 @@ fn open(vault: &Vault, lease: Lease, claimed: Claimed) -> Result<Claim, Unreadab
         claims,
         attempts,
         is_held,
+        may_be_seen,
     })
 }
 
@@ -595,8 +596,15 @@ impl Store for RedisStore {
         self.run(self.under("give_up", lease)?).await
     }
 
-    async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
-        self.run(self.under("postpone", lease)?.with_time(until).with_all(failure)).await
+    async fn postpone(
+        &self,
+        lease: Lease,
+        until: Millis,
+        failure: Option<&str>,
+        may_be_seen: bool,
+    ) -> Result<(), StoreError> {
+        let seen = if may_be_seen { "1" } else { "0" };
+        self.run(self.under("postpone", lease)?.with_time(until).with(seen).with_all(failure)).await
     }
 
     async fn finish(

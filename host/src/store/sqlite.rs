@@ -200,9 +200,15 @@ impl Store for SqliteStore {
         self.writer.write(move |db| inbox::give_up(db, lease)).await
     }
 
-    async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
+    async fn postpone(
+        &self,
+        lease: Lease,
+        until: Millis,
+        failure: Option<&str>,
+        may_be_seen: bool,
+    ) -> Result<(), StoreError> {
         let failure = failure.map(str::to_owned);
-        self.writer.write(move |db| inbox::postpone(db, lease, until, failure.as_deref())).await
+        self.writer.write(move |db| inbox::postpone(db, lease, until, failure.as_deref(), may_be_seen)).await
     }
 
     async fn finish(

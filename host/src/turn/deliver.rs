@@ -16,8 +16,8 @@ const PARTS_MAX: u32 = 200;
 
 impl Turns {
     /// Sends the reply from the checkpoint on, or completes the card in which it grew; returns the platform's
-    /// ids of what was sent. No adapter is asked to send nothing. A message that was taken back before any of it is
-    /// known to be out gets none of it.
+    /// ids of what was sent. No adapter is asked to send nothing. A message that was taken back before any of the reply
+    /// is known to be out gets none of it.
     pub(super) async fn deliver(&self, turn: &Turn, reply: &Reply) -> Result<Vec<String>, TurnError> {
         let may_be_seen = turn.may_have_left_a_card();
         let has_begun = may_be_seen || !turn.card.checkpoint().is_empty();
@@ -38,7 +38,7 @@ impl Turns {
         for _ in 0..PARTS_MAX {
             fail::fail_point!("turn::before_send");
             let is_first = checkpoint.is_empty() && !may_be_seen;
-            let fence = if is_first { turn.fence_of_first() } else { turn.fence() };
+            let fence = if is_first { turn.first_fence() } else { turn.fence() };
             let delivered = adapter.finish(fence, &to, &checkpoint, reply).await;
             match delivered.map_err(|error| turn.blame(error, is_first))? {
                 Delivered::More(next) => {
@@ -82,7 +82,7 @@ impl Turn {
     }
 
     /// The lease, and that the message was not taken back: for what goes out first.
-    fn fence_of_first(&self) -> Arc<dyn Fence> {
+    fn first_fence(&self) -> Arc<dyn Fence> {
         Arc::new(Usefulness::new(self.fence(), &self.cancelled))
     }
 

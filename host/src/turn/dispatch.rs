@@ -219,7 +219,7 @@ impl Turns {
             channel = %claim.channel,
             "stored messages wait for a channel that is not in the configuration; put it back and start again"
         );
-        drop(self.store.postpone(claim.lease, now, None).await);
+        drop(self.store.postpone(claim.lease, now, None, claim.may_be_seen).await);
         Some(claim.channel.into())
     }
 

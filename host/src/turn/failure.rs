@@ -79,7 +79,7 @@ impl Turns {
     pub(super) async fn fail(&self, turn: &Turn, error: TurnError) -> Ended {
         let error = if self.is_unwanted(turn, &error).await { TurnError::Withdrawn } else { error };
         let done = match self.face_up_to(turn, &error).await {
-            // It was taken back before the apology.
+            // It was taken back before what was done about it.
             Err(late) if !matches!(error, TurnError::Withdrawn) && self.is_unwanted(turn, &late).await => {
                 self.face_up_to(turn, &TurnError::Withdrawn).await
             }
@@ -115,22 +115,28 @@ impl Turns {
         }
     }
 
-    /// Whether the message was taken back, perhaps at another node, and the turn stopped because of that or cannot be
-    /// delivered anyway.
+    /// Whether the message was taken back, perhaps at another node, and the turn stopped because of that, or is worth no
+    /// further attempt.
     async fn is_unwanted(&self, turn: &Turn, error: &TurnError) -> bool {
-        let may_be = match error {
+        match error {
             // The store takes no answer to it.
-            TurnError::Store(StoreError::LeaseLost) => true,
-            TurnError::Delivery(_) | TurnError::EndlessDelivery => self.delivery_pause(turn, error).is_none(),
+            TurnError::Store(StoreError::LeaseLost) => {
+                turn.cancelled.is_cancelled() || self.is_taken_back(&turn.key()).await
+            }
+            TurnError::Delivery(_) | TurnError::EndlessDelivery
+                if !turn.may_have_left_a_card() || self.delivery_pause(turn, error).is_none() =>
+            {
+                self.is_taken_back(&turn.key()).await
+            }
             _ => false,
-        };
-        may_be && self.is_taken_back(&turn.key()).await
+        }
     }
 
     async fn retry(&self, turn: &Turn, pause: Duration, error: &TurnError) -> Result<Ended, TurnError> {
         let due: Millis = self.clock.now() + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         let reason = (!is_put_off(error)).then(|| telemetry::chain(error));
-        self.persist(|| self.store.postpone(turn.claim.lease, due, reason.as_deref())).await?;
+        let (lease, may_be_seen) = (turn.claim.lease, turn.may_have_left_a_card());
+        self.persist(|| self.store.postpone(lease, due, reason.as_deref(), may_be_seen)).await?;
         Ok(Ended::Retried)
     }
 
@@ -159,7 +165,8 @@ impl Turns {
     /// nobody knows whether it is: the adapter finds it by its key, or the person reads that the answer was stopped.
     async fn take_back(&self, turn: &Turn) -> Result<Ended, TurnError> {
         if turn.may_have_left_a_card() {
-            self.persist(|| self.store.give_up(turn.claim.lease)).await?;
+            // What closes it is no part of an answer. It is closed also while the store takes nothing.
+            drop(self.store.give_up(turn.claim.lease).await);
             if self.close_card(turn, &turn.cut_off()).await?.is_none() {
                 return Ok(Ended::Retried);
             }
@@ -186,7 +193,9 @@ impl Turns {
     }
 
     async fn bury(&self, turn: &Turn, error: &TurnError) -> Result<Ended, TurnError> {
-        self.excuse(turn).await?;
+        if !matches!(turn.claim.progress, Progress::Withdrawn { .. }) {
+            self.excuse(turn).await?;
+        }
         let ending = Ending::Dead { reason: telemetry::chain(error) };
         self.persist(|| self.store.finish(turn.claim.lease, self.clock.now(), &ending, &[])).await?;
         Ok(Ended::Dead)

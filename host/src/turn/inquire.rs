@@ -83,18 +83,27 @@ impl Turns {
             Waited::Unknown => None,
         };
         let mut presentation = adapter.present(context, snapshot).await?;
-        if !presentation.complete && !self.inbox.is_store() && !matches!(reply, Waited::Unknown) {
-            self.let_go(&(channel.name.clone(), id.to_owned())).await?;
-            return Err(Unpresented::NotKept(NotKept::Unfinished));
+        if !presentation.complete && !matches!(reply, Waited::Unknown) {
+            self.keep_unfinished(channel, id).await?;
         }
         if self.record(&asking, reply, &presentation).await? == HandOver::Delivering {
             // It comes the other way.
+            self.keep_unfinished(channel, id).await?;
             presentation = adapter.present(context, Some(unfinished())).await?;
         }
         match presentation.response {
             Some(response) => Ok(response),
             None => Ok(self.hold_the_line().await),
         }
+    }
+
+    /// What goes on behind the response is this host's to do, if it keeps anything.
+    async fn keep_unfinished(&self, channel: &Channel, id: &str) -> Result<(), Unpresented> {
+        if self.inbox.is_store() {
+            return Ok(());
+        }
+        self.let_go(&(channel.name.clone(), id.to_owned())).await?;
+        Err(Unpresented::NotKept(NotKept::Unfinished))
     }
 
     /// The platform hangs up when it has waited long enough, and asks again.

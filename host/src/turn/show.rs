@@ -90,7 +90,7 @@ impl Turn {
     /// The same, or whoever had the turn before may have died between opening it and writing that down.
     pub(super) fn may_have_left_a_card(&self) -> bool {
         // What nobody asked for grows in no card.
-        self.may_have_card() || self.claim.claims > 1 && !self.is_job() && self.growing().is_some()
+        self.may_have_card() || self.claim.may_be_seen && !self.is_job() && self.growing().is_some()
     }
 
     /// What closes a card for which no answer comes. Of one that may not be there nothing was seen for sure.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plugin::services::Fence;
 
-/// A lease, as long as it is not over.
+/// A lease, as long as somebody wants what goes out under it.
 #[derive(Debug)]
 pub(super) struct Usefulness {
     lease: Arc<dyn Fence>,

@@ -22,7 +22,7 @@ const FORM_BEFORE: &str = include_str!("../../src/store/sqlite/schema.sql");
 /// What has come since, undone, and the version before's stamp.
 const UNDO: &str = "DROP TRIGGER history_grows; DROP TRIGGER history_shrinks; DROP TABLE conversation;
     DROP TABLE audit; DROP TABLE revoked; DROP TRIGGER address_is_known; DROP TABLE address;
-    PRAGMA user_version = 1001;";
+    DROP TABLE unseen; PRAGMA user_version = 1001;";
 
 fn previous() -> Option<PathBuf> {
     std::env::var_os("PARLOR_TEST_PREVIOUS").map(PathBuf::from)

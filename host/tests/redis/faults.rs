@@ -93,7 +93,7 @@ async fn clocks_that_are_ten_minutes_apart_do_not_break_a_lease() {
     assert!(is_near(other.next_due(&[]).await.unwrap().unwrap(), fast.now() + 1_200_000));
     let oldest = other.queue().await.unwrap().oldest_received_at.unwrap();
     assert!(is_near(oldest, fast.now()));
-    one.postpone(turn.lease, slow.now() + 240_000, Some("down")).await.unwrap();
+    one.postpone(turn.lease, slow.now() + 240_000, Some("down"), false).await.unwrap();
     assert!(other.claim(fast.now(), LEASE, &[]).await.unwrap().is_none(), "nor is it due");
     assert!(is_near(other.next_due(&[]).await.unwrap().unwrap(), fast.now() + 240_000));
 

@@ -209,11 +209,17 @@ impl Store for ShakyStore {
         self.leased("give up", lease, self.inner().give_up(lease), |()| ()).await
     }
 
-    async fn postpone(&self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
+    async fn postpone(
+        &self,
+        lease: Lease,
+        until: Millis,
+        failure: Option<&str>,
+        may_be_seen: bool,
+    ) -> Result<(), StoreError> {
         let until = self.at(until);
         let pause = until.saturating_sub(parlor::clock::Clock::now(&self.world.clock));
         let what = format!("postpone by {pause} ms ({})", failure.unwrap_or("no failure"));
-        self.leased(&what, lease, self.inner().postpone(lease, until, failure), |()| ()).await
+        self.leased(&what, lease, self.inner().postpone(lease, until, failure, may_be_seen), |()| ()).await
     }
 
     async fn finish(

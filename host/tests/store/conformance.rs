@@ -83,7 +83,10 @@ macro_rules! conformance {
             an_answer_that_came_before_its_withdrawal_is_delivered
             an_answer_whose_first_part_came_before_its_withdrawal_is_sent_whole
             a_withdrawn_answer_that_is_given_up_is_none
-            a_withdrawn_turn_that_was_claimed_before_is_ended_by_the_next_claim
+            a_withdrawn_turn_of_which_something_may_be_seen_is_ended_by_the_next_claim
+            a_withdrawn_turn_of_which_nothing_is_seen_ends_at_once
+            a_claim_tells_whether_something_may_be_seen
+            what_was_taken_back_is_no_dead_letter
             an_answer_that_is_held_for_a_line_is_withdrawn_at_once
             a_dead_turn_lets_the_next_one_run
             how_a_turn_ended_is_told_once_it_has
@@ -317,7 +320,7 @@ pub async fn a_lease_ends_and_the_fence_keeps_the_late_one_out(store: &dyn Store
     is_lost(store.renew(late.lease, end + 5).await);
     is_lost(store.answer(late.lease, end, &Reply::text("late")).await);
     is_lost(store.checkpoint(late.lease, end, b"late").await);
-    is_lost(store.postpone(late.lease, end, Some("late")).await);
+    is_lost(store.postpone(late.lease, end, Some("late"), false).await);
     is_lost(store.finish(late.lease, end, &delivered(), &exchange("late")).await);
     assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Pending));
     assert_eq!(store.history(CHANNEL, "c", 5).await.unwrap(), []);
@@ -336,7 +339,7 @@ pub async fn a_lease_can_be_renewed(store: &dyn Store) {
 pub async fn a_lease_that_was_given_back_writes_nothing(store: &dyn Store) {
     accept(store, "c", "1").await;
     let turn = claim(store, NOW).await;
-    store.postpone(turn.lease, NOW, None).await.unwrap();
+    store.postpone(turn.lease, NOW, None, false).await.unwrap();
     is_lost(store.answer(turn.lease, NOW, &Reply::text("late")).await);
     let turn = claim(store, NOW).await;
     store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
@@ -362,7 +365,7 @@ pub async fn a_checkpoint_is_kept_for_the_next_claim(store: &dyn Store) {
     let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
     store.checkpoint(turn.lease, NOW, b"part 1").await.unwrap();
     store.checkpoint(turn.lease, NOW, b"part 2").await.unwrap();
-    store.postpone(turn.lease, NOW, Some("throttled")).await.unwrap();
+    store.postpone(turn.lease, NOW, Some("throttled"), false).await.unwrap();
     let turn = claim(store, NOW).await;
     let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: b"part 2".to_vec() };
     assert_eq!(turn.progress, expected);
@@ -378,11 +381,11 @@ pub async fn what_was_shown_before_the_answer_is_kept(store: &dyn Store) {
         HandOver::Nothing,
         "a card is no answer"
     );
-    store.postpone(turn.lease, NOW, None).await.unwrap();
+    store.postpone(turn.lease, NOW, None, false).await.unwrap();
     let turn = claim(store, NOW).await;
     assert_eq!(turn.progress, Progress::Unanswered { checkpoint: b"card".to_vec() });
     let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
-    store.postpone(turn.lease, NOW, None).await.unwrap();
+    store.postpone(turn.lease, NOW, None, false).await.unwrap();
     let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: b"card".to_vec() };
     assert_eq!(claim(store, NOW).await.progress, expected);
 }
@@ -392,12 +395,12 @@ pub async fn attempts_count_for_each_stage(store: &dyn Store) {
     for (attempts, failure) in [(0, Some("down")), (1, Some("down")), (2, None)] {
         let turn = claim(store, NOW).await;
         assert_eq!(turn.attempts, attempts);
-        store.postpone(turn.lease, NOW, failure).await.unwrap();
+        store.postpone(turn.lease, NOW, failure, false).await.unwrap();
     }
     let turn = claim(store, NOW).await;
     assert_eq!((turn.attempts, turn.claims), (2, 4), "a postponement without a failure is no attempt");
     let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
-    store.postpone(turn.lease, NOW, Some("throttled")).await.unwrap();
+    store.postpone(turn.lease, NOW, Some("throttled"), false).await.unwrap();
     let turn = claim(store, NOW).await;
     assert_eq!((turn.attempts, turn.claims), (1, 5), "delivering counts from the start");
 }
@@ -407,7 +410,7 @@ pub async fn a_postponed_turn_holds_up_its_conversation_alone(store: &dyn Store)
         accept(store, conversation, id).await;
     }
     let turn = claim(store, NOW).await;
-    store.postpone(turn.lease, NOW + 100, Some("down")).await.unwrap();
+    store.postpone(turn.lease, NOW + 100, Some("down"), false).await.unwrap();
     assert_eq!(claim_id(store, NOW + 99).await.as_deref(), Some("3"));
     assert_eq!(claim_id(store, NOW + 99).await, None);
     assert_eq!(claim_id(store, NOW + 100).await.as_deref(), Some("1"));
@@ -494,7 +497,7 @@ pub async fn an_answer_on_its_way_is_not_handed_over(store: &dyn Store) {
     let hand_over = async |now: Millis| store.hand_over(CHANNEL, "1", now, &exchange("hi")).await.unwrap();
     assert_eq!(hand_over(NOW + 101).await, HandOver::Delivering);
     assert_eq!(claim_id(store, NOW + 101).await, None, "it holds up what is behind it");
-    store.postpone(turn.lease, NOW + 500, Some("down")).await.unwrap();
+    store.postpone(turn.lease, NOW + 500, Some("down"), false).await.unwrap();
     assert_eq!(hand_over(NOW + 102).await, HandOver::Done, "nobody delivers it between two attempts");
     assert_eq!(store.history(CHANNEL, "c", 5).await.unwrap(), exchange("hi"));
     assert_eq!(claim_id(store, NOW + 102).await.as_deref(), Some("2"));
@@ -522,13 +525,13 @@ pub async fn what_was_shown_of_a_withdrawn_turn_is_closed(store: &dyn Store) {
     accept(store, "c", "2").await;
     let turn = claim(store, NOW).await;
     store.checkpoint(turn.lease, NOW, b"card").await.unwrap();
-    store.postpone(turn.lease, NOW + 500, Some("down")).await.unwrap();
+    store.postpone(turn.lease, NOW + 500, Some("down"), false).await.unwrap();
     assert_eq!(store.withdraw(CHANNEL, NOW + 1, &["1".to_owned()]).await.unwrap(), ["1"]);
     assert_eq!(store.outcome(CHANNEL, "1").await.unwrap(), Some(Outcome::Withdrawn));
     let turn = claim(store, NOW + 1).await;
     assert_eq!(turn.progress, Progress::Withdrawn { checkpoint: b"card".to_vec() });
     assert_eq!((turn.message.id.as_str(), turn.attempts), ("1", 0));
-    store.postpone(turn.lease, NOW + 9, Some("throttled")).await.unwrap();
+    store.postpone(turn.lease, NOW + 9, Some("throttled"), false).await.unwrap();
     let turn = claim(store, NOW + 9).await;
     assert_eq!((turn.message.id.as_str(), turn.attempts), ("1", 1));
     store.finish(turn.lease, NOW + 9, &Ending::Withdrawn, &[]).await.unwrap();
@@ -579,7 +582,7 @@ pub async fn an_answer_whose_first_part_came_before_its_withdrawal_is_sent_whole
     let turn = withdraw_on_its_way(store).await;
     store.checkpoint(turn.lease, NOW, b"part 1").await.unwrap();
     assert!(!store.is_taken_back(CHANNEL, "1").await.unwrap());
-    store.postpone(turn.lease, NOW, Some("down")).await.unwrap();
+    store.postpone(turn.lease, NOW, Some("down"), false).await.unwrap();
     let turn = claim(store, NOW).await;
     let expected = Progress::Answered { reply: Reply::text("hello"), checkpoint: b"part 1".to_vec() };
     assert_eq!((turn.message.id.as_str(), turn.progress), ("1", expected));
@@ -594,7 +597,7 @@ pub async fn a_withdrawn_answer_that_is_given_up_is_none(store: &dyn Store) {
     store.give_up(turn.lease).await.unwrap();
     // What is said to close it is no part of the answer.
     store.checkpoint(turn.lease, after, b"stopped").await.unwrap();
-    store.postpone(turn.lease, after, Some("down")).await.unwrap();
+    store.postpone(turn.lease, after, Some("down"), false).await.unwrap();
     is_lost(store.give_up(turn.lease).await);
     let turn = claim(store, after).await;
     assert_eq!(turn.progress, Progress::Withdrawn { checkpoint: b"stopped".to_vec() });
@@ -604,7 +607,7 @@ pub async fn a_withdrawn_answer_that_is_given_up_is_none(store: &dyn Store) {
 }
 
 /// Found by review: a card that was opened unheard, before an attempt failed, stayed open.
-pub async fn a_withdrawn_turn_that_was_claimed_before_is_ended_by_the_next_claim(store: &dyn Store) {
+pub async fn a_withdrawn_turn_of_which_something_may_be_seen_is_ended_by_the_next_claim(store: &dyn Store) {
     for is_answered in [false, true] {
         let id = format!("{is_answered}");
         accept(store, &id, &id).await;
@@ -612,7 +615,7 @@ pub async fn a_withdrawn_turn_that_was_claimed_before_is_ended_by_the_next_claim
         if is_answered {
             assert_eq!(store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap(), Delivery::Due);
         }
-        store.postpone(turn.lease, NOW + 500, Some("down")).await.unwrap();
+        store.postpone(turn.lease, NOW + 500, Some("down"), true).await.unwrap();
         assert_eq!(store.withdraw(CHANNEL, NOW, slice::from_ref(&id)).await.unwrap(), [id.as_str()]);
         assert_eq!(store.ended(CHANNEL, &id).await.unwrap(), None);
         let pause = u64::from(is_answered) * 500;
@@ -623,6 +626,50 @@ pub async fn a_withdrawn_turn_that_was_claimed_before_is_ended_by_the_next_claim
         store.finish(turn.lease, NOW, &Ending::Withdrawn, &[]).await.unwrap();
         assert_eq!(store.ended(CHANNEL, &id).await.unwrap(), Some(EndedAs::Withdrawn));
     }
+}
+
+pub async fn a_withdrawn_turn_of_which_nothing_is_seen_ends_at_once(store: &dyn Store) {
+    accept(store, "c", "1").await;
+    accept(store, "c", "2").await;
+    let turn = claim(store, NOW).await;
+    assert_eq!(store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap(), Delivery::Due);
+    store.postpone(turn.lease, NOW + 500, Some("down"), false).await.unwrap();
+    assert_eq!(store.withdraw(CHANNEL, NOW, &["1".to_owned()]).await.unwrap(), ["1"]);
+    assert_eq!(store.ended(CHANNEL, "1").await.unwrap(), Some(EndedAs::Withdrawn));
+    assert_eq!(claim_id(store, NOW).await.as_deref(), Some("2"), "nobody waits for the pause");
+}
+
+pub async fn a_claim_tells_whether_something_may_be_seen(store: &dyn Store) {
+    let lease = LEASE.as_millis() as u64;
+    accept_held(store, "1", NOW + 10 * lease).await;
+    assert!(!claim(store, NOW).await.may_be_seen);
+    let turn = claim(store, NOW + lease).await;
+    assert!(turn.may_be_seen, "whoever had it may have shown some of it");
+    store.postpone(turn.lease, NOW + lease, None, false).await.unwrap();
+    let turn = claim(store, NOW + lease).await;
+    assert!(!turn.may_be_seen, "he said so");
+    store.postpone(turn.lease, NOW + lease, None, true).await.unwrap();
+    let turn = claim(store, NOW + lease).await;
+    assert!(turn.may_be_seen);
+    let _held = store.answer(turn.lease, NOW + lease, &Reply::text("hello")).await.unwrap();
+    assert!(!claim(store, NOW + 10 * lease).await.may_be_seen, "it was for the line");
+    assert!(claim(store, NOW + 11 * lease).await.may_be_seen);
+}
+
+pub async fn what_was_taken_back_is_no_dead_letter(store: &dyn Store) {
+    for id in ["1", "2", "3"] {
+        accept(store, "c", id).await;
+    }
+    let turn = claim(store, NOW).await;
+    store.gather(turn.lease, &["2".to_owned()]).await.unwrap();
+    store.withdraw(CHANNEL, NOW, &["1".to_owned()]).await.unwrap();
+    let dead = Ending::Dead { reason: "the platform refused".to_owned() };
+    store.finish(turn.lease, NOW, &dead, &[]).await.unwrap();
+    assert_eq!(store.ended(CHANNEL, "1").await.unwrap(), Some(EndedAs::Withdrawn));
+    assert_eq!(store.queue().await.unwrap().dead, 0);
+    let turn = claim(store, NOW).await;
+    assert_eq!(turn.message.id, "2", "what it answered too is asked by itself");
+    assert!(!store.behind(turn.lease).await.unwrap()[0].is_gathered);
 }
 
 pub async fn an_answer_that_is_held_for_a_line_is_withdrawn_at_once(store: &dyn Store) {
@@ -727,7 +774,7 @@ pub async fn next_due_tells_when_to_look(store: &dyn Store) {
     assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW));
     let turn = claim(store, NOW).await;
     assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW + millis(LEASE)), "when the lease ends");
-    store.postpone(turn.lease, NOW + 500, None).await.unwrap();
+    store.postpone(turn.lease, NOW + 500, None, false).await.unwrap();
     assert_eq!(store.next_due(&[]).await.unwrap(), Some(NOW + 500));
     let turn = claim(store, NOW + 500).await;
     store.finish(turn.lease, NOW, &delivered(), &[]).await.unwrap();
@@ -855,7 +902,7 @@ pub async fn a_message_comes_back_with_the_way_of_its_reply(store: &dyn Store) {
         let turn = claim(store, NOW).await;
         assert_eq!((turn.message, turn.via), (message(id, id), via));
         let _due = store.answer(turn.lease, NOW, &Reply::text("hello")).await.unwrap();
-        store.postpone(turn.lease, NOW + 1, None).await.unwrap();
+        store.postpone(turn.lease, NOW + 1, None, false).await.unwrap();
     }
     let again = claim(store, NOW + 1).await;
     assert_eq!((again.message, again.via), (message("1", "1"), via(b"room")), "the same way at each attempt");

@@ -57,7 +57,7 @@ pub async fn what_comes_behind_a_turn_is_told(store: &dyn Store) {
     let after = Incoming { hold_delivery_until: Some(NOW + 9), ..incoming("c-held", "8") };
     assert_eq!(store.accept(CHANNEL, NOW, vec![after]).await.unwrap(), [Acceptance::New]);
     assert_eq!(behind(store, held.lease).await, [], "nor what somebody waits for on the line");
-    store.postpone(turn.lease, NOW, None).await.unwrap();
+    store.postpone(turn.lease, NOW, None, false).await.unwrap();
     assert_eq!(behind(store, turn.lease).await, [], "the lease is lost");
     is_lost(store.gather(turn.lease, &names(&["4"])).await);
 }

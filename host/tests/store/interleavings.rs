@@ -24,7 +24,7 @@ pub enum Step {
     GiveUp { claim: usize },
     Finish { claim: usize },
     Die { claim: usize },
-    Postpone { claim: usize, delay: Millis },
+    Postpone { claim: usize, delay: Millis, may_be_seen: bool },
     Renew { claim: usize },
     Withdraw { id: u8 },
     Wait { time: Millis },
@@ -41,7 +41,8 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => claim().prop_map(|claim| Step::GiveUp { claim }),
         4 => claim().prop_map(|claim| Step::Finish { claim }),
         1 => claim().prop_map(|claim| Step::Die { claim }),
-        2 => (claim(), 0..80_u64).prop_map(|(claim, delay)| Step::Postpone { claim, delay }),
+        2 => (claim(), 0..80_u64, any::<bool>())
+            .prop_map(|(claim, delay, may_be_seen)| Step::Postpone { claim, delay, may_be_seen }),
         1 => claim().prop_map(|claim| Step::Renew { claim }),
         1 => (0..16_u8).prop_map(|id| Step::Withdraw { id }),
         2 => (1..60_u64).prop_map(|time| Step::Wait { time }),
@@ -54,7 +55,7 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Turn {
     id: u8,
     conversation: u8,
-    claimed: bool,
+    may_be_seen: bool,
     answered: bool,
     begun: bool,
     withdrawn: bool,
@@ -173,11 +174,14 @@ async fn take(store: &dyn Store, model: &mut Model, step: Step) {
             assert_eq!(is_won(store.finish(lease, now, &dead, &[]).await), turn.is_some());
             turn.into_iter().for_each(end);
         }
-        Step::Postpone { claim, delay } => {
+        Step::Postpone { claim, delay, may_be_seen } => {
             let Some((lease, turn)) = model.held(claim) else { return };
-            assert_eq!(is_won(store.postpone(lease, now + delay, Some("down")).await), turn.is_some());
+            assert_eq!(
+                is_won(store.postpone(lease, now + delay, Some("down"), may_be_seen).await),
+                turn.is_some()
+            );
             if let Some(turn) = turn {
-                (turn.lease, turn.due) = (None, now + delay);
+                (turn.lease, turn.due, turn.may_be_seen) = (None, now + delay, may_be_seen);
             }
         }
         Step::Renew { claim } => {
@@ -195,7 +199,7 @@ async fn take(store: &dyn Store, model: &mut Model, step: Step) {
             assert_eq!(withdrawn.len(), usize::from(turn.is_some()));
             match turn {
                 // Who works on it ends it, or the next claim.
-                Some(turn) if turn.claimed => {
+                Some(turn) if turn.begun || turn.may_be_seen => {
                     turn.due = if turn.answered { turn.due } else { now };
                     turn.withdrawn = true;
                 }
@@ -220,7 +224,7 @@ async fn accept(store: &dyn Store, model: &mut Model, conversation: u8, id: u8) 
         let turn = Turn {
             id,
             conversation,
-            claimed: false,
+            may_be_seen: false,
             answered: false,
             begun: false,
             withdrawn: false,
@@ -246,7 +250,8 @@ async fn claim(store: &dyn Store, model: &mut Model) {
         );
         assert_eq!(matches!(claim.progress, Progress::Withdrawn { .. }), turn.withdrawn);
         assert_eq!(!claim.progress.checkpoint().is_empty(), turn.begun);
-        (turn.claimed, turn.lease) = (true, Some((claim.lease, model.now + LEASE)));
+        assert_eq!(claim.may_be_seen, turn.may_be_seen);
+        (turn.may_be_seen, turn.lease) = (true, Some((claim.lease, model.now + LEASE)));
         model.claims.push((place, claim.lease));
     }
 }

@@ -224,7 +224,7 @@ pub async fn what_came_of_a_message_is_told_at_each_step(store: &dyn Store) {
     assert_eq!((first.claims, &first.reason, first.ended_at, first.receipt.len()), (0, &None, None, 0));
     let turn = claim(store, NOW).await;
     assert_eq!(turn.lease.turn, first.turn);
-    store.postpone(turn.lease, NOW + 70, Some("too fast")).await.unwrap();
+    store.postpone(turn.lease, NOW + 70, Some("too fast"), false).await.unwrap();
     let second = record().await;
     assert_eq!((second.state.as_str(), second.due_at, second.claims), ("generating", NOW + 70, 1));
     assert_eq!(second.reason.as_deref(), Some("too fast"));

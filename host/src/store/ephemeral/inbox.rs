@@ -58,6 +58,8 @@ struct Turn {
     reason: Option<String>,
     reply: Option<Reply>,
     checkpoint: Vec<u8>,
+    /// Something may be seen that the checkpoint does not tell of.
+    may_be_seen: bool,
     receipt: Vec<String>,
     is_replayed: bool,
 }
@@ -85,6 +87,7 @@ impl Turn {
             reason: None,
             reply: None,
             checkpoint: Vec::new(),
+            may_be_seen: false,
             receipt: Vec::new(),
             is_replayed: false,
         }
@@ -145,6 +148,7 @@ impl Turn {
             claims: self.claims,
             attempts: self.attempts,
             is_held: self.hold_until.is_some(),
+            may_be_seen: std::mem::replace(&mut self.may_be_seen, true),
         }
     }
 
@@ -215,6 +219,7 @@ impl Turn {
         };
         (self.received_at, self.due_at, self.hold_until, self.lease_until) = (now, now, None, None);
         (self.claims, self.attempts, self.reason, self.ended_at) = (0, 0, None, None);
+        self.may_be_seen = false;
     }
 
     fn outcome(&self) -> Outcome {
@@ -306,18 +311,19 @@ impl Inbox {
         turn.ended_at.is_none().then_some((number, turn))
     }
 
-    /// Something of a turn that was claimed may be seen or on its way: whoever works on it ends it, or the next claim.
+    /// Leaves the end of a turn of which something is or may be seen to whoever works on it, or to the next claim. For an
+    /// answer that has begun it is too late.
     pub fn withdraw(&mut self, channel: &str, now: Millis, id: &str) -> bool {
         let Some((number, turn)) = self.unended(channel, id) else { return false };
         let has_begun = turn.has_begun();
         if turn.state == State::Withdrawn || has_begun && turn.has_answer() {
             return false;
         }
-        let is_held = turn.has_answer() && turn.hold_until.is_some();
-        if has_begun || turn.claims > 0 && !is_held {
+        if has_begun || turn.may_be_seen {
             turn.due_at = if turn.has_answer() { turn.due_at } else { now };
             (turn.state, turn.attempts) = (State::Withdrawn, 0);
         } else {
+            self.let_go_if_claimed(number);
             self.end(number, now, State::Withdrawn);
         }
         true
@@ -380,6 +386,7 @@ impl Inbox {
         }
         let numbers = self.numbers_behind(lease.turn).into_iter().take(BEHIND_MAX);
         let turns = numbers.filter_map(|number| self.turns.get(&number));
+        let turns = turns.filter(|turn| turn.state != State::Withdrawn);
         let asked = turns.take_while(|turn| turn.settled.is_none() && turn.hold_until.is_none());
         let waiting = |turn: &Turn| Waiting {
             message: turn.told(),
@@ -399,6 +406,14 @@ impl Inbox {
             }
         }
         Ok(())
+    }
+
+    /// What a turn that leaves was to answer too is asked by itself. One that was never claimed has gathered nothing, and
+    /// may be gathered.
+    fn let_go_if_claimed(&mut self, number: i64) {
+        if self.turns.get(&number).is_some_and(|turn| turn.claims > 0) {
+            self.let_go(number);
+        }
     }
 
     /// Nothing behind this turn is gathered any more.
@@ -455,7 +470,7 @@ impl Inbox {
         turn.hold_until = turn.hold_until.filter(|until| *until > now);
         turn.due_at = turn.hold_until.unwrap_or(now);
         if turn.hold_until.is_some() {
-            turn.lease_until = None;
+            (turn.lease_until, turn.may_be_seen) = (None, false);
         }
         Ok(turn.hold_until.map_or(Delivery::Due, |until| Delivery::Held { until }))
     }
@@ -475,9 +490,15 @@ impl Inbox {
         Ok(())
     }
 
-    pub fn postpone(&mut self, lease: Lease, until: Millis, failure: Option<&str>) -> Result<(), StoreError> {
+    pub fn postpone(
+        &mut self,
+        lease: Lease,
+        until: Millis,
+        failure: Option<&str>,
+        may_be_seen: bool,
+    ) -> Result<(), StoreError> {
         let turn = self.leased(lease)?;
-        (turn.lease_until, turn.due_at) = (None, until);
+        (turn.lease_until, turn.due_at, turn.may_be_seen) = (None, until, may_be_seen);
         if let Some(failure) = failure {
             turn.attempts += 1;
             turn.reason = Some(failure.to_owned());
@@ -496,13 +517,15 @@ impl Inbox {
             }
             Ending::Dead { reason } => {
                 turn.reason = Some(reason.clone());
-                State::Dead
+                if turn.state == State::Withdrawn { State::Withdrawn } else { State::Dead }
             }
             Ending::Withdrawn => State::Withdrawn,
         };
-        match state {
-            State::Withdrawn => self.end(lease.turn, now, state),
-            _ => self.end_all(lease.turn, now, state),
+        if state == State::Withdrawn {
+            self.let_go(lease.turn);
+            self.end(lease.turn, now, state);
+        } else {
+            self.end_all(lease.turn, now, state);
         }
         Ok(conversation)
     }
@@ -519,6 +542,7 @@ impl Inbox {
     pub fn discard(&mut self, channel: &str, id: &str) -> bool {
         let Some((number, turn)) = self.unended(channel, id) else { return false };
         let conversation = turn.conversation();
+        self.let_go_if_claimed(number);
         self.leave(&conversation, number);
         self.remove(number);
         true

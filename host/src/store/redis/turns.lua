@@ -23,6 +23,7 @@ end
 
 local FIELDS = {
   'lane', 'channel', 'conversation', 'id', 'state', 'head', 'fence', 'lease', 'due', 'hold', 'ended', 'checkpoint',
+  'claims', 'unseen',
 }
 
 local function read(seq)
@@ -82,7 +83,7 @@ local function gathered_by(turn)
   local found = {}
   for _, seq in ipairs(call('ZRANGE', base .. 'g:' .. turn.seq, 0, -1)) do
     local other = read(seq)
-    if other and not other.ended then found[#found + 1] = other end
+    if other and other.state == 'generating' then found[#found + 1] = other end
   end
   return found
 end
@@ -182,13 +183,15 @@ local function is_begun(turn) return (turn.checkpoint or '') ~= '' end
 
 local function has_answer(turn) return turn.state == 'answered' or turn.state == 'delivering' end
 
--- Something of a turn that was claimed may be seen or on its way: whoever works on it ends it, or the next claim. Tells
--- whether there was anything to do.
+-- Something may be seen that no checkpoint tells of. `unseen` is there if whoever had it last said otherwise.
+local function may_be_seen(turn) return tonumber(turn.claims) > 0 and not turn.unseen end
+
+-- Leaves the end of a turn of which something is or may be seen to whoever works on it, or to the next claim. For an
+-- answer that has begun it is too late. Tells whether there was anything to do.
 local function withdraw(turn)
   if not turn or turn.ended or turn.state == 'withdrawn' then return false end
   if is_begun(turn) and has_answer(turn) then return false end
-  local is_claimed = call('HGET', row(turn.seq), 'claims') ~= '0'
-  if is_begun(turn) or is_claimed and not (has_answer(turn) and turn.hold) then
+  if is_begun(turn) or may_be_seen(turn) then
     local due = has_answer(turn) and turn.due or int(clock)
     call('HSET', row(turn.seq), 'state', 'withdrawn', 'attempts', 0, 'due', due)
     if turn.head then index(turn) end
@@ -286,6 +289,7 @@ function ops.claim()
   local turn, key = read(seq), row(seq)
   local fence, claims = call('HINCRBY', key, 'fence', 1), call('HINCRBY', key, 'claims', 1)
   call('HSET', key, 'lease', int(clock + tonumber(arg(2))))
+  call('HDEL', key, 'unseen')
   if turn.state == 'received' then call('HSET', key, 'state', 'generating') end
   if has_answer(turn) then call('HDEL', key, 'hold') end
   index(turn)
@@ -297,7 +301,7 @@ function ops.claim()
     { seq, fence, claims, kept[9] },
     { kept[1], kept[2], kept[3] },
     { kept[4], kept[5], kept[6], kept[7] },
-    { theirs(kept[8]), turn.state == 'withdrawn' and 1 or 0, kept[10] and 1 or 0 },
+    { theirs(kept[8]), turn.state == 'withdrawn' and 1 or 0, kept[10] and 1 or 0, may_be_seen(turn) and 1 or 0 },
   }
 end
 
@@ -319,10 +323,12 @@ function ops.behind()
   local queue = base .. 'q:' .. place_of(turn.channel, turn.conversation)
   for _, seq in ipairs(call('ZRANGEBYSCORE', queue, '(' .. turn.seq, '+inf', 'LIMIT', 0, arg(3))) do
     local kept = call('HMGET', row(seq), 'id', 'message', 'address', 'received', 'state', 'hold')
-    waiting[#waiting + 1] = {
-      turn.channel, kept[1], kept[2], kept[3], theirs(kept[4]), kept[5] == 'generating' and 1 or 0,
-      kept[6] and 1 or 0,
-    }
+    if kept[5] ~= 'withdrawn' then
+      waiting[#waiting + 1] = {
+        turn.channel, kept[1], kept[2], kept[3], theirs(kept[4]), kept[5] == 'generating' and 1 or 0,
+        kept[6] and 1 or 0,
+      }
+    end
   end
   return waiting
 end
@@ -351,6 +357,7 @@ function ops.answer()
   local is_held = hold and hold > clock
   call('HSET', key, 'state', 'answered', 'attempts', 0, 'reply', arg(3), 'due', int(is_held and hold or clock))
   call('HDEL', key, 'reason', is_held and 'lease' or 'hold')
+  if is_held then call('HSET', key, 'unseen', 1) end
   index(turn)
   return is_held and theirs(hold) or false
 end
@@ -371,15 +378,17 @@ function ops.give_up()
   return 1
 end
 
--- When it is due again; why the attempt failed, if it did.
+-- When it is due again, whether something may be seen of it; why the attempt failed, if it did.
 function ops.postpone()
   local turn = held(arg(1), arg(2))
   if not turn then return lost() end
-  call('HDEL', row(turn.seq), 'lease')
-  call('HSET', row(turn.seq), 'due', int(ours(arg(3))))
-  if given >= 4 then
-    call('HINCRBY', row(turn.seq), 'attempts', 1)
-    call('HSET', row(turn.seq), 'reason', arg(4))
+  local key = row(turn.seq)
+  call('HDEL', key, 'lease')
+  call('HSET', key, 'due', int(ours(arg(3))))
+  if arg(4) == '0' then call('HSET', key, 'unseen', 1) end
+  if given >= 5 then
+    call('HINCRBY', key, 'attempts', 1)
+    call('HSET', key, 'reason', arg(5))
   end
   index(turn)
   return 1
@@ -389,13 +398,15 @@ end
 function ops.finish()
   local turn = held(arg(1), arg(2))
   if not turn then return lost() end
-  if arg(3) == 'dead' then call('HSET', row(turn.seq), 'reason', arg(4)) end
-  if arg(3) == 'delivered' then
+  local state = arg(3)
+  if state == 'dead' then call('HSET', row(turn.seq), 'reason', arg(4)) end
+  if state == 'dead' and turn.state == 'withdrawn' then state = turn.state end
+  if state == 'delivered' then
     call('HSET', row(turn.seq), 'receipt', arg(5))
     remember(turn, arg(6))
   end
-  if arg(3) ~= 'withdrawn' then end_gathered(turn, arg(3)) end
-  end_as(turn, arg(3))
+  if state ~= 'withdrawn' then end_gathered(turn, state) end
+  end_as(turn, state)
   return 1
 end
 

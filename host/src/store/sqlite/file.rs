@@ -39,6 +39,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("schema.sql"), readable_by: 1 },
     Migration { sql: include_str!("oversight.sql"), readable_by: 1 },
     Migration { sql: include_str!("addresses.sql"), readable_by: 1 },
+    Migration { sql: include_str!("unseen.sql"), readable_by: 1 },
 ];
 
 /// Holds the data folder for this process, until it is dropped.

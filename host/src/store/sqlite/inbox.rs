@@ -29,6 +29,13 @@ macro_rules! begun {
     };
 }
 
+/// Something may be seen that no checkpoint tells of.
+macro_rules! may_be_seen {
+    () => {
+        "(claims > 0 AND NOT EXISTS (SELECT 1 FROM unseen WHERE turn = seq))"
+    };
+}
+
 /// There is a reply, which nobody has given up or taken back.
 macro_rules! answered {
     () => {
@@ -73,25 +80,25 @@ pub fn withdraw(
             withdrawn.push(id.clone());
             continue;
         }
-        let ended: Option<String> = db
+        let ended = db
             .prepare_cached(concat!(
                 "UPDATE inbox SET state = 'withdrawn', head = 0, lease_until = NULL, ended_at = ?3
                  WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND state != 'withdrawn' AND NOT ",
                 begun!(),
-                " RETURNING conversation"
+                " RETURNING seq, claims, conversation"
             ))?
-            .query_row(params![channel, id, stamp(now)], |row| row.get(0))
+            .query_row(params![channel, id, stamp(now)], Left::read)
             .optional()?;
-        if let Some(conversation) = ended {
-            promote(db, channel, &conversation)?;
+        if let Some(left) = ended {
+            left.make_room(db, channel)?;
             withdrawn.push(id.clone());
         }
     }
     Ok(withdrawn)
 }
 
-/// Something of a turn that was claimed may be seen or on its way: whoever works on it ends it, or the next claim. It is
-/// too late for an answer that has begun, and one that is held for a line is nobody's.
+/// Leaves the end of a turn of which something is or may be seen to whoever works on it, or to the next claim. For an
+/// answer that has begun it is too late.
 fn mark_withdrawn(db: &Connection, channel: &str, now: Millis, id: &str) -> Result<bool, StoreError> {
     let marked = db
         .prepare_cached(concat!(
@@ -102,12 +109,34 @@ fn mark_withdrawn(db: &Connection, channel: &str, now: Millis, id: &str) -> Resu
             begun!(),
             ", NOT ",
             answered!(),
-            ", claims > 0 AND NOT (hold_until IS NOT NULL AND ",
-            answered!(),
-            "))"
+            ", ",
+            may_be_seen!(),
+            ")"
         ))?
         .execute(params![channel, id, stamp(now)])?;
     Ok(marked == 1)
+}
+
+/// A turn that left its conversation without an answer.
+struct Left {
+    turn: i64,
+    claims: u32,
+    conversation: String,
+}
+
+impl Left {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Left> {
+        let (turn, claims, conversation) = row.try_into()?;
+        Ok(Left { turn, claims, conversation })
+    }
+
+    /// What it was to answer too is asked by itself. One that was never claimed has gathered nothing, and may be gathered.
+    fn make_room(&self, db: &Connection, channel: &str) -> Result<(), StoreError> {
+        if self.claims > 0 {
+            queue::let_go(db, self.turn)?;
+        }
+        promote(db, channel, &self.conversation)
+    }
 }
 
 /// Lets the conversation's next turn be claimed.
@@ -167,7 +196,9 @@ macro_rules! full {
 }
 
 const NEXT_TO_LEASE: &str = concat!(
-    "SELECT seq FROM inbox
+    "SELECT seq, ",
+    may_be_seen!(),
+    " FROM inbox
      WHERE head = 1 AND due_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1) AND channel NOT IN ",
     full!("?2", "lease_until > ?1"),
     " ORDER BY due_at, seq LIMIT 1",
@@ -191,14 +222,14 @@ fn lease_next(
     until: Millis,
     bounds: &str,
 ) -> Result<Option<Claimed>, StoreError> {
-    let next: Option<i64> = db
+    let next: Option<(i64, bool)> = db
         .prepare_cached(NEXT_TO_LEASE)?
-        .query_row(params![stamp(now), bounds], |row| row.get(0))
+        .query_row(params![stamp(now), bounds], |row| row.try_into())
         .optional()?;
-    next.map(|turn| lease(db, turn, until)).transpose()
+    next.map(|(turn, may_be_seen)| lease(db, turn, may_be_seen, until)).transpose()
 }
 
-fn lease(db: &Connection, turn: i64, until: Millis) -> Result<Claimed, StoreError> {
+fn lease(db: &Connection, turn: i64, may_be_seen: bool, until: Millis) -> Result<Claimed, StoreError> {
     let mut take = db.prepare_cached(
         "UPDATE inbox SET fence = fence + 1, claims = claims + 1, lease_until = ?2,
            state = iif(state = 'received', 'generating', state),
@@ -221,10 +252,14 @@ fn lease(db: &Connection, turn: i64, until: Millis) -> Result<Claimed, StoreErro
             attempts: row.get(8)?,
             is_withdrawn: row.get(9)?,
             is_held: row.get(10)?,
+            may_be_seen,
             reply: row.get(11)?,
             checkpoint: row.get(12)?,
         })
     })?;
+    if claimed.claims > 1 {
+        db.prepare_cached("DELETE FROM unseen WHERE turn = ?1")?.execute([turn])?;
+    }
     if claimed.reply.is_none() {
         queue::let_go(db, turn)?;
     }
@@ -244,6 +279,7 @@ struct Claimed {
     attempts: u32,
     is_withdrawn: bool,
     is_held: bool,
+    may_be_seen: bool,
     reply: Option<String>,
     checkpoint: Option<Vec<u8>>,
 }
@@ -274,6 +310,7 @@ impl Claimed {
             claims: self.claims,
             attempts: self.attempts,
             is_held: self.is_held,
+            may_be_seen: self.may_be_seen,
         })
     }
 }
@@ -306,6 +343,9 @@ pub fn answer(db: &Connection, lease: Lease, now: Millis, reply: &str) -> Result
         })
         .optional()?;
     let held = held.ok_or(StoreError::LeaseLost)?;
+    if held.is_some() {
+        note_unseen(db, lease.turn)?;
+    }
     db.prepare_cached(
         "INSERT INTO outbox (turn, reply, answered_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (turn) DO UPDATE SET reply = excluded.reply, answered_at = excluded.answered_at",
@@ -352,6 +392,7 @@ pub fn postpone(
     lease: Lease,
     until: Millis,
     failure: Option<&str>,
+    may_be_seen: bool,
 ) -> Result<(), StoreError> {
     let changed = db
         .prepare_cached(concat!(
@@ -363,7 +404,13 @@ pub fn postpone(
         .execute(named_params! {
             ":turn": lease.turn, ":fence": lease.fence, ":until": stamp(until), ":failure": failure,
         })?;
-    require_changed(changed)
+    require_changed(changed)?;
+    if may_be_seen { Ok(()) } else { note_unseen(db, lease.turn) }
+}
+
+fn note_unseen(db: &Connection, turn: i64) -> Result<(), StoreError> {
+    db.prepare_cached("INSERT INTO unseen (turn) VALUES (?1) ON CONFLICT DO NOTHING")?.execute([turn])?;
+    Ok(())
 }
 
 pub fn finish(
@@ -380,11 +427,11 @@ pub fn finish(
     };
     let ended = db
         .prepare_cached(concat!(
-            "UPDATE inbox SET state = :state, reason = coalesce(:reason, reason), head = 0,
-               lease_until = NULL, ended_at = :now
+            "UPDATE inbox SET state = iif(state = 'withdrawn' AND :state = 'dead', state, :state),
+               reason = coalesce(:reason, reason), head = 0, lease_until = NULL, ended_at = :now
              WHERE ",
             leased!(),
-            " RETURNING seq, channel, conversation"
+            " RETURNING seq, channel, conversation, state = 'withdrawn'"
         ))?
         .query_row(
             named_params! {
@@ -399,7 +446,9 @@ pub fn finish(
             .execute(params![ended.turn, to_json(receipt)?])?;
         history::append(db, &ended.channel, &ended.conversation, ended.turn, now, said)?;
     }
-    if *ending != Ending::Withdrawn {
+    if ended.is_withdrawn {
+        queue::let_go(db, ended.turn)?;
+    } else {
         queue::end_gathered(db, ended.turn)?;
     }
     promote(db, &ended.channel, &ended.conversation)
@@ -410,11 +459,13 @@ struct Ended {
     turn: i64,
     channel: String,
     conversation: String,
+    is_withdrawn: bool,
 }
 
 impl Ended {
     fn read(row: &Row<'_>) -> rusqlite::Result<Ended> {
-        Ok(Ended { turn: row.get(0)?, channel: row.get(1)?, conversation: row.get(2)? })
+        let (turn, channel, conversation, is_withdrawn) = row.try_into()?;
+        Ok(Ended { turn, channel, conversation, is_withdrawn })
     }
 }
 
@@ -433,16 +484,17 @@ pub fn ended(db: &Connection, channel: &str, message_id: &str) -> Result<Option<
 }
 
 pub fn discard(db: &Connection, channel: &str, message_id: &str) -> Result<bool, StoreError> {
-    let conversation: Option<String> = db
+    let discarded = db
         .prepare_cached(
-            "DELETE FROM inbox WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL RETURNING conversation",
+            "UPDATE inbox SET head = 0, ended_at = 0 WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL
+             RETURNING seq, claims, conversation",
         )?
-        .query_row([channel, message_id], |row| row.get(0))
+        .query_row([channel, message_id], Left::read)
         .optional()?;
-    match conversation {
-        Some(conversation) => promote(db, channel, &conversation).map(|()| true),
-        None => Ok(false),
-    }
+    let Some(left) = discarded else { return Ok(false) };
+    left.make_room(db, channel)?;
+    db.prepare_cached("DELETE FROM inbox WHERE seq = ?1")?.execute([left.turn])?;
+    Ok(true)
 }
 
 pub fn message(db: &Connection, channel: &str, message_id: &str) -> Result<Option<Message>, StoreError> {
@@ -491,7 +543,7 @@ pub fn hand_over(
              WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND ",
             answered!(),
             " AND (lease_until IS NULL OR lease_until <= ?3)
-             RETURNING seq, channel, conversation"
+             RETURNING seq, channel, conversation, FALSE"
         ))?
         .query_row(params![channel, message_id, stamp(now)], Ended::read)
         .optional()?;
@@ -576,6 +628,7 @@ pub fn revive(db: &Connection, turn: i64, now: Millis) -> Result<bool, StoreErro
              WHERE seq = ?1 AND state = 'dead'",
         )?
         .execute(params![turn, stamp(now)])?;
+    db.prepare_cached("DELETE FROM unseen WHERE turn = ?1")?.execute([turn])?;
     Ok(revived == 1)
 }
 
@@ -597,6 +650,7 @@ mod tests {
     fn what_a_channel_has_leased_is_found_among_what_is_leased() {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(include_str!("schema.sql")).unwrap();
+        db.execute_batch(include_str!("unseen.sql")).unwrap();
         for query in [NEXT_TO_LEASE, NEXT_DUE] {
             let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
             let steps = plan.raw_query().mapped(|row| row.get::<_, String>(3));

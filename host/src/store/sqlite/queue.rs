@@ -66,7 +66,7 @@ pub fn behind(db: &Connection, vault: &Vault, lease: Lease) -> Result<Vec<Waitin
         "SELECT channel, message_id, message, address, received_at, state = 'generating', hold_until IS NOT NULL
          FROM inbox WHERE EXISTS (SELECT 1 FROM inbox WHERE ",
         leased!(),
-        ") AND ",
+        ") AND state != 'withdrawn' AND ",
         behind!(),
         " ORDER BY seq LIMIT :most"
     ))?;
