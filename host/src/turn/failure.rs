@@ -120,15 +120,14 @@ impl Turns {
     async fn is_unwanted(&self, turn: &Turn, error: &TurnError) -> bool {
         match error {
             // The store takes no answer to it.
-            TurnError::Store(StoreError::LeaseLost) => {
-                turn.cancelled.is_cancelled() || self.is_taken_back(&turn.key()).await
-            }
+            TurnError::Store(StoreError::LeaseLost) => self.is_taken_back(&turn.key()).await,
             TurnError::Delivery(_) | TurnError::EndlessDelivery
                 if !turn.may_have_left_a_card() || self.delivery_pause(turn, error).is_none() =>
             {
                 self.is_taken_back(&turn.key()).await
             }
-            _ => false,
+            TurnError::Delivery(_) | TurnError::EndlessDelivery | TurnError::Store(_) => false,
+            _ => turn.cancelled.is_cancelled(),
         }
     }
 
@@ -166,7 +165,9 @@ impl Turns {
     async fn take_back(&self, turn: &Turn) -> Result<Ended, TurnError> {
         if turn.may_have_left_a_card() {
             // What closes it is no part of an answer. It is closed also while the store takes nothing.
-            drop(self.store.give_up(turn.claim.lease).await);
+            if let Err(lost @ StoreError::LeaseLost) = self.store.give_up(turn.claim.lease).await {
+                return Err(lost.into());
+            }
             if self.close_card(turn, &turn.cut_off()).await?.is_none() {
                 return Ok(Ended::Retried);
             }

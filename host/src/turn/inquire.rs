@@ -99,11 +99,10 @@ impl Turns {
 
     /// What goes on behind the response is this host's to do, if it keeps anything.
     async fn keep_unfinished(&self, channel: &Channel, id: &str) -> Result<(), Unpresented> {
-        if self.inbox.is_store() {
-            return Ok(());
+        if !self.inbox.is_store() && self.let_go(&(channel.name.clone(), id.to_owned())).await? {
+            return Err(Unpresented::NotKept(NotKept::Unfinished));
         }
-        self.let_go(&(channel.name.clone(), id.to_owned())).await?;
-        Err(Unpresented::NotKept(NotKept::Unfinished))
+        Ok(())
     }
 
     /// The platform hangs up when it has waited long enough, and asks again.

@@ -87,6 +87,8 @@ macro_rules! conformance {
             a_withdrawn_turn_of_which_nothing_is_seen_ends_at_once
             a_claim_tells_whether_something_may_be_seen
             what_was_taken_back_is_no_dead_letter
+            who_leaves_lets_go_of_what_it_gathered
+            who_leaves_from_behind_lets_nobody_past_the_head
             an_answer_that_is_held_for_a_line_is_withdrawn_at_once
             a_dead_turn_lets_the_next_one_run
             how_a_turn_ended_is_told_once_it_has
@@ -667,9 +669,49 @@ pub async fn what_was_taken_back_is_no_dead_letter(store: &dyn Store) {
     store.finish(turn.lease, NOW, &dead, &[]).await.unwrap();
     assert_eq!(store.ended(CHANNEL, "1").await.unwrap(), Some(EndedAs::Withdrawn));
     assert_eq!(store.queue().await.unwrap().dead, 0);
+    assert_eq!(states(store).await, ["received", "received"], "what it answered too is asked by itself");
+}
+
+/// What is unfinished in the conversation `c`, by its states.
+async fn states(store: &dyn Store) -> Vec<String> {
+    let unfinished = store.unfinished(CHANNEL, "c", 9).await.unwrap();
+    unfinished.into_iter().map(|turn| turn.state).collect()
+}
+
+pub async fn who_leaves_lets_go_of_what_it_gathered(store: &dyn Store) {
+    for id in ["1", "2", "3", "4"] {
+        accept(store, "c", id).await;
+    }
     let turn = claim(store, NOW).await;
-    assert_eq!(turn.message.id, "2", "what it answered too is asked by itself");
-    assert!(!store.behind(turn.lease).await.unwrap()[0].is_gathered);
+    store.gather(turn.lease, &["2".to_owned(), "3".to_owned()]).await.unwrap();
+    let _due = store.answer(turn.lease, NOW, &Reply::text("both")).await.unwrap();
+    store.postpone(turn.lease, NOW + 500, Some("down"), false).await.unwrap();
+    assert_eq!(states(store).await, ["answered", "generating", "generating", "received"]);
+    store.withdraw(CHANNEL, NOW, &["3".to_owned()]).await.unwrap();
+    assert_eq!(states(store).await, ["answered", "generating", "received"], "one that it gathered");
+    store.withdraw(CHANNEL, NOW, &["1".to_owned()]).await.unwrap();
+    assert_eq!(states(store).await, ["received", "received"]);
+    let turn = claim(store, NOW).await;
+    store.gather(turn.lease, &["4".to_owned()]).await.unwrap();
+    assert!(store.discard(CHANNEL, "2").await.unwrap());
+    assert_eq!(states(store).await, ["received"]);
+}
+
+/// Found by review: SQLite let the replayed one run beside the one that runs.
+pub async fn who_leaves_from_behind_lets_nobody_past_the_head(store: &dyn Store) {
+    for id in ["1", "2", "3"] {
+        accept(store, "c", id).await;
+    }
+    let turn = claim(store, NOW).await;
+    let dead = Ending::Dead { reason: "refused".to_owned() };
+    store.finish(turn.lease, NOW, &dead, &[]).await.unwrap();
+    let head = claim(store, NOW).await;
+    assert_eq!(head.message.id, "2");
+    assert!(oversight::replay(store, turn.lease.turn).await, "it is dead");
+    store.withdraw(CHANNEL, NOW, &["3".to_owned()]).await.unwrap();
+    assert_eq!(claim_id(store, NOW).await, None, "2 runs");
+    store.finish(head.lease, NOW, &delivered(), &[]).await.unwrap();
+    assert_eq!(claim_id(store, NOW).await.as_deref(), Some("1"));
 }
 
 pub async fn an_answer_that_is_held_for_a_line_is_withdrawn_at_once(store: &dyn Store) {

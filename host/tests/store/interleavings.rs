@@ -195,7 +195,7 @@ async fn take(store: &dyn Store, model: &mut Model, step: Step) {
             let withdrawn = store.withdraw(CHANNEL, now, &[id.to_string()]).await.unwrap();
             let turn = model.turns.iter_mut().find(|turn| turn.id == id && !turn.ended);
             // What is begun is sent whole.
-            let turn = turn.filter(|turn| !turn.withdrawn && !(turn.begun && turn.answered));
+            let turn = turn.filter(|turn| !(turn.withdrawn || turn.begun && turn.answered));
             assert_eq!(withdrawn.len(), usize::from(turn.is_some()));
             match turn {
                 // Who works on it ends it, or the next claim.

@@ -23,6 +23,11 @@ async fn act(store: &dyn Store, act: Act) -> bool {
     store.act(NOW, &act, &actor()).await.unwrap()
 }
 
+/// Has a dead turn go on; tells whether it was one.
+pub async fn replay(store: &dyn Store, turn: i64) -> bool {
+    act(store, Act::Replay { turn, asks: false }).await
+}
+
 async fn acts(store: &dyn Store) -> Vec<(u64, String, String)> {
     let entries = store.audit(None, 100).await.unwrap();
     entries.into_iter().map(|entry| (entry.seq, entry.act, entry.target)).collect()

@@ -183,8 +183,9 @@ local function is_begun(turn) return (turn.checkpoint or '') ~= '' end
 
 local function has_answer(turn) return turn.state == 'answered' or turn.state == 'delivering' end
 
--- Something may be seen that no checkpoint tells of. `unseen` is there if whoever had it last said otherwise.
-local function may_be_seen(turn) return tonumber(turn.claims) > 0 and not turn.unseen end
+-- Something may be seen that no checkpoint tells of. `unseen` is the fence of the last claim that was given back with
+-- nothing to be seen.
+local function may_be_seen(turn) return tonumber(turn.claims) > 0 and turn.unseen ~= turn.fence end
 
 -- Leaves the end of a turn of which something is or may be seen to whoever works on it, or to the next claim. For an
 -- answer that has begun it is too late. Tells whether there was anything to do.
@@ -289,7 +290,6 @@ function ops.claim()
   local turn, key = read(seq), row(seq)
   local fence, claims = call('HINCRBY', key, 'fence', 1), call('HINCRBY', key, 'claims', 1)
   call('HSET', key, 'lease', int(clock + tonumber(arg(2))))
-  call('HDEL', key, 'unseen')
   if turn.state == 'received' then call('HSET', key, 'state', 'generating') end
   if has_answer(turn) then call('HDEL', key, 'hold') end
   index(turn)
@@ -357,7 +357,7 @@ function ops.answer()
   local is_held = hold and hold > clock
   call('HSET', key, 'state', 'answered', 'attempts', 0, 'reply', arg(3), 'due', int(is_held and hold or clock))
   call('HDEL', key, 'reason', is_held and 'lease' or 'hold')
-  if is_held then call('HSET', key, 'unseen', 1) end
+  if is_held then call('HSET', key, 'unseen', turn.fence) end
   index(turn)
   return is_held and theirs(hold) or false
 end
@@ -385,7 +385,7 @@ function ops.postpone()
   local key = row(turn.seq)
   call('HDEL', key, 'lease')
   call('HSET', key, 'due', int(ours(arg(3))))
-  if arg(4) == '0' then call('HSET', key, 'unseen', 1) end
+  if arg(4) == '0' then call('HSET', key, 'unseen', turn.fence) end
   if given >= 5 then
     call('HINCRBY', key, 'attempts', 1)
     call('HSET', key, 'reason', arg(5))

@@ -32,7 +32,7 @@ macro_rules! begun {
 /// Something may be seen that no checkpoint tells of.
 macro_rules! may_be_seen {
     () => {
-        "(claims > 0 AND NOT EXISTS (SELECT 1 FROM unseen WHERE turn = seq))"
+        "(claims > 0 AND NOT EXISTS (SELECT 1 FROM unseen WHERE turn = seq AND unseen.fence = inbox.fence))"
     };
 }
 
@@ -139,11 +139,12 @@ impl Left {
     }
 }
 
-/// Lets the conversation's next turn be claimed.
+/// Lets the conversation's next turn be claimed, unless one may be already: who left was not the head then.
 fn promote(db: &Connection, channel: &str, conversation: &str) -> Result<(), StoreError> {
     db.prepare_cached(
         "UPDATE inbox SET head = 1 WHERE head = 0 AND seq =
-           (SELECT min(seq) FROM inbox WHERE channel = ?1 AND conversation = ?2 AND ended_at IS NULL)",
+           (SELECT min(seq) FROM inbox WHERE channel = ?1 AND conversation = ?2 AND ended_at IS NULL
+            HAVING max(head) = 0)",
     )?
     .execute(params![channel, conversation])?;
     Ok(())
@@ -257,9 +258,6 @@ fn lease(db: &Connection, turn: i64, may_be_seen: bool, until: Millis) -> Result
             checkpoint: row.get(12)?,
         })
     })?;
-    if claimed.claims > 1 {
-        db.prepare_cached("DELETE FROM unseen WHERE turn = ?1")?.execute([turn])?;
-    }
     if claimed.reply.is_none() {
         queue::let_go(db, turn)?;
     }
@@ -344,7 +342,7 @@ pub fn answer(db: &Connection, lease: Lease, now: Millis, reply: &str) -> Result
         .optional()?;
     let held = held.ok_or(StoreError::LeaseLost)?;
     if held.is_some() {
-        note_unseen(db, lease.turn)?;
+        note_unseen(db, lease)?;
     }
     db.prepare_cached(
         "INSERT INTO outbox (turn, reply, answered_at) VALUES (?1, ?2, ?3)
@@ -405,11 +403,14 @@ pub fn postpone(
             ":turn": lease.turn, ":fence": lease.fence, ":until": stamp(until), ":failure": failure,
         })?;
     require_changed(changed)?;
-    if may_be_seen { Ok(()) } else { note_unseen(db, lease.turn) }
+    if may_be_seen { Ok(()) } else { note_unseen(db, lease) }
 }
 
-fn note_unseen(db: &Connection, turn: i64) -> Result<(), StoreError> {
-    db.prepare_cached("INSERT INTO unseen (turn) VALUES (?1) ON CONFLICT DO NOTHING")?.execute([turn])?;
+fn note_unseen(db: &Connection, lease: Lease) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO unseen (turn, fence) VALUES (?1, ?2) ON CONFLICT (turn) DO UPDATE SET fence = excluded.fence",
+    )?
+    .execute([lease.turn, lease.fence])?;
     Ok(())
 }
 
@@ -628,7 +629,6 @@ pub fn revive(db: &Connection, turn: i64, now: Millis) -> Result<bool, StoreErro
              WHERE seq = ?1 AND state = 'dead'",
         )?
         .execute(params![turn, stamp(now)])?;
-    db.prepare_cached("DELETE FROM unseen WHERE turn = ?1")?.execute([turn])?;
     Ok(revived == 1)
 }
 
