@@ -208,8 +208,10 @@ async fn what_is_for_later_is_said_then_also_by_another_process() {
         (&job["state"], &job["at"], &job["due_at"]),
         (&json!("waiting"), &job["due_at"], &json!(rfc3339(at)))
     );
-    scene.say(TO_TEAM, json!({ "text": "canary now" })).await;
-    eventually("the other one", || (scene.platform.seen("robot") == ["canary now"]).then_some(())).await;
+    let other = scene.say(TO_TEAM, json!({ "text": "canary now" })).await;
+    // What was sent and not written down would be sent again.
+    scene.until(&other, "delivered").await;
+    assert_eq!(scene.platform.seen("robot"), ["canary now"]);
     scene.host.kill();
     scene.host.run().await;
     let seen_at = eventually("the message", || {

@@ -323,7 +323,7 @@ impl Inbox {
             turn.due_at = if turn.has_answer() { turn.due_at } else { now };
             (turn.state, turn.attempts) = (State::Withdrawn, 0);
         } else {
-            self.let_go_if_claimed(number);
+            self.let_go(number);
             self.end(number, now, State::Withdrawn);
         }
         true
@@ -408,19 +408,20 @@ impl Inbox {
         Ok(())
     }
 
-    /// What a turn that leaves was to answer too is asked by itself. One that was never claimed has gathered nothing, and
-    /// may be gathered.
-    fn let_go_if_claimed(&mut self, number: i64) {
-        if self.turns.get(&number).is_some_and(|turn| turn.claims > 0) {
-            self.let_go(number);
-        }
+    /// What this turn answers too: none but a head has gathered anything.
+    fn gathered_by(&self, number: i64) -> Vec<i64> {
+        let conversation = self.turns.get(&number).map(Turn::conversation);
+        let line = conversation.and_then(|conversation| self.unfinished.get(&conversation));
+        let Some(line) = line.filter(|line| line.head == number) else { return Vec::new() };
+        let is_gathered =
+            |number: &i64| self.turns.get(number).is_some_and(|turn| turn.state == State::Generating);
+        line.turns.range(number + 1..).copied().filter(is_gathered).collect()
     }
 
-    /// Nothing behind this turn is gathered any more.
+    /// Nothing is gathered by this turn any more.
     fn let_go(&mut self, number: i64) {
-        for number in self.numbers_behind(number) {
-            let Some(turn) = self.turns.get_mut(&number) else { continue };
-            if turn.state == State::Generating {
+        for number in self.gathered_by(number) {
+            if let Some(turn) = self.turns.get_mut(&number) {
                 turn.state = State::Received;
             }
         }
@@ -428,16 +429,13 @@ impl Inbox {
 
     /// Ends a turn, and what it answered too the same way.
     fn end_all(&mut self, number: i64, now: Millis, state: State) {
-        let behind = self.numbers_behind(number);
+        let gathered = self.gathered_by(number);
         self.end(number, now, state);
         let Some(ended) = self.turns.get(&number) else { return };
         let reason = format!("it was answered with {}, which died", ended.message.id);
         let (reply, receipt) = (ended.reply.clone(), ended.receipt.clone());
-        for number in behind {
+        for number in gathered {
             let Some(turn) = self.turns.get_mut(&number) else { continue };
-            if turn.state != State::Generating {
-                continue;
-            }
             match state {
                 State::Dead => turn.reason = Some(reason.clone()),
                 _ => (turn.reply, turn.receipt) = (reply.clone(), receipt.clone()),
@@ -542,7 +540,7 @@ impl Inbox {
     pub fn discard(&mut self, channel: &str, id: &str) -> bool {
         let Some((number, turn)) = self.unended(channel, id) else { return false };
         let conversation = turn.conversation();
-        self.let_go_if_claimed(number);
+        self.let_go(number);
         self.leave(&conversation, number);
         self.remove(number);
         true

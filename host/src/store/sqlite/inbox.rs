@@ -80,17 +80,16 @@ pub fn withdraw(
             withdrawn.push(id.clone());
             continue;
         }
+        let Some(place) = Place::find(db, channel, id)? else { continue };
         let ended = db
             .prepare_cached(concat!(
-                "UPDATE inbox SET state = 'withdrawn', head = 0, lease_until = NULL, ended_at = ?3
-                 WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND state != 'withdrawn' AND NOT ",
+                "UPDATE inbox SET state = 'withdrawn', head = 0, lease_until = NULL, ended_at = ?2
+                 WHERE seq = ?1 AND state != 'withdrawn' AND NOT ",
                 begun!(),
-                " RETURNING seq, claims, conversation"
             ))?
-            .query_row(params![channel, id, stamp(now)], Left::read)
-            .optional()?;
-        if let Some(left) = ended {
-            left.make_room(db, channel)?;
+            .execute(params![place.turn, stamp(now)])?;
+        if ended == 1 {
+            place.make_room(db, channel)?;
             withdrawn.push(id.clone());
         }
     }
@@ -117,34 +116,42 @@ fn mark_withdrawn(db: &Connection, channel: &str, now: Millis, id: &str) -> Resu
     Ok(marked == 1)
 }
 
-/// A turn that left its conversation without an answer.
-struct Left {
+/// Where an unfinished turn stands in its conversation.
+struct Place {
     turn: i64,
-    claims: u32,
+    /// None but the head has gathered anything, or holds anybody up.
+    is_head: bool,
     conversation: String,
 }
 
-impl Left {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Left> {
-        let (turn, claims, conversation) = row.try_into()?;
-        Ok(Left { turn, claims, conversation })
+impl Place {
+    fn find(db: &Connection, channel: &str, message_id: &str) -> Result<Option<Place>, StoreError> {
+        let mut unfinished = db.prepare_cached(
+            "SELECT seq, head, conversation FROM inbox
+             WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL",
+        )?;
+        let place = unfinished.query_row([channel, message_id], |row| {
+            let (turn, is_head, conversation) = row.try_into()?;
+            Ok(Place { turn, is_head, conversation })
+        });
+        Ok(place.optional()?)
     }
 
-    /// What it was to answer too is asked by itself. One that was never claimed has gathered nothing, and may be gathered.
+    /// It has ended without an answer: what it was to answer too is asked by itself.
     fn make_room(&self, db: &Connection, channel: &str) -> Result<(), StoreError> {
-        if self.claims > 0 {
-            queue::let_go(db, self.turn)?;
+        if !self.is_head {
+            return Ok(());
         }
+        queue::let_go(db, self.turn)?;
         promote(db, channel, &self.conversation)
     }
 }
 
-/// Lets the conversation's next turn be claimed, unless one may be already: who left was not the head then.
+/// Lets the conversation's next turn be claimed, once its head has ended.
 fn promote(db: &Connection, channel: &str, conversation: &str) -> Result<(), StoreError> {
     db.prepare_cached(
         "UPDATE inbox SET head = 1 WHERE head = 0 AND seq =
-           (SELECT min(seq) FROM inbox WHERE channel = ?1 AND conversation = ?2 AND ended_at IS NULL
-            HAVING max(head) = 0)",
+           (SELECT min(seq) FROM inbox WHERE channel = ?1 AND conversation = ?2 AND ended_at IS NULL)",
     )?
     .execute(params![channel, conversation])?;
     Ok(())
@@ -485,16 +492,10 @@ pub fn ended(db: &Connection, channel: &str, message_id: &str) -> Result<Option<
 }
 
 pub fn discard(db: &Connection, channel: &str, message_id: &str) -> Result<bool, StoreError> {
-    let discarded = db
-        .prepare_cached(
-            "UPDATE inbox SET head = 0, ended_at = 0 WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL
-             RETURNING seq, claims, conversation",
-        )?
-        .query_row([channel, message_id], Left::read)
-        .optional()?;
-    let Some(left) = discarded else { return Ok(false) };
-    left.make_room(db, channel)?;
-    db.prepare_cached("DELETE FROM inbox WHERE seq = ?1")?.execute([left.turn])?;
+    let Some(place) = Place::find(db, channel, message_id)? else { return Ok(false) };
+    db.prepare_cached("UPDATE inbox SET head = 0, ended_at = 0 WHERE seq = ?1")?.execute([place.turn])?;
+    place.make_room(db, channel)?;
+    db.prepare_cached("DELETE FROM inbox WHERE seq = ?1")?.execute([place.turn])?;
     Ok(true)
 }
 
@@ -538,32 +539,29 @@ pub fn hand_over(
     now: Millis,
     said: &[Utterance],
 ) -> Result<HandOver, StoreError> {
+    let Some(place) = Place::find(db, channel, message_id)? else { return Ok(HandOver::Nothing) };
     let ended = db
         .prepare_cached(concat!(
-            "UPDATE inbox SET state = 'delivered', head = 0, lease_until = NULL, ended_at = ?3
-             WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND ",
+            "UPDATE inbox SET state = 'delivered', head = 0, lease_until = NULL, ended_at = ?2
+             WHERE seq = ?1 AND (lease_until IS NULL OR lease_until <= ?2) AND ",
             answered!(),
-            " AND (lease_until IS NULL OR lease_until <= ?3)
-             RETURNING seq, channel, conversation, FALSE"
         ))?
-        .query_row(params![channel, message_id, stamp(now)], Ended::read)
-        .optional()?;
-    let Some(ended) = ended else { return what_keeps(db, channel, message_id) };
-    history::append(db, channel, &ended.conversation, ended.turn, now, said)?;
-    queue::end_gathered(db, ended.turn)?;
-    promote(db, channel, &ended.conversation)?;
+        .execute(params![place.turn, stamp(now)])?;
+    if ended == 0 {
+        return what_keeps(db, place.turn);
+    }
+    history::append(db, channel, &place.conversation, place.turn, now, said)?;
+    if place.is_head {
+        queue::end_gathered(db, place.turn)?;
+        promote(db, channel, &place.conversation)?;
+    }
     Ok(HandOver::Done)
 }
 
-/// Why an answer is not handed over.
-fn what_keeps(db: &Connection, channel: &str, message_id: &str) -> Result<HandOver, StoreError> {
-    let is_delivered = db
-        .prepare_cached(concat!(
-            "SELECT 1 FROM inbox WHERE channel = ?1 AND message_id = ?2 AND ended_at IS NULL AND ",
-            answered!()
-        ))?
-        .exists([channel, message_id])?;
-    Ok(if is_delivered { HandOver::Delivering } else { HandOver::Nothing })
+/// Why an unfinished turn's answer is not handed over.
+fn what_keeps(db: &Connection, turn: i64) -> Result<HandOver, StoreError> {
+    let mut answered = db.prepare_cached(concat!("SELECT 1 FROM inbox WHERE seq = ?1 AND ", answered!()))?;
+    Ok(if answered.exists([turn])? { HandOver::Delivering } else { HandOver::Nothing })
 }
 
 /// A delivery that runs already, or a turn that has ended, is left alone.
