@@ -283,7 +283,8 @@ mod killed {
         // An answer that comes at once needs no card.
         scene.model.hold("canary two");
         scene.say("ann", "canary two").await;
-        scene.sees("ann", "answer ").await;
+        let second = || scene.slate.cards("ann").into_iter().nth(1).filter(|card| card.text() == "answer ");
+        eventually("it grows in a card of its own", second).await;
         scene.model.release("canary two");
         assert_eq!(scene.closed("ann", 2).await, [STOPPED.to_owned(), Model::answer_to("canary two")]);
     }
